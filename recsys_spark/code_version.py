@@ -1,0 +1,59 @@
+"""A digest of the project code that a stage runs, so that a change of one stage leaves the others fresh."""
+
+from __future__ import annotations
+
+import ast
+import functools
+import hashlib
+import importlib.util
+
+__version__ = "0.1.0"
+_PROJECT = ("jobs", "recsys_spark", "training")
+
+
+def code_digest(module: str) -> str:
+    """Digest of a module's source and of every project module it imports, however deep.
+
+    Sources are read through their loader, so this also works from the zip given to `--py-files`.
+    """
+    digest = hashlib.sha256()
+    for name in sorted(_reachable(module)):
+        digest.update(f"{name}\n{_source(name)}\n".encode())
+    return digest.hexdigest()[:16]
+
+
+def _reachable(module: str) -> set[str]:
+    seen: set[str] = set()
+    waiting = [module]
+    while waiting:
+        name = waiting.pop()
+        if name in seen or _source(name) is None:
+            continue
+        seen.add(name)
+        waiting += _imports(name)
+    return seen
+
+
+@functools.cache
+def _imports(module: str) -> list[str]:
+    """Names that a module imports from the project; `from package import name` may name a module."""
+    found = []
+    for node in ast.walk(ast.parse(_source(module) or "")):
+        if isinstance(node, ast.Import):
+            found += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+    return [name for name in found if name.split(".")[0] in _PROJECT]
+
+
+@functools.cache
+def _source(module: str) -> str | None:
+    """Source text of a module, None where there is no such module."""
+    try:
+        spec = importlib.util.find_spec(module)
+    except ModuleNotFoundError:
+        return None
+    loader = spec.loader if spec else None
+    if loader is None or not hasattr(loader, "get_source"):
+        return None
+    return loader.get_source(module) or ""

@@ -1,0 +1,78 @@
+"""The registry of artifacts: what stages leave behind, under which name and path.
+
+Code names artifacts; only `storage.py` turns them into paths.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from string import Formatter
+
+from recsys_spark.contracts import schemas
+from recsys_spark.contracts.columns import SPLITS
+from recsys_spark.contracts.errors import StageGraphError
+from recsys_spark.contracts.schemas import Table
+
+FITS = ("fold", "train", "val", "full")
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """One artifact, or a family of them whose path has keys such as {fit} or {split}.
+
+    kind: `table` (a Parquet folder), `json`, or `file` (anything else; the stage writes it to a local path).
+    """
+
+    name: str
+    kind: str
+    path: str
+    schema: Table | None = None
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """Names that a caller must give to get a path.
+
+        >>> Artifact("rankings", kind="table", path="rankings_{model}_{split}.parquet").keys
+        ('model', 'split')
+        """
+        return tuple(field for _, field, _, _ in Formatter().parse(self.path) if field)
+
+    def path_of(self, **keys: str) -> str:
+        """Path below the root; raises StageGraphError unless exactly the artifact's keys are given."""
+        if set(keys) != set(self.keys):
+            raise StageGraphError(f"artifact '{self.name}' takes the keys {list(self.keys)}, got {sorted(keys)}")
+        return self.path.format(**keys)
+
+
+def _table(name: str, schema: Table, path: str | None = None) -> Artifact:
+    return Artifact(name, kind="table", path=path or f"{name}.parquet", schema=schema)
+
+
+def _json(name: str) -> Artifact:
+    return Artifact(name, kind="json", path=f"{name}.json")
+
+
+RAW_LINES = _table("raw_lines", schemas.RAW_LINES)
+INTERACTIONS_CLEAN = _table("interactions_clean", schemas.INTERACTIONS_CLEAN)
+REJECTED_LINES = _table("rejected_lines", schemas.REJECTED_LINES)
+SPLIT_CUTOFFS = _json("split_cutoffs")
+CLEANING_REPORT = _json("cleaning_report")
+ITEMS_CLEAN = _table("items_clean", schemas.ITEMS_CLEAN)
+CUSTOMERS_CLEAN = _table("customers_clean", schemas.CUSTOMERS_CLEAN)
+ITEM_ID_MAP = _table("item_id_map", schemas.ITEM_ID_MAP)
+CUSTOMER_ID_MAP = _table("customer_id_map", schemas.CUSTOMER_ID_MAP)
+SEQUENCES = _table("sequences", schemas.SEQUENCES, path="sequences_{split}.parquet")
+QUERIES = _table("queries", schemas.QUERIES, path="queries_{split}.parquet")
+ITEM_POPULARITY = _table("item_popularity", schemas.ITEM_POPULARITY, path="fit={fit}/item_popularity.parquet")
+RANKINGS = _table("rankings", schemas.RANKINGS, path="rankings_{model}_{split}.parquet")
+POSITIVE_RANKS = _table("positive_ranks", schemas.POSITIVE_RANKS, path="positive_ranks_{model}_{split}.parquet")
+BASELINE_RESULTS = _json("baseline_results")
+EVALUATION = _json("evaluation")
+RECOMMENDATIONS = _table("recommendations", schemas.RECOMMENDATIONS)
+RECOMMENDATIONS_XLSX = Artifact("recommendations_xlsx", kind="file", path="recommendations.xlsx")
+
+ARTIFACTS = {
+    artifact.name: artifact for artifact in tuple(globals().values()) if isinstance(artifact, Artifact)
+}
+SPLIT_OF_FIT = {"train": "val", "val": "test"}  # queries of these splits are ranked by models of these fits
+assert set(SPLIT_OF_FIT.values()) < set(SPLITS)

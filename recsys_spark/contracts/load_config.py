@@ -1,0 +1,104 @@
+"""conf/*.yaml overlays and --set pairs -> PipelineConfig. OmegaConf merges and checks types."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Sequence
+from dataclasses import fields, is_dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import ConfigKeyError, OmegaConfBaseException
+
+from recsys_spark.contracts.config import PipelineConfig
+from recsys_spark.contracts.errors import ConfigError
+
+
+def load_config(overlays: Sequence[str] = (), pairs: Sequence[str] = ()) -> PipelineConfig:
+    """Defaults < each overlay file < each `key=value` pair.
+
+    Raises ConfigError for a file that is missing or no YAML mapping, an unknown key (naming the nearest one),
+    a value of the wrong type, or one that a section refuses.
+    """
+    merged = _schema()
+    for path in overlays:
+        merged = _merge(merged, _read_yaml(path), source=str(path))
+    for pair in pairs:
+        if "=" not in pair:
+            raise ConfigError(f"--set takes key=value, got '{pair}'")
+        merged = _merge(merged, OmegaConf.from_dotlist([pair]), source=f"--set {pair}")
+    try:
+        config = OmegaConf.to_object(merged)
+    except OmegaConfBaseException as error:
+        raise ConfigError(_first_line(error)) from error
+    assert isinstance(config, PipelineConfig)
+    return config
+
+
+def known_keys(node: Any = PipelineConfig, prefix: str = "") -> list[str]:
+    """Dotted names of all keys, sections left out."""
+    names = []
+    for field in fields(node):
+        default = field.default_factory() if callable(field.default_factory) else field.default
+        if is_dataclass(default):
+            names += known_keys(type(default), f"{prefix}{field.name}.")
+        else:
+            names.append(prefix + field.name)
+    return names
+
+
+def _schema() -> DictConfig:
+    schema = OmegaConf.structured(PipelineConfig)
+    _unlock(schema)
+    return schema
+
+
+def _unlock(node: DictConfig) -> None:
+    # OmegaConf marks each frozen dataclass read-only, which would also forbid merging into it.
+    OmegaConf.set_readonly(node, False)
+    for key in node:
+        child = node._get_node(key)
+        if isinstance(child, DictConfig) and not child._is_none():
+            _unlock(child)
+
+
+def _read_yaml(path: str) -> DictConfig:
+    try:
+        loaded = OmegaConf.load(Path(path))
+    except FileNotFoundError:
+        raise ConfigError(f"config file '{path}' does not exist") from None
+    except (yaml.YAMLError, OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"config file '{path}' cannot be read: {_first_line(error)}") from error
+    if not isinstance(loaded, DictConfig):
+        raise ConfigError(f"config file '{path}' must hold a mapping of sections")
+    return loaded
+
+
+def _merge(base: DictConfig, layer: DictConfig, source: str) -> DictConfig:
+    try:
+        merged = OmegaConf.merge(base, layer)
+    except ConfigKeyError as error:
+        raise ConfigError(f"{source}: {_unknown_key(str(error.full_key))}") from error
+    except OmegaConfBaseException as error:
+        key = getattr(error, "full_key", None)
+        raise ConfigError(f"{source}: {key}: {_first_line(error)}") from error
+    assert isinstance(merged, DictConfig)
+    return merged
+
+
+def _unknown_key(key: str) -> str:
+    section, _, _ = key.rpartition(".")
+    siblings = sorted({name[len(section) :].lstrip(".").split(".")[0] for name in _below(section, known_keys())})
+    nearest = difflib.get_close_matches(key, known_keys(), n=1, cutoff=0.5)
+    hint = f"; did you mean '{nearest[0]}'?" if nearest else ""
+    return f"unknown key '{key}'{hint} Known keys of {section or 'the top level'}: {', '.join(siblings)}"
+
+
+def _below(section: str, names: Iterable[str]) -> list[str]:
+    return [name for name in names if not section or name.startswith(section + ".")]
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).splitlines()[0]

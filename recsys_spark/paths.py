@@ -1,0 +1,48 @@
+"""One place that knows how the same location is spelled for Spark and for Python."""
+
+from __future__ import annotations
+
+import glob
+from pathlib import Path
+
+import fsspec
+from fsspec import AbstractFileSystem
+
+_MOUNTED = ("/Volumes/", "/dbfs/")  # Databricks: file paths to Python, known to Spark without a scheme
+
+
+def spark_uri(path: str) -> str:
+    """A URI that Spark reads; a path without scheme is a local file, not one of the cluster's default store.
+
+    >>> spark_uri("/data/x"), spark_uri("s3://b/x"), spark_uri("/Volumes/c/s/v"), spark_uri("/dbfs/x")
+    ('file:///data/x', 's3://b/x', '/Volumes/c/s/v', 'dbfs:/x')
+    """
+    if path.startswith("/dbfs/"):
+        return "dbfs:/" + path.removeprefix("/dbfs/")
+    if "://" in path or path.startswith(("dbfs:/", *_MOUNTED)):
+        return path
+    return Path(path).absolute().as_uri()
+
+
+def python_path(path: str) -> str:
+    """The spelling that Python and fsspec open.
+
+    >>> python_path("dbfs:/x"), python_path("file:///data/x"), python_path("s3://b/x")
+    ('/dbfs/x', '/data/x', 's3://b/x')
+    """
+    if path.startswith("dbfs:/"):
+        return "/dbfs/" + path.removeprefix("dbfs:/").lstrip("/")
+    if path.startswith("file:"):
+        return "/" + path.removeprefix("file:").lstrip("/")
+    return path if "://" in path else str(Path(path).absolute())
+
+
+def filesystem(path: str) -> tuple[AbstractFileSystem, str]:
+    """The fsspec file system of a path and the path as that file system spells it."""
+    fs, plain = fsspec.core.url_to_fs(python_path(path))
+    return fs, plain
+
+
+def is_glob(path: str) -> bool:
+    """Whether the path holds wildcards."""
+    return glob.has_magic(path)

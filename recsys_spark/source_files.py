@@ -1,0 +1,57 @@
+"""Files outside the root that a stage reads: found by path, folder or glob, and told apart by their content."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from pathlib import PurePosixPath
+
+from recsys_spark.contracts.errors import ConfigError
+from recsys_spark.paths import filesystem, is_glob
+
+# Above this a file is told by size and time of change: reading it all to learn that nothing changed costs too much.
+_HASHED_BYTES = 1 << 30
+
+
+def expand(patterns: Iterable[str], suffixes: tuple[str, ...]) -> list[str]:
+    """Files that the paths, folders and globs name, sorted, each once.
+
+    A folder means its files with one of the suffixes; hidden ones and Excel's lock files (`~$`) are left out.
+    Raises ConfigError for a path that does not exist and for a folder or glob without a file.
+    """
+    found: set[str] = set()
+    for pattern in patterns:
+        fs, plain = filesystem(pattern)
+        if is_glob(pattern):
+            matches = [fs.unstrip_protocol(path) for path in fs.glob(plain) if fs.isfile(path)]
+        elif fs.isdir(plain):
+            paths = [path for path in fs.find(plain) if path.lower().endswith(suffixes)]
+            matches = [fs.unstrip_protocol(path) for path in paths]
+        elif fs.exists(plain):
+            matches = [fs.unstrip_protocol(plain)]
+        else:
+            raise ConfigError(f"'{pattern}' does not exist; give a file, a folder or a glob")
+        visible = [path for path in matches if not PurePosixPath(path).name.startswith(("~$", ".", "_"))]
+        if not visible:
+            raise ConfigError(f"'{pattern}' holds no file that ends in {', '.join(suffixes)}")
+        found.update(visible)
+    return sorted(found)
+
+
+def source_digests(paths: Iterable[str]) -> dict[str, str]:
+    """`source:<path>` -> digest of the content, or of size and time for very large files."""
+    return {f"source:{path}": _digest(path) for path in paths}
+
+
+def _digest(path: str) -> str:
+    fs, plain = filesystem(path)
+    info = fs.info(plain)
+    digest = hashlib.sha256()
+    if info["size"] > _HASHED_BYTES:
+        changed = info.get("mtime") or info.get("ETag") or info.get("LastModified")
+        digest.update(f"{info['size']} {changed}".encode())
+    else:
+        with fs.open(plain, "rb") as file:
+            while block := file.read(1 << 20):
+                digest.update(block)
+    return digest.hexdigest()[:32]

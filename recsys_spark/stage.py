@@ -1,0 +1,191 @@
+"""The shape every stage has, what it may touch, and when it can be skipped."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import logging
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from typing import Any
+
+from pyspark.sql import DataFrame, SparkSession
+
+from recsys_spark.code_version import __version__, code_digest
+from recsys_spark.contracts.artifacts import Artifact
+from recsys_spark.contracts.config import PipelineConfig
+from recsys_spark.contracts.errors import ArtifactError, StageGraphError
+from recsys_spark.manifest import Manifest, digest_of, library_versions
+from recsys_spark.source_files import source_digests
+from recsys_spark.storage import Storage
+
+Metrics = dict[str, Any]
+log = logging.getLogger("recsys")
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One job. `sections` names the config sections it uses, `sources` the files outside the root that it reads."""
+
+    name: str
+    reads: tuple[Artifact, ...]
+    writes: tuple[Artifact, ...]
+    sections: tuple[str, ...]
+    run: Callable[[StageIO, PipelineConfig], Metrics]
+    sources: Callable[[PipelineConfig], list[str]] | None = None
+
+
+@dataclass
+class StageIO:
+    """Serves a stage the artifacts it declared, and remembers what it read and wrote."""
+
+    stage: Stage
+    storage: Storage
+    config: PipelineConfig
+    verify: str = "size"
+    inputs: dict[str, str] = field(default_factory=dict)
+    outputs: dict[str, str] = field(default_factory=dict)
+    _started: float = field(default_factory=time.monotonic)
+
+    @property
+    def spark(self) -> SparkSession:
+        return self.storage.spark
+
+    def read(self, artifact: Artifact, **keys: str) -> DataFrame:
+        """A table artifact."""
+        label = self._input(artifact, **keys)
+        assert artifact.schema is not None
+        return self.storage.read_table(label, artifact.schema, self.verify)
+
+    def read_json(self, artifact: Artifact, **keys: str) -> dict[str, Any]:
+        """A JSON artifact."""
+        return self.storage.read_json(self._input(artifact, **keys), self.verify)
+
+    def path(self, artifact: Artifact, **keys: str) -> str:
+        """Where an artifact that another program opens lies."""
+        return self.storage.path(self._input(artifact, **keys), self.verify)
+
+    def write(self, artifact: Artifact, frame: DataFrame, **keys: str) -> int:
+        """Publish a table; returns its number of rows."""
+        label = self._declared(artifact, self.stage.writes, "writes").path_of(**keys)
+        assert artifact.schema is not None
+        manifest = self._publish(label, self.storage.stage_table(self.stage.name, label, frame, artifact.schema))
+        return manifest.rows or 0
+
+    def write_json(self, artifact: Artifact, values: dict[str, Any], **keys: str) -> None:
+        """Publish a JSON artifact."""
+        label = self._declared(artifact, self.stage.writes, "writes").path_of(**keys)
+        text = json.dumps(values, indent=1, ensure_ascii=False, default=str)
+        self._publish(label, self.storage.stage_text(self.stage.name, label, text))
+
+    def write_file(self, artifact: Artifact, write: Callable[[str], None], **keys: str) -> None:
+        """Publish the file that `write(path)` makes."""
+        label = self._declared(artifact, self.stage.writes, "writes").path_of(**keys)
+        self._publish(label, self.storage.stage_file(self.stage.name, label, write))
+
+    def materialise(self, name: str, frame: DataFrame) -> DataFrame:
+        """Keep an intermediate frame on disk until the stage ends: computed once, read as often as needed."""
+        return self.storage.materialise(self.stage.name, name, frame)
+
+    def _input(self, artifact: Artifact, **keys: str) -> str:
+        allowed = self.stage.reads + self.stage.writes  # a stage may read back what it wrote
+        label = self._declared(artifact, allowed, "reads").path_of(**keys)
+        if label not in self.outputs:
+            manifest = self.storage.manifest(label)
+            if manifest is None:
+                raise ArtifactError(f"stage '{self.stage.name}' needs {label}, which no finished stage has written")
+            self.inputs[label] = manifest.content
+        return label
+
+    def _declared(self, artifact: Artifact, allowed: tuple[Artifact, ...], verb: str) -> Artifact:
+        if artifact not in allowed:
+            raise StageGraphError(f"stage '{self.stage.name}' {verb} '{artifact.name}' without declaring it")
+        return artifact
+
+    def _publish(self, label: str, staged: Manifest) -> Manifest:
+        manifest = dataclasses.replace(
+            staged,
+            inputs=dict(sorted(self.inputs.items())),
+            config=config_of(self.stage, self.config),
+            config_digest=digest_of(config_of(self.stage, self.config)),
+            code_version=__version__,
+            code_digest=code_digest(self.stage.run.__module__),
+            libraries=library_versions(),
+            seed=self.config.seed,
+            seconds=round(time.monotonic() - self._started, 3),
+            created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        )
+        self.storage.publish(self.stage.name, label, manifest)
+        self.outputs[label] = manifest.content
+        return manifest
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What running a stage came to."""
+
+    stage: str
+    skipped: bool
+    metrics: Metrics
+    seconds: float
+
+
+def run_stage(
+    stage: Stage, config: PipelineConfig, storage: Storage, force: bool = False, verify: str = "size"
+) -> Outcome:
+    """Run a stage, or skip it where its last record matches inputs, config and code and its outputs are whole."""
+    started = time.monotonic()
+    storage.open_root()
+    sources = source_digests(stage.sources(config)) if stage.sources else {}
+    recipe = _recipe(stage, config, sources)
+    record = storage.stage_record(stage.name)
+    if not force and record is not None and _is_fresh(record, recipe, storage, verify):
+        log.info("%s: up to date", stage.name)
+        return Outcome(stage.name, True, record["metrics"], 0.0)
+    io = StageIO(stage, storage, config, verify, inputs=dict(sources))
+    with _swept(storage, stage.name):
+        metrics = stage.run(io, config)
+    seconds = round(time.monotonic() - started, 1)
+    storage.write_stage_record(
+        stage.name,
+        {"recipe": recipe, "inputs": io.inputs, "outputs": io.outputs, "metrics": metrics, "seconds": seconds},
+    )
+    facts = ", ".join(f"{name} {value:,}" for name, value in metrics.items() if isinstance(value, int))
+    log.info("%s: %s (%.1f s)", stage.name, facts or "done", seconds)
+    return Outcome(stage.name, False, metrics, seconds)
+
+
+def config_of(stage: Stage, config: PipelineConfig) -> dict[str, Any]:
+    """The config sections that a stage declares, as plain values."""
+    return {section: dataclasses.asdict(getattr(config, section)) for section in stage.sections}
+
+
+def _recipe(stage: Stage, config: PipelineConfig, sources: dict[str, str]) -> str:
+    return digest_of([config_of(stage, config), config.seed, code_digest(stage.run.__module__), sources])
+
+
+def _is_fresh(record: dict[str, Any], recipe: str, storage: Storage, verify: str) -> bool:
+    if record["recipe"] != recipe:
+        return False
+    tables = {label: content for label, content in record["inputs"].items() if not label.startswith("source:")}
+    for label, content in tables.items():
+        manifest = storage.manifest(label)
+        if manifest is None or manifest.content != content:
+            return False
+    try:
+        return all(storage.require(label, verify).content == content for label, content in record["outputs"].items())
+    except ArtifactError as error:
+        log.warning("%s", error)
+        return False
+
+
+@contextmanager
+def _swept(storage: Storage, stage: str) -> Iterator[None]:
+    storage.sweep(stage)  # what an earlier run left when it was killed
+    try:
+        yield
+    finally:
+        storage.sweep(stage)

@@ -1,0 +1,251 @@
+"""The one place that reads and writes artifacts: schema check, manifest, atomic publish, verification."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import PurePosixPath
+from typing import Any
+
+import pyarrow.parquet as pq
+from pyspark.sql import DataFrame, Observation, SparkSession
+from pyspark.sql import functions as F
+from pyspark.sql.types import StructType
+
+from recsys_spark.contracts.errors import ArtifactError, ConfigError, SchemaError
+from recsys_spark.contracts.schemas import Table
+from recsys_spark.manifest import SUFFIX, FileEntry, Manifest
+from recsys_spark.paths import filesystem, spark_uri
+
+MARKER = "_recsys.json"  # tells a root of ours from a folder that holds something else
+_STAGING = "_staging"
+_STAGES = "_stages"
+_FOOTER_READERS = 16
+
+
+class Storage:
+    """Artifacts under one root. `label` is an artifact's path below that root.
+
+    An artifact is staged aside, moved into place, and only then gets its manifest. What has no manifest does not
+    exist for a reader, so a writer killed at any moment leaves nothing that could be taken for whole.
+    """
+
+    def __init__(self, root: str, spark: SparkSession) -> None:
+        self.spark = spark
+        self._fs, self._base = filesystem(root)
+        self._uri = spark_uri(root).rstrip("/")
+        self.root = root
+
+    def open_root(self) -> None:
+        """Create the root, or check that it is ours. Raises ConfigError where it holds something else."""
+        if self._fs.exists(self._at(MARKER)):
+            return
+        if self._fs.exists(self._base) and (self._fs.isfile(self._base) or self._fs.ls(self._base)):
+            raise ConfigError(
+                f"paths.processed '{self.root}' already holds something else; name an empty or a new folder"
+            )
+        self._fs.makedirs(self._base, exist_ok=True)
+        self._write_text(MARKER, json.dumps({"format": 1}))
+
+    # Manifests and stage records
+
+    def manifest(self, label: str) -> Manifest | None:
+        """The manifest of an artifact, None where there is none or where it is damaged."""
+        try:
+            return Manifest.from_json(self._fs.cat_file(self._at(label + SUFFIX)).decode())
+        except (FileNotFoundError, ValueError, TypeError, KeyError):
+            return None
+
+    def require(self, label: str, verify: str = "size") -> Manifest:
+        """The manifest of a whole artifact; raises ArtifactError where it is missing or not what that says.
+
+        verify: `size` holds files, sizes and row counts against the manifest, `full` every byte as well.
+        """
+        manifest = self.manifest(label)
+        if manifest is None:
+            raise ArtifactError(f"{self._at(label)} is missing or was not finished; run the stage that writes it")
+        found = self._entries(label, manifest.kind, with_digest=verify == "full")
+        expected = manifest.files
+        if verify != "full":
+            expected = tuple(replace(entry, sha256="") for entry in expected)
+        if found != expected:
+            names = sorted({entry.name for entry in set(found) ^ set(expected)})
+            raise ArtifactError(
+                f"{self._at(label)} differs from its manifest in {', '.join(names)}; "
+                f"run stage '{manifest.stage}' again with --force"
+            )
+        return manifest
+
+    def stage_record(self, stage: str) -> dict[str, Any] | None:
+        """What the last complete run of a stage left, None if there was none."""
+        try:
+            record: dict[str, Any] = json.loads(self._fs.cat_file(self._at(f"{_STAGES}/{stage}.json")))
+        except (FileNotFoundError, ValueError):
+            return None
+        return record
+
+    def write_stage_record(self, stage: str, record: dict[str, Any]) -> None:
+        """Replace the record of a stage."""
+        self._fs.makedirs(self._at(_STAGES), exist_ok=True)
+        self._write_text(f"{_STAGES}/{stage}.json", json.dumps(record, indent=1, sort_keys=True))
+
+    # Reading
+
+    def read_table(self, label: str, schema: Table, verify: str = "size") -> DataFrame:
+        """A published table. Raises ArtifactError where its columns are not those of this version."""
+        manifest = self.require(label, verify)
+        if manifest.schema != schema.ddl:
+            raise ArtifactError(
+                f"{self._at(label)} has the columns of another version; run stage '{manifest.stage}' again"
+            )
+        return self.spark.read.schema(schema.ddl).parquet(f"{self._uri}/{label}")
+
+    def read_json(self, label: str, verify: str = "size") -> dict[str, Any]:
+        """A published JSON artifact."""
+        self.require(label, verify)
+        values: dict[str, Any] = json.loads(self._fs.cat_file(self._at(label)))
+        return values
+
+    def path(self, label: str, verify: str = "size") -> str:
+        """Where a published artifact lies, as Python opens it."""
+        self.require(label, verify)
+        return self._at(label)
+
+    # Writing: each returns a manifest that lacks its provenance; `publish` takes the completed one
+
+    def stage_table(self, stage: str, label: str, frame: DataFrame, schema: Table) -> Manifest:
+        """Write a table aside. Row count and fingerprint come out of the same pass as the data."""
+        conformed = conform(frame, schema, label)
+        seen = Observation()
+        fingerprint = F.bit_xor(F.xxhash64(*schema.names))
+        observed = conformed.observe(seen, F.count(F.lit(1)).alias("rows"), fingerprint.alias("hash"))
+        observed.write.mode("overwrite").parquet(f"{self._uri}/{self._staged(stage, label)}")
+        rows, row_hash = seen.get["rows"], seen.get["hash"] or 0
+        content = f"{rows}-{row_hash & (2**64 - 1):016x}"
+        return self._staged_manifest(stage, label, "table", schema.ddl, rows, content)
+
+    def stage_text(self, stage: str, label: str, text: str) -> Manifest:
+        """Write a text file aside."""
+        return self.stage_file(stage, label, lambda path: self._write_bytes(path, text.encode()), kind="json")
+
+    def stage_file(self, stage: str, label: str, write: Callable[[str], None], kind: str = "file") -> Manifest:
+        """Let `write(path)` make a file aside."""
+        staged = self._at(self._staged(stage, label))
+        self._fs.makedirs(str(PurePosixPath(staged).parent), exist_ok=True)
+        write(staged)
+        return self._staged_manifest(stage, label, kind, None, None, None)
+
+    def publish(self, stage: str, label: str, manifest: Manifest) -> None:
+        """Move a staged artifact into place; its manifest comes last."""
+        target = self._at(label)
+        for outdated in (target + SUFFIX, target):  # the manifest first: a half removed artifact must not be read
+            if self._fs.exists(outdated):
+                self._fs.rm(outdated, recursive=True)
+        self._fs.makedirs(str(PurePosixPath(target).parent), exist_ok=True)
+        self._fs.mv(self._at(self._staged(stage, label)), target, recursive=True)
+        self._write_text(label + SUFFIX, manifest.to_json())
+
+    def materialise(self, stage: str, name: str, frame: DataFrame) -> DataFrame:
+        """Write an intermediate frame to the stage's scratch folder and read it back; gone when the stage ends."""
+        uri = f"{self._uri}/{self._staged(stage, f'scratch/{name}')}"
+        frame.write.mode("overwrite").parquet(uri)
+        return self.spark.read.schema(frame.schema).parquet(uri)
+
+    def sweep(self, stage: str) -> None:
+        """Remove what a stage staged and did not publish."""
+        staging = self._at(f"{_STAGING}/{stage}")
+        if self._fs.exists(staging):
+            self._fs.rm(staging, recursive=True)
+        with suppress(OSError):  # another stage still has its folder there
+            self._fs.rmdir(self._at(_STAGING))
+
+    # Internals
+
+    def _at(self, label: str) -> str:
+        return f"{self._base.rstrip('/')}/{label}"
+
+    @staticmethod
+    def _staged(stage: str, label: str) -> str:
+        return f"{_STAGING}/{stage}/{label}"
+
+    def _staged_manifest(
+        self, stage: str, label: str, kind: str, ddl: str | None, rows: int | None, content: str | None
+    ) -> Manifest:
+        files = self._entries(self._staged(stage, label), kind, with_digest=True)
+        return Manifest(
+            artifact=label,
+            kind=kind,
+            stage=stage,
+            schema=ddl,
+            rows=rows,
+            bytes=sum(entry.bytes for entry in files),
+            content=content or files[0].sha256,
+            files=files,
+        )
+
+    def _entries(self, label: str, kind: str, with_digest: bool) -> tuple[FileEntry, ...]:
+        if kind != "table":
+            path = self._at(label)
+            size = self._fs.size(path) if self._fs.exists(path) else 0
+            return (FileEntry(PurePosixPath(label).name, size, None, self._sha256(path) if with_digest else ""),)
+        folder = self._at(label)
+        paths = sorted(path for path in self._fs.find(folder) if path.endswith(".parquet"))
+        digests = self._table_digests(label) if with_digest else {}
+        with ThreadPoolExecutor(_FOOTER_READERS) as readers:
+            stats = list(readers.map(self._size_and_rows, paths))
+        return tuple(
+            FileEntry(name, size, rows, digests.get(name, ""))
+            for name, (size, rows) in zip((PurePosixPath(path).name for path in paths), stats, strict=True)
+        )
+
+    def _size_and_rows(self, path: str) -> tuple[int, int]:
+        size = self._fs.size(path)
+        try:
+            with self._fs.open(path, "rb") as file:
+                return size, pq.read_metadata(file).num_rows
+        except Exception as error:  # whatever pyarrow makes of a damaged footer
+            raise ArtifactError(f"{path} is damaged: {error}") from error
+
+    def _table_digests(self, label: str) -> dict[str, str]:
+        """Digest of each part file, taken on the executors; Spark reads a binary file of up to 2 GiB."""
+        parts = self.spark.read.format("binaryFile").option("pathGlobFilter", "*.parquet")
+        digest = parts.load(f"{self._uri}/{label}").select("path", F.sha2("content", 256).alias("sha256"))
+        return {PurePosixPath(row["path"]).name: row["sha256"] for row in digest.collect()}
+
+    def _sha256(self, path: str) -> str:
+        digest = hashlib.sha256()
+        with self._fs.open(path, "rb") as file:
+            while block := file.read(1 << 20):
+                digest.update(block)
+        return digest.hexdigest()
+
+    def _write_text(self, label: str, text: str) -> None:
+        aside = self._at(label + ".tmp")
+        self._write_bytes(aside, text.encode())
+        self._fs.mv(aside, self._at(label))
+
+    def _write_bytes(self, path: str, content: bytes) -> None:
+        with self._fs.open(path, "wb") as file:
+            file.write(content)
+
+
+def conform(frame: DataFrame, schema: Table, label: str) -> DataFrame:
+    """The table's columns in order; raises SchemaError where the frame lacks one or has another type."""
+    missing = [name for name in schema.names if name not in frame.columns]
+    if missing:
+        raise SchemaError(f"{label} lacks {missing}; the frame has {sorted(frame.columns)}")
+    chosen = frame.select(*schema.names)
+    types = dict(chosen.dtypes)
+    wrong = [f"{c.name} is {types[c.name]}, not {c.type}" for c in schema.columns if types[c.name] != c.type]
+    if wrong:
+        raise SchemaError(f"{label}: {'; '.join(wrong)}")
+    return chosen
+
+
+def empty_frame(spark: SparkSession, schema: Table) -> DataFrame:
+    """A frame of a table's columns without rows."""
+    return spark.createDataFrame([], StructType.fromDDL(schema.ddl))

@@ -1,0 +1,48 @@
+"""One Spark session for the whole run; marks follow from what a test uses."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+
+import pytest
+
+# Collected timestamps pass through Python's local time.
+os.environ["TZ"] = "UTC"
+time.tzset()
+
+from pyspark.sql import SparkSession
+
+from recsys_spark.contracts.config import SessionConfig
+from recsys_spark.session import get_session
+
+
+@pytest.fixture(scope="session")
+def spark() -> Iterator[SparkSession]:
+    """A local session with two cores; small frames want few partitions."""
+    session = get_session(
+        SessionConfig(
+            app_name="tests",
+            conf={
+                "spark.master": "local[2]",
+                "spark.ui.enabled": "false",
+                "spark.ui.showConsoleProgress": "false",
+                "spark.sql.shuffle.partitions": "2",
+                "spark.default.parallelism": "2",
+                "spark.driver.memory": "2g",
+                "spark.driver.host": "127.0.0.1",
+                "spark.driver.bindAddress": "127.0.0.1",
+            },
+        )
+    )
+    session.sparkContext.setLogLevel("ERROR")
+    yield session
+    session.stop()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A test that asks for the session is a Spark test."""
+    for item in items:
+        if "spark" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.spark)
