@@ -14,7 +14,6 @@ from typing import Any
 import pyarrow.parquet as pq
 from pyspark.sql import DataFrame, Observation, SparkSession
 from pyspark.sql import functions as F
-from pyspark.sql.types import StructType
 
 from recsys_spark.contracts.errors import ArtifactError, ConfigError, SchemaError
 from recsys_spark.contracts.schemas import Table
@@ -248,4 +247,4 @@ def conform(frame: DataFrame, schema: Table, label: str) -> DataFrame:
 
 def empty_frame(spark: SparkSession, schema: Table) -> DataFrame:
     """A frame of a table's columns without rows."""
-    return spark.createDataFrame([], StructType.fromDDL(schema.ddl))
+    return spark.createDataFrame([], schema.ddl)
