@@ -76,5 +76,3 @@ def finish(code: int) -> None:
     """Leave with a code. Success returns: some Databricks runtimes take any SystemExit for a failure."""
     if code != EXIT_DONE:
         sys.exit(code)
-
-

@@ -71,8 +71,6 @@ EVALUATION = _json("evaluation")
 RECOMMENDATIONS = _table("recommendations", schemas.RECOMMENDATIONS)
 RECOMMENDATIONS_XLSX = Artifact("recommendations_xlsx", kind="file", path="recommendations.xlsx")
 
-ARTIFACTS = {
-    artifact.name: artifact for artifact in tuple(globals().values()) if isinstance(artifact, Artifact)
-}
+ARTIFACTS = {artifact.name: artifact for artifact in tuple(globals().values()) if isinstance(artifact, Artifact)}
 SPLIT_OF_FIT = {"train": "val", "val": "test"}  # queries of these splits are ranked by models of these fits
 assert set(SPLIT_OF_FIT.values()) < set(SPLITS)

@@ -37,6 +37,5 @@ class MemoryIO:
     def write_json(self, artifact: Artifact, values: dict[str, Any], **keys: str) -> None:
         self.held[artifact.path_of(**keys)] = values
 
-
     def materialise(self, name: str, frame: DataFrame) -> DataFrame:
         return frame.localCheckpoint()
