@@ -1,0 +1,50 @@
+# The environment lies in .venv; its stamp is written last, so an interrupted build is done again.
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+SETTINGS := setup.py constraints.txt
+EXTRAS := demo,dev
+ARGS ?=
+
+# The first interpreter that runs, is of a supported version and can make environments. PYTHON= chooses one.
+CANDIDATES := $(if $(PYTHON),$(PYTHON),python3.11 python3.10 python3.12 python3)
+SUITABLE := import sys, venv, ensurepip; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 12))
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check bench results clean-env
+.DELETE_ON_ERROR:
+
+help:  ## list the targets
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 18
+
+demo: $(STAMP)  ## run every stage on public data; ARGS= goes to recsys
+	@$(BIN)/python jobs/demo_data.py
+	@$(BIN)/recsys --config conf/demo.yaml $(ARGS)
+
+test: $(STAMP)  ## run all tests; ARGS= goes to pytest
+	@$(BIN)/python -m pytest -q $(ARGS)
+
+check: $(STAMP)  ## format, lint, types, import rules, plain tests; under a minute
+	@$(BIN)/ruff format --check --quiet .
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/mypy
+	@$(BIN)/python -m pytest -q -m "not spark and not torch and not gpu and not slow"
+
+bench: $(STAMP)  ## run one benchmark: make bench NAME=item_knn
+	@test -f "benchmarks/$(NAME).py" || { echo "make bench takes NAME=, one of:" $$(cd benchmarks && ls [a-z]*.py | grep -v -e harness -e write_results | sed 's/\.py//') >&2; exit 2; }
+	@$(BIN)/python -m benchmarks.$(NAME) $(ARGS)
+
+results: $(STAMP)  ## write docs/results.md; ARGS="--run NAME=PATH" adds runs
+	@$(BIN)/python -m benchmarks.write_results $(ARGS)
+
+clean-env:  ## remove .venv
+	@rm -rf $(VENV)
+
+$(STAMP): $(SETTINGS)
+	@python=; for candidate in $(CANDIDATES); do \
+		if "$$candidate" -c "$(SUITABLE)" >/dev/null 2>&1; then python=$$candidate; break; fi; done; \
+	test -n "$$python" || { echo "error: no Python 3.10 to 3.12 with venv among: $(CANDIDATES); give one with PYTHON=/path/to/python" >&2; exit 1; }; \
+	rm -rf $(VENV) && "$$python" -m venv $(VENV)
+	@echo "installing into $(VENV), a few minutes the first time"
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt -e ".[$(EXTRAS)]"
+	@touch $@

