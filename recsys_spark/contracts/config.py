@@ -99,14 +99,13 @@ class IngestConfig:
 @dataclass(frozen=True, kw_only=True)
 class DatesConfig:
     formats: tuple[str, ...] = (
-        "yyyy-MM-dd HH:mm:ss",
-        "yyyy-MM-dd HH:mm",
-        "yyyy-MM-dd",
-        "dd/MM/yyyy HH:mm:ss",
-        "dd/MM/yyyy HH:mm",
-        "dd/MM/yyyy",
-        "dd-MMM-yyyy",
-        "dd.MM.yyyy",
+        "yyyy-M-d",
+        "yyyyMMdd",
+        "d/M/yyyy H:mm:ss",
+        "d/M/yyyy H:mm",
+        "d/M/yyyy",
+        "d-MMM-yyyy",
+        "d.M.yyyy",
     )
     system: int = 1900
     default_year: int | None = None
@@ -114,7 +113,7 @@ class DatesConfig:
 
     def __post_init__(self) -> None:
         _require(self.system in (1900, 1904), "clean.dates.system", "1900 or 1904", self.system)
-        _one_of(self.token_means, ("day", "month"), "clean.dates.token_means")
+        _one_of(self.token_means, ("day", "year"), "clean.dates.token_means")
         year = self.default_year
         _require(year is None or 1900 <= year <= 2200, "clean.dates.default_year", "between 1900 and 2200", year)
 

@@ -115,7 +115,6 @@ INTERACTIONS_CLEAN = Table(
 
 _STATISTICS = (
     Column("num_interactions", "bigint", "rows of interactions_clean"),
-    Column("num_orders", "bigint", "distinct (customer, time)"),
     Column("total_quantity", "decimal(28,4)", "units over all data"),
     Column("total_amount", "decimal(28,4)", "money over all data"),
     Column("first_time", "timestamp", "UTC time of the first event"),
@@ -140,6 +139,7 @@ CUSTOMERS_CLEAN = Table(
         Column("customer_id", "string", "customer as the source shows it"),
         *_CUSTOMER_TEXTS,
         Column("num_items", "bigint", "distinct items over all data"),
+        Column("num_orders", "bigint", "distinct times over all data"),
         *_STATISTICS,
     ),
 )

@@ -1,0 +1,43 @@
+"""Clean raw purchase lines: typed values, rejected lines with their rule, one row per customer, item and time."""
+
+from __future__ import annotations
+
+from recsys_spark.cleaning.clean import clean_lines
+from recsys_spark.cleaning.report import funnel
+from recsys_spark.command_line import main
+from recsys_spark.contracts.artifacts import (
+    CLEANING_REPORT,
+    INTERACTIONS_CLEAN,
+    RAW_LINES,
+    REJECTED_LINES,
+    SPLIT_CUTOFFS,
+)
+from recsys_spark.contracts.config import PipelineConfig
+from recsys_spark.stage import Metrics, Stage, StageIO
+
+
+def run(io: StageIO, config: PipelineConfig) -> Metrics:
+    raw = io.read(RAW_LINES)
+    cleaned = clean_lines(raw, config.clean, config.split, io.materialise)
+    interactions = io.write(INTERACTIONS_CLEAN, cleaned.interactions)
+    rejected = io.write(REJECTED_LINES, cleaned.rejected)
+    report = funnel(raw.count(), io.read(INTERACTIONS_CLEAN), io.read(REJECTED_LINES), config.clean)
+    io.write_json(SPLIT_CUTOFFS, cleaned.cutoffs)
+    covers_all = config.clean.coverage.rounds > 0
+    io.write_json(
+        CLEANING_REPORT,
+        {"funnel": report, "outliers": cleaned.outliers, "coverage_saw_all_data": covers_all, **cleaned.cutoffs},
+    )
+    return {"lines": report["lines_read"], "interactions": interactions, "rejected_lines": rejected}
+
+
+STAGE = Stage(
+    "clean",
+    reads=(RAW_LINES,),
+    writes=(INTERACTIONS_CLEAN, REJECTED_LINES, SPLIT_CUTOFFS, CLEANING_REPORT),
+    sections=("clean", "split"),
+    run=run,
+)
+
+if __name__ == "__main__":
+    main(STAGE)

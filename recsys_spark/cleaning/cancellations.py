@@ -1,0 +1,66 @@
+"""Purchases that a later return reverses (option `clean.net_cancellations`)."""
+
+from __future__ import annotations
+
+import pandas as pd
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from recsys_spark.contracts.columns import LINE_COLUMNS, SOURCE_COLUMNS
+
+_MATCHED_BY = ["customer_id", "stock_code", "size", "unit_price"]
+_SOURCE_DDL = "source_file string, source_sheet string, source_row bigint"
+
+
+def label_cancelled(lines: DataFrame, labelled: DataFrame) -> DataFrame:
+    """Give `lines` the rule `cancelled` where a return among the `labelled` raw lines reverses a purchase.
+
+    A return reverses the latest purchase before it, or at its time, of the same customer, code, quantity and price
+    that no return reversed yet. Copies of purchases and of returns do not take part.
+    """
+    returns = labelled.filter("rule = 'return' and units < 0").dropDuplicates([*LINE_COLUMNS, "extra"])
+    moves = lines.filter("rule is null or rule <> 'exact_duplicate'").select(
+        "customer_id", "stock_code", "invoice_date", "units", "amount", "source"
+    )
+    reversals = returns.select(
+        F.col("customer").alias("customer_id"),
+        F.col("code").alias("stock_code"),
+        F.col("time").alias("invoice_date"),
+        "units",
+        "amount",
+        F.struct(*SOURCE_COLUMNS).alias("source"),
+    )
+    matchable = _matchable(moves).unionByName(_matchable(reversals))
+    reversed_groups = matchable.filter("is_return").select(*_MATCHED_BY).distinct()
+    matched = matchable.join(reversed_groups, on=_MATCHED_BY, how="left_semi")
+    cancelled = matched.groupBy(*_MATCHED_BY).applyInPandas(_match, _SOURCE_DDL)
+    refs = cancelled.select(F.struct(*SOURCE_COLUMNS).alias("source"), F.lit("cancelled").alias("_cancelled"))
+    joined = lines.join(refs, on="source", how="left")
+    return joined.withColumn("rule", F.coalesce("_cancelled", "rule")).drop("_cancelled")
+
+
+def _matchable(moves: DataFrame) -> DataFrame:
+    unit_price = F.round(F.abs(F.col("amount") / F.col("units")), 4)
+    return moves.select(
+        "customer_id",
+        "stock_code",
+        F.abs("units").cast("string").alias("size"),
+        unit_price.cast("string").alias("unit_price"),
+        "invoice_date",
+        (F.col("units") < 0).alias("is_return"),
+        *(F.col(f"source.{name}").alias(name) for name in SOURCE_COLUMNS),
+    )
+
+
+def _match(moves: pd.DataFrame) -> pd.DataFrame:
+    """Match each return of one customer, code, quantity and price with the latest open purchase."""
+    source = list(SOURCE_COLUMNS)
+    ordered = moves.sort_values(["invoice_date", "is_return", *source])
+    open_purchases: list[int] = []
+    cancelled: list[int] = []
+    for position, is_return in enumerate(ordered["is_return"]):
+        if not is_return:
+            open_purchases.append(position)
+        elif open_purchases:
+            cancelled.append(open_purchases.pop())
+    return ordered.iloc[cancelled][source]

@@ -1,0 +1,70 @@
+"""Product codes and descriptions in one spelling: Unicode NFKC, single spaces, trimmed, upper case."""
+
+from __future__ import annotations
+
+import sys
+import unicodedata
+from collections.abc import Iterable, Iterator
+from functools import cache
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F
+
+_ODD_SPACES = ("  ", "\t", "\n", "\r", "\x0b", "\x0c")
+_VOCABULARY = "text string, normal string"
+
+
+def tidy(text: Column) -> Column:
+    """White space collapsed and trimmed, upper case; null for an empty text."""
+    # Looking for odd spaces costs a tenth of the regular expression, and few values have any.
+    has_odd_spaces = F.lit(False)
+    for space in _ODD_SPACES:
+        has_odd_spaces = has_odd_spaces | text.contains(space)
+    single = F.when(has_odd_spaces, F.regexp_replace(text, r"\s+", " ")).otherwise(text)
+    trimmed = F.upper(F.trim(single))
+    return F.when(trimmed != "", trimmed)
+
+
+def normal_forms(lines: DataFrame, columns: Iterable[str]) -> DataFrame:
+    """text, normal: the distinct texts of the columns that NFKC changes, usually none or a few.
+
+    Spark has no normalisation of its own. Texts that may need it are found by native expressions, and Python sees
+    each of those once, not every line.
+    """
+    texts = lines.select(F.explode(F.array(*columns)).alias("text"))
+    is_ascii = F.length("text") == F.octet_length("text")
+    suspects = texts.filter(~is_ascii & F.col("text").rlike(_unstable_characters())).distinct()
+    return suspects.mapInArrow(_normalise, _VOCABULARY).filter("text != normal")
+
+
+def replace_by(lines: DataFrame, vocabulary: DataFrame, column: str) -> DataFrame:
+    """Put the normal form in place of each text of the column that has one."""
+    renamed = vocabulary.select(F.col("text").alias(column), F.col("normal").alias("_normal"))
+    joined = lines.join(renamed, on=column, how="left")
+    return joined.withColumn(column, F.coalesce("_normal", column)).drop("_normal").select(*lines.columns)
+
+
+def _normalise(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    for batch in batches:
+        text = batch.column(0)
+        yield pa.RecordBatch.from_arrays([text, pc.utf8_normalize(text, "NFKC")], names=["text", "normal"])
+
+
+@cache
+def _unstable_characters() -> str:
+    """A regular expression for characters that NFKC may change, alone or by joining the one before."""
+    unstable = [
+        point
+        for point in range(0x80, sys.maxunicode + 1)
+        if not 0xD800 <= point <= 0xDFFF
+        and (unicodedata.normalize("NFKC", chr(point)) != chr(point) or unicodedata.combining(chr(point)))
+    ]
+    ranges: list[list[int]] = []
+    for point in unstable:
+        if ranges and point == ranges[-1][1] + 1:
+            ranges[-1][1] = point
+        else:
+            ranges.append([point, point])
+    return "[" + "".join(f"\\x{{{low:X}}}-\\x{{{high:X}}}" for low, high in ranges) + "]"

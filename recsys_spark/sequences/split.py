@@ -1,0 +1,81 @@
+"""The three cutoffs, and which split an event falls into."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta, timezone
+
+from pyspark.sql import Column, DataFrame, Window
+from pyspark.sql import functions as F
+
+from recsys_spark.contracts.columns import SPLITS
+from recsys_spark.contracts.config import SplitConfig
+from recsys_spark.contracts.errors import ConfigError, DataError
+
+CUTOFFS = ("fold_end", "train_end", "val_end")
+_EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
+
+
+def fit_cutoffs(interactions: DataFrame, config: SplitConfig) -> dict[str, str]:
+    """fold_end, train_end, val_end as ISO texts in UTC.
+
+    They are quantiles, at times that occur, of the times of the events that have a strictly earlier event of the
+    same customer; or the dates of the config. Raises DataError where there are too few such events to part.
+    """
+    dates = (config.fold_end, config.train_end, config.val_end)
+    if all(dates):
+        return {name: _from_config(str(date), name) for name, date in zip(CUTOFFS, dates, strict=True)}
+    quantiles = _time_quantiles(interactions, (config.fold_share, config.train_share, config.val_share))
+    if None in quantiles or len(set(quantiles)) < len(CUTOFFS):
+        raise DataError(
+            "too few orders to split by time: the cutoffs at "
+            f"{config.fold_share}, {config.train_share} and {config.val_share} of the repeat customers' events "
+            "coincide; give split.fold_end, split.train_end and split.val_end"
+        )
+    return {name: _iso(micros) for name, micros in zip(CUTOFFS, quantiles, strict=True) if micros is not None}
+
+
+def cutoff(iso: str) -> Column:
+    """A cutoff as a timestamp column."""
+    return F.lit(iso).cast("timestamp")
+
+
+def split_of(event_time: Column, cutoffs: dict[str, str]) -> Column:
+    """train, val or test; an event at exactly a cutoff belongs to the earlier side."""
+    train, val, test = SPLITS
+    return (
+        F.when(event_time <= cutoff(cutoffs["train_end"]), train)
+        .when(event_time <= cutoff(cutoffs["val_end"]), val)
+        .otherwise(test)
+    )
+
+
+def _time_quantiles(interactions: DataFrame, shares: tuple[float, ...]) -> list[int | None]:
+    """For each share the least time (microseconds) by which at least that share of the events has happened."""
+    orders = interactions.groupBy("customer_id", "invoice_date").agg(F.count(F.lit(1)).alias("num_events"))
+    first_date = F.min("invoice_date").over(Window.partitionBy("customer_id"))
+    later = orders.withColumn("first_date", first_date).filter("invoice_date > first_date")
+    per_time = later.groupBy(F.unix_micros("invoice_date").alias("micros")).agg(F.sum("num_events").alias("events"))
+    # One task sees all distinct times: a decade of minutes is five million rows.
+    running = per_time.withColumn("reached", F.sum("events").over(Window.orderBy("micros")))
+    total = per_time.agg(F.sum("events").alias("total"))
+    reached = running.crossJoin(F.broadcast(total))
+    quantiles = [
+        F.min(F.when(F.col("reached") >= F.ceil(F.col("total") * share), F.col("micros"))).alias(f"q{number}")
+        for number, share in enumerate(shares)
+    ]
+    row = reached.agg(*quantiles).first()
+    assert row is not None
+    return list(row)
+
+
+def _iso(micros: int) -> str:
+    return (_EPOCH + timedelta(microseconds=micros)).isoformat(timespec="microseconds").removesuffix("+00:00")
+
+
+def _from_config(date: str, name: str) -> str:
+    try:
+        parsed = datetime.fromisoformat(date)
+    except ValueError:
+        raise ConfigError(f"split.{name} must be an ISO date or time, got '{date}'") from None
+    in_utc = parsed.astimezone(timezone.utc) if parsed.tzinfo else parsed
+    return in_utc.replace(tzinfo=None).isoformat(timespec="microseconds")
