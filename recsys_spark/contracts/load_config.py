@@ -28,7 +28,7 @@ def load_config(overlays: Sequence[str] = (), pairs: Sequence[str] = ()) -> Pipe
     for pair in pairs:
         if "=" not in pair:
             raise ConfigError(f"--set takes key=value, got '{pair}'")
-        merged = _merge(merged, OmegaConf.from_dotlist([pair]), source=f"--set {pair}")
+        merged = _merge(merged, _parse_pair(pair), source=f"--set {pair}")
     try:
         config = OmegaConf.to_object(merged)
     except OmegaConfBaseException as error:
@@ -76,6 +76,13 @@ def _read_yaml(path: str) -> DictConfig:
     return loaded
 
 
+def _parse_pair(pair: str) -> DictConfig:
+    try:
+        return OmegaConf.from_dotlist([pair])
+    except yaml.YAMLError as error:
+        raise ConfigError(f"--set {pair}: the value is no YAML: {_first_line(error)}") from error
+
+
 def _merge(base: DictConfig, layer: DictConfig, source: str) -> DictConfig:
     try:
         merged = OmegaConf.merge(base, layer)
@@ -83,7 +90,7 @@ def _merge(base: DictConfig, layer: DictConfig, source: str) -> DictConfig:
         raise ConfigError(f"{source}: {_unknown_key(str(error.full_key))}") from error
     except OmegaConfBaseException as error:
         key = getattr(error, "full_key", None)
-        raise ConfigError(f"{source}: {key}: {_first_line(error)}") from error
+        raise ConfigError(f"{source}: {f'{key}: ' if key else ''}{_first_line(error)}") from error
     assert isinstance(merged, DictConfig)
     return merged
 
@@ -91,7 +98,8 @@ def _merge(base: DictConfig, layer: DictConfig, source: str) -> DictConfig:
 def _unknown_key(key: str) -> str:
     section, _, _ = key.rpartition(".")
     siblings = sorted({name[len(section) :].lstrip(".").split(".")[0] for name in _below(section, known_keys())})
-    nearest = difflib.get_close_matches(key, known_keys(), n=1, cutoff=0.5)
+    beside = [f"{section}.{name}".lstrip(".") for name in siblings]
+    nearest = [*difflib.get_close_matches(key, beside, n=1), *difflib.get_close_matches(key, known_keys(), n=1)]
     hint = f"; did you mean '{nearest[0]}'?" if nearest else ""
     return f"unknown key '{key}'{hint} Known keys of {section or 'the top level'}: {', '.join(siblings)}"
 
