@@ -37,6 +37,12 @@ class Stage:
     run: Callable[[StageIO, PipelineConfig], Metrics]
     sources: Callable[[PipelineConfig], list[str]] | None = None
 
+    @property
+    def module(self) -> str:
+        """Importable name of the job; Python calls a job that was started as a script `__main__`."""
+        name = self.run.__module__
+        return f"jobs.{self.name}" if name == "__main__" else name
+
 
 @dataclass
 class StageIO:
@@ -112,7 +118,7 @@ class StageIO:
             config=config_of(self.stage, self.config),
             config_digest=digest_of(config_of(self.stage, self.config)),
             code_version=__version__,
-            code_digest=code_digest(self.stage.run.__module__),
+            code_digest=code_digest(self.stage.module),
             libraries=library_versions(),
             seed=self.config.seed,
             seconds=round(time.monotonic() - self._started, 3),
@@ -164,7 +170,7 @@ def config_of(stage: Stage, config: PipelineConfig) -> dict[str, Any]:
 
 
 def _recipe(stage: Stage, config: PipelineConfig, sources: dict[str, str]) -> str:
-    return digest_of([config_of(stage, config), config.seed, code_digest(stage.run.__module__), sources])
+    return digest_of([config_of(stage, config), config.seed, code_digest(stage.module), sources])
 
 
 def _is_fresh(record: dict[str, Any], recipe: str, storage: Storage, verify: str) -> bool:
