@@ -1,0 +1,141 @@
+from __future__ import annotations
+
+from dataclasses import FrozenInstanceError, asdict
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from recsys_spark.contracts.config import PipelineConfig
+from recsys_spark.contracts.errors import EXIT_USAGE, ConfigError
+from recsys_spark.contracts.load_config import known_keys, load_config
+
+BASE = Path(__file__).parents[2] / "conf" / "base.yaml"
+
+
+def overlay(folder: Path, text: str, name: str = "overlay.yaml") -> str:
+    path = folder / name
+    path.write_text(text, encoding="utf-8")
+    return str(path)
+
+
+def as_yaml(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: as_yaml(inner) for key, inner in value.items()}
+    return [as_yaml(inner) for inner in value] if isinstance(value, tuple | list) else value
+
+
+def test_without_overlays_the_config_is_the_dataclass_defaults():
+    assert load_config() == PipelineConfig()
+
+
+def test_base_yaml_states_every_key_with_its_default_in_the_order_of_the_dataclasses():
+    stated = yaml.safe_load(BASE.read_text(encoding="utf-8"))
+    defaults = as_yaml(asdict(PipelineConfig()))
+    assert stated == defaults
+    assert yaml.safe_dump(stated, sort_keys=False) == yaml.safe_dump(defaults, sort_keys=False)
+
+
+def test_base_yaml_loads_to_the_defaults():
+    assert load_config([str(BASE)]) == PipelineConfig()
+
+
+def test_base_yaml_comments_every_key_with_a_value():
+    lines = BASE.read_text(encoding="utf-8").splitlines()
+    keys = {name.rpartition(".")[2] for name in known_keys()}
+    commented = {line.split(":")[0].strip() for line in lines if ":" in line and "#" in line.partition(":")[2]}
+    assert keys - commented <= {"train_end", "val_end"}  # told by the comment of fold_end
+
+
+def test_later_layers_win(tmp_path):
+    first = overlay(tmp_path, "seed: 2\nsequences: {hist_max: 10, merge_minutes: 5}\n", "first.yaml")
+    second = overlay(tmp_path, "sequences: {hist_max: 20}\n", "second.yaml")
+    config = load_config([first, second], ["sequences.hist_max=30"])
+    assert (config.seed, config.sequences.merge_minutes, config.sequences.hist_max) == (2, 5, 30)
+    assert load_config([first, second]).sequences.hist_max == 20
+
+
+def test_a_mapping_is_merged_and_a_list_is_replaced(tmp_path):
+    path = overlay(tmp_path, "clean: {rules: {return: false}, non_product_codes: [FEE]}\n")
+    clean = load_config([path]).clean
+    assert not clean.applies("return")
+    assert clean.applies("outlier")
+    assert clean.non_product_codes == ("FEE",)
+
+
+def test_an_empty_overlay_changes_nothing(tmp_path):
+    assert load_config([overlay(tmp_path, "")]) == PipelineConfig()
+
+
+def test_unquoted_dates_of_an_overlay_stay_text(tmp_path):
+    path = overlay(tmp_path, "split: {fold_end: 2011-01-01, train_end: 2011-02-01, val_end: 2011-03-01}\n")
+    assert load_config([path]).split.train_end == "2011-02-01"
+
+
+def test_the_config_is_frozen():
+    with pytest.raises(FrozenInstanceError):
+        load_config().seed = 5  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("pair", "said"),
+    [
+        ("clean.outliers.multplier=2", "did you mean 'clean.outliers.multiplier'?"),
+        ("clean.outlier.multiplier=2", "did you mean 'clean.outliers'?"),
+        ("hist_max=3", "did you mean 'queries.hist_max'?"),
+        ("zzz=3", "Known keys of the top level: baselines, clean,"),
+        ("sequences.hist_max=many", "sequences.hist_max: Value 'many'"),
+        ("sequences.hist_max=null", "sequences.hist_max: Incompatible value 'None'"),
+        ("clean=3", "--set clean=3: "),
+        ("clean.rules.return=maybe", "clean.rules.return: Value 'maybe' is not a valid bool"),
+        ("clean.rules.retrun=true", "clean.rules must be one of"),
+        ("ingest.sources=x.xlsx", "ingest.sources: "),
+        ("ingest.sources=[x", "the value is no YAML"),
+        ("paths.processed=${nothing}", "nothing"),
+        ("no-equals-sign", "--set takes key=value"),
+        ("seed=0", "seed must be at least 1"),
+        ("clean.outliers.multiplier=0", "clean.outliers.multiplier must be above 0, got 0.0"),
+        ("clean.outliers.mode=clip", "clean.outliers.mode must be one of winsorize | drop | off, got 'clip'"),
+        ("clean.coverage.rounds=-1", "clean.coverage.rounds must be 0 or more"),
+        ("clean.dates.default_year=20", "clean.dates.default_year must be between 1900 and 2200"),
+        ("split.train_share=0.5", "split shares must be 0 < fold < train < val < 1"),
+        ("split.fold_end=2011-01-01", "given together or not at all"),
+        ("baselines.models=[]", "baselines.models must be"),
+        ("recommend.top_n=101", "recommend.top_n must be between 1 and 100"),
+    ],
+)
+def test_a_bad_pair_is_one_line_that_says_what_is_wrong(pair, said):
+    with pytest.raises(ConfigError) as caught:
+        load_config(pairs=[pair])
+    assert said in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert caught.value.exit_code == EXIT_USAGE
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("- a\n- b\n", "must hold a mapping of sections"),
+        ("seed: [1\n", "cannot be read"),
+        ("words\n", "unknown key 'words'"),
+        ("1: 2\n", "unknown key '1'"),
+    ],
+)
+def test_a_bad_overlay_is_named(tmp_path, text, said):
+    path = overlay(tmp_path, text)
+    with pytest.raises(ConfigError, match="overlay.yaml") as caught:
+        load_config([path])
+    assert said in str(caught.value)
+
+
+def test_a_missing_overlay_and_a_folder_are_named(tmp_path):
+    with pytest.raises(ConfigError, match=r"nope\.yaml' does not exist"):
+        load_config([str(tmp_path / "nope.yaml")])
+    with pytest.raises(ConfigError, match="cannot be read"):
+        load_config([str(tmp_path)])
+
+
+def test_every_conf_file_loads():
+    loaded = [load_config([str(path)]) for path in sorted(BASE.parent.glob("*.yaml"))]
+    assert len(loaded) >= 1
