@@ -124,7 +124,7 @@ def test_a_bad_pair_is_one_line_that_says_what_is_wrong(pair, said):
 )
 def test_a_bad_overlay_is_named(tmp_path, text, said):
     path = overlay(tmp_path, text)
-    with pytest.raises(ConfigError, match="overlay.yaml") as caught:
+    with pytest.raises(ConfigError, match=r"overlay\.yaml") as caught:
         load_config([path])
     assert said in str(caught.value)
 

@@ -1,0 +1,130 @@
+"""What may import what, which driver calls are allowed, and how long a file may be."""
+
+from __future__ import annotations
+
+import ast
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+ALLOWED = {
+    "jobs": {"jobs", "recsys_spark", "training"},
+    "recsys_spark": {"recsys_spark"},
+    "training": {"training", "recsys_spark.contracts"},
+    "recsys_spark/contracts": {"recsys_spark.contracts"},
+}
+PROJECT = {"jobs", "recsys_spark", "training", "tests", "benchmarks"}
+CONTRACT_LIBRARIES = {"omegaconf", "yaml"}
+MAX_LINES = 300
+
+# Not to be had where only the DataFrame API is allowed.
+RDD_NAMES = {"rdd", "sparkContext", "SparkContext", "_jvm", "_jdf", "_jsparkSession"}
+# Calls that bring rows to the driver, and the files that may make them, each with what bounds the rows.
+TO_DRIVER = {"collect", "toPandas", "toLocalIterator", "take", "tail", "head", "first"}
+DRIVER_CALLS_ALLOWED = {
+    "jobs/demo_data.py": "pandas frames, before any Spark",
+    "jobs/pipeline.py": "ten recommendations to print",
+    "recsys_spark/storage.py": "one row per part file",
+}
+
+
+def sources(*folders: str) -> list[Path]:
+    found = sorted(path for folder in folders for path in (ROOT / folder).rglob("*.py"))
+    assert found, f"no source in {folders}"
+    return found
+
+
+def imported(path: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path} imports relatively"
+            yield node.module or ""
+
+
+def named(path: Path) -> Iterator[tuple[str, int]]:
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Attribute):
+            yield node.attr, node.lineno
+        elif isinstance(node, ast.Name):
+            yield node.id, node.lineno
+
+
+def driver_calls(path: Path) -> list[str]:
+    calls = [node for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(node, ast.Call)]
+    methods = [(call.func, call.lineno) for call in calls]
+    # functions.first and the like are aggregates
+    return [
+        f"{path.relative_to(ROOT)}:{line} {func.attr}"
+        for func, line in methods
+        if isinstance(func, ast.Attribute)
+        and func.attr in TO_DRIVER
+        and not (isinstance(func.value, ast.Name) and func.value.id == "F")
+    ]
+
+
+def is_below(module: str, packages: set[str]) -> bool:
+    return any(module == package or module.startswith(package + ".") for package in packages)
+
+
+@pytest.mark.parametrize("folder", [folder for folder in ALLOWED if (ROOT / folder).is_dir()])
+def test_imports_point_one_way(folder):
+    wrong = [
+        f"{path.relative_to(ROOT)} imports {module}"
+        for path in sources(folder)
+        for module in imported(path)
+        if is_below(module, PROJECT) and not is_below(module, ALLOWED[folder])
+    ]
+    assert wrong == []
+
+
+def test_contracts_import_the_standard_library_and_config_parsers_alone():
+    libraries = {
+        module.split(".")[0]
+        for path in sources("recsys_spark/contracts")
+        for module in imported(path)
+        if not is_below(module, PROJECT)
+    }
+    assert libraries - set(sys.stdlib_module_names) <= CONTRACT_LIBRARIES
+
+
+def test_no_code_reaches_below_the_dataframe_api():
+    found = [
+        f"{path.relative_to(ROOT)}:{line} {name}"
+        for path in sources("jobs", "recsys_spark")
+        for name, line in named(path)
+        if name in RDD_NAMES
+    ]
+    assert found == []
+
+
+def test_rows_reach_the_driver_only_where_something_bounds_them():
+    found = [
+        call
+        for path in sources("jobs", "recsys_spark")
+        if str(path.relative_to(ROOT)) not in DRIVER_CALLS_ALLOWED
+        for call in driver_calls(path)
+    ]
+    assert found == []
+
+
+def test_files_stay_short():
+    long = {
+        str(path.relative_to(ROOT)): length
+        for path in sources(*(PROJECT & {path.name for path in ROOT.iterdir()}))
+        if (length := len(path.read_text(encoding="utf-8").splitlines())) > MAX_LINES
+    }
+    assert long == {}
+
+
+def test_every_module_says_what_it_is_for():
+    silent = [
+        str(path.relative_to(ROOT))
+        for path in sources("jobs", "recsys_spark")
+        if path.name != "__init__.py" and ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) is None
+    ]
+    assert silent == []

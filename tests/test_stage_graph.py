@@ -1,0 +1,72 @@
+"""The stages fit together: what a stage reads was written before, and what it declares is what it uses."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import inspect
+from dataclasses import fields
+
+import pytest
+
+from jobs.pipeline import STAGES
+from recsys_spark.contracts.artifacts import ARTIFACTS
+from recsys_spark.contracts.config import PipelineConfig
+
+SECTIONS = {field.name for field in fields(PipelineConfig)}
+UNDECLARED = {"seed", "paths", "session"}  # recorded apart, or no matter to what comes out
+each_stage = pytest.mark.parametrize("stage", STAGES, ids=lambda stage: stage.name)
+
+
+def test_stages_have_names_of_their_own():
+    names = [stage.name for stage in STAGES]
+    assert len(names) == len(set(names)) > 0
+
+
+def test_every_read_was_written_by_an_earlier_stage():
+    written: set[str] = set()
+    for stage in STAGES:
+        unwritten = {artifact.name for artifact in stage.reads} - written
+        assert not unwritten, f"stage '{stage.name}' reads {unwritten}, which no earlier stage writes"
+        written |= {artifact.name for artifact in stage.writes}
+
+
+def test_every_artifact_has_one_writer():
+    writes = [artifact.name for stage in STAGES for artifact in stage.writes]
+    assert sorted(writes) == sorted(set(writes))
+
+
+def test_every_registered_artifact_has_a_writer():
+    assert {artifact.name for stage in STAGES for artifact in stage.writes} == set(ARTIFACTS)
+
+
+@each_stage
+def test_a_stage_lies_in_the_job_of_its_name(stage):
+    assert stage.run.__module__ == f"jobs.{stage.name}"
+    assert importlib.import_module(stage.run.__module__).STAGE is stage
+
+
+@each_stage
+def test_declared_sections_are_those_the_job_uses(stage):
+    source = inspect.getsource(importlib.import_module(stage.run.__module__))
+    used = {
+        node.attr
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "config"
+    }
+    assert set(stage.sections) == (used & SECTIONS) - UNDECLARED
+    assert used <= SECTIONS, f"{stage.run.__module__} uses config.{used - SECTIONS}"
+
+
+@each_stage
+def test_config_reaches_functions_by_section_only(stage):
+    """A function that got the whole config could use a section that the stage does not declare."""
+    source = inspect.getsource(importlib.import_module(stage.run.__module__))
+    passed = [
+        node.lineno
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.Call)
+        for argument in [*node.args, *(keyword.value for keyword in node.keywords)]
+        if isinstance(argument, ast.Name) and argument.id == "config"
+    ]
+    assert passed == []
