@@ -1,0 +1,50 @@
+"""The evaluation as a table for the terminal, at most 100 columns wide."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from recsys_spark.evaluation.ranking_metrics import MONEY, PER_BASKET, PER_POSITIVE, Metric, metric_of
+
+WIDTH = 100
+_NAME_WIDTH = 34
+_COLUMNS = (
+    ("R@5", Metric(PER_POSITIVE, "recall", 5)),
+    ("R@20", Metric(PER_POSITIVE, "recall", 20)),
+    ("R@100", Metric(PER_POSITIVE, "recall", 100)),
+    ("NDCG@20", Metric(PER_POSITIVE, "ndcg", 20)),
+    ("MRR@20", Metric(PER_POSITIVE, "mrr", 20)),
+    ("bR@20", Metric(PER_BASKET, "recall", 20)),
+    ("$R@20", Metric(MONEY, "recall", 20)),
+)
+
+
+def evaluation_table(evaluation: Mapping[str, Any]) -> str:
+    """Every split, protocol and model with its main means; a star marks the model chosen on val."""
+    lines = []
+    for split, result in evaluation["split"].items():
+        for protocol, found in result["protocols"].items():
+            lines += ["", _title(split, protocol, found), _row("model", [title for title, _ in _COLUMNS])]
+            for model, means in found["models"].items():
+                mark = " *" if evaluation["best"].get(protocol) == model else ""
+                values = [_number(metric_of(means, metric)) for _, metric in _COLUMNS]
+                lines.append(_row(_cut(model, _NAME_WIDTH - len(mark)) + mark, values))
+    lines += ["", "R recall per positive, bR per basket, $R by money; * best on val by R@20 of the protocol"]
+    return "\n".join(lines).strip("\n")
+
+
+def _title(split: str, protocol: str, found: Mapping[str, Any]) -> str:
+    return f"{split}, {protocol}: {found['num_positives']:,} positives in {found['num_queries']:,} baskets"
+
+
+def _row(name: str, values: list[str]) -> str:
+    return f"{name:<{_NAME_WIDTH}}" + "".join(f"{value:>9}" for value in values)
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4f}"
+
+
+def _cut(name: str, width: int) -> str:
+    return name if len(name) <= width else name[: width - 1] + "…"
