@@ -213,7 +213,11 @@ class Storage:
         """Digest of each part file, taken on the executors; Spark reads a binary file of up to 2 GiB."""
         parts = self.spark.read.format("binaryFile").option("pathGlobFilter", "*.parquet")
         digest = parts.load(f"{self._uri}/{label}").select("path", F.sha2("content", 256).alias("sha256"))
-        return {PurePosixPath(row["path"]).name: row["sha256"] for row in digest.collect()}
+        try:
+            found = digest.collect()
+        except Exception as error:  # the file system's own checksums failed first
+            raise ArtifactError(f"{self._at(label)} has a part file that cannot be read whole") from error
+        return {PurePosixPath(row["path"]).name: row["sha256"] for row in found}
 
     def _sha256(self, path: str) -> str:
         digest = hashlib.sha256()
