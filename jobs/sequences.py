@@ -1,0 +1,44 @@
+"""Build (history, positive) examples and queries per split, in time order."""
+
+from __future__ import annotations
+
+from recsys_spark.command_line import main
+from recsys_spark.contracts.artifacts import (
+    CUSTOMER_ID_MAP,
+    INTERACTIONS_CLEAN,
+    ITEM_ID_MAP,
+    QUERIES,
+    SEQUENCES,
+    SPLIT_CUTOFFS,
+)
+from recsys_spark.contracts.columns import SPLITS
+from recsys_spark.contracts.config import PipelineConfig
+from recsys_spark.sequences.examples import build_queries, build_sequences, split_bounds
+from recsys_spark.sequences.histories import customer_histories
+from recsys_spark.stage import Metrics, Stage, StageIO
+
+
+def run(io: StageIO, config: PipelineConfig) -> Metrics:
+    cutoffs = io.read_json(SPLIT_CUTOFFS)
+    ids = io.read(ITEM_ID_MAP), io.read(CUSTOMER_ID_MAP)
+    merged = customer_histories(io.read(INTERACTIONS_CLEAN), *ids, config.sequences.merge_minutes)
+    histories = io.materialise("histories", merged)
+    metrics: Metrics = {"first_orders": histories.count()}  # a customer's first order has no history, hence no query
+    for split in SPLITS:
+        bounds = split_bounds(split, cutoffs)
+        sequences = build_sequences(histories, bounds, config.sequences)
+        metrics[f"{split}_positives"] = io.write(SEQUENCES, sequences, split=split)
+        metrics[f"{split}_queries"] = io.write(QUERIES, build_queries(histories, bounds, config.queries), split=split)
+    return metrics
+
+
+STAGE = Stage(
+    "sequences",
+    reads=(INTERACTIONS_CLEAN, ITEM_ID_MAP, CUSTOMER_ID_MAP, SPLIT_CUTOFFS),
+    writes=(SEQUENCES, QUERIES),
+    sections=("sequences", "queries"),
+    run=run,
+)
+
+if __name__ == "__main__":
+    main(STAGE)

@@ -1,0 +1,59 @@
+"""A customer's events in time order, as one row per customer."""
+
+from __future__ import annotations
+
+from pyspark.sql import Column, DataFrame, Window
+from pyspark.sql import functions as F
+
+HISTORIES = "user_idx bigint, customer_id string, items array<bigint>, micros array<bigint>, amounts array<double>"
+
+
+def customer_histories(
+    interactions: DataFrame, item_ids: DataFrame, customer_ids: DataFrame, merge_minutes: int = 0
+) -> DataFrame:
+    """HISTORIES: each customer's events sorted by time and, within a time, by stock_code.
+
+    items, micros (microseconds since 1970, UTC) and amounts are parallel arrays. Events without customer, item or
+    time are left out.
+    """
+    events = (
+        interactions.filter("invoice_date is not null")
+        .join(item_ids, on="stock_code", how="inner")
+        .join(customer_ids, on="customer_id", how="inner")
+        .select(
+            "user_idx",
+            "customer_id",
+            "stock_code",
+            "item_idx",
+            F.unix_micros("invoice_date").alias("micros"),
+            F.col("line_amount").cast("double").alias("amount"),
+        )
+    )
+    if merge_minutes:
+        events = _merge_orders(events, merge_minutes)
+    event = F.struct("micros", "stock_code", "item_idx", "amount")
+    collected = events.groupBy("user_idx", "customer_id").agg(F.array_sort(F.collect_list(event)).alias("events"))
+    return collected.select(
+        "user_idx",
+        "customer_id",
+        F.col("events.item_idx").alias("items"),
+        F.col("events.micros").alias("micros"),
+        F.col("events.amount").alias("amounts"),
+    )
+
+
+def _merge_orders(events: DataFrame, minutes: int) -> DataFrame:
+    """Give orders that follow the last within `minutes` the time of the first in their chain, and join their lines."""
+    in_time = Window.partitionBy("user_idx").orderBy("micros")
+    is_new = _gap(in_time) > minutes * 60_000_000
+    started = events.withColumn("start", F.when(F.coalesce(is_new, F.lit(True)), F.col("micros")))
+    chain = F.max("start").over(in_time.rangeBetween(Window.unboundedPreceding, Window.currentRow))
+    return (
+        started.withColumn("micros", chain)
+        .groupBy("user_idx", "customer_id", "stock_code", "item_idx", "micros")
+        .agg(F.sum(F.col("amount").cast("decimal(18,4)")).cast("double").alias("amount"))
+    )
+
+
+def _gap(in_time: Window) -> Column:
+    return F.col("micros") - F.lag("micros").over(in_time)

@@ -1,0 +1,105 @@
+"""NumPy kernels over the events of many customers laid end to end.
+
+Names: E events of a batch of customers, sorted by customer, then time, then stock_code; an order is a run of events
+of one customer at one time; a window is a half-open range of event positions.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recsys_spark.contracts.columns import PAD_IDX
+
+Ints = NDArray[np.int64]
+ORDERS_PER_CUSTOMER = 1_000_000  # query_id = user_idx * this + number of the order
+MICROS_PER_DAY = 86_400_000_000
+
+
+def pad_left(history: list[int], length: int) -> list[int]:
+    """Keep the newest `length` items and left-pad with PAD_IDX: what `window_values` does for one window.
+
+    >>> pad_left([4, 9], length=4)
+    [0, 0, 4, 9]
+    >>> pad_left([4, 9, 7], length=2)
+    [9, 7]
+    """
+    newest = history[-length:]
+    return [PAD_IDX] * (length - len(newest)) + newest
+
+
+@dataclass(frozen=True)
+class Events:
+    """Events of whole customers. Arrays are of length E, but `offsets` of num_customers + 1."""
+
+    offsets: Ints
+    items: Ints
+    micros: Ints
+
+    @property
+    def customer_start(self) -> Ints:
+        """Position of the first event of each event's customer, (E,)."""
+        return np.repeat(self.offsets[:-1], np.diff(self.offsets))
+
+    @property
+    def order_start(self) -> Ints:
+        """Position of the first event of each event's order, (E,)."""
+        is_start = self._starts_order()
+        return np.flatnonzero(is_start)[np.cumsum(is_start) - 1] if len(self.items) else np.zeros(0, np.int64)
+
+    @property
+    def order_number(self) -> Ints:
+        """Number of each event's order within its customer, from 1, (E,)."""
+        running = np.cumsum(self._starts_order())
+        return running - running[self.customer_start] + 1 if len(self.items) else np.zeros(0, np.int64)
+
+    @property
+    def first_bought(self) -> Ints:
+        """Position of the customer's first event of the same item, (E,)."""
+        customer = np.repeat(np.arange(len(self.offsets) - 1), np.diff(self.offsets))
+        by_pair = np.lexsort((np.arange(len(self.items)), self.items, customer))  # stable: earliest first in a pair
+        is_first = np.ones(len(by_pair), dtype=bool)
+        same = (customer[by_pair][1:] == customer[by_pair][:-1]) & (self.items[by_pair][1:] == self.items[by_pair][:-1])
+        is_first[1:] = ~same
+        first = np.empty(len(by_pair), dtype=np.int64)
+        if len(by_pair):
+            first[by_pair] = by_pair[np.flatnonzero(is_first)[np.cumsum(is_first) - 1]]
+        return first
+
+    def _starts_order(self) -> NDArray[np.bool_]:
+        starts = np.ones(len(self.items), dtype=bool)
+        starts[1:] = np.diff(self.micros) != 0
+        starts[self.offsets[:-1][np.diff(self.offsets) > 0]] = True
+        return starts
+
+
+def window_positions(start: Ints, end: Ints, length: int) -> tuple[Ints, NDArray[np.bool_]]:
+    """Positions of the newest `length` events of each window [start, end), and which of them exist.
+
+    Both (num_windows, length), right-aligned; where the second is False the first is a valid but foreign position.
+    """
+    positions = end[:, None] - length + np.arange(length)[None, :]
+    exists = positions >= start[:, None]
+    return np.where(exists, positions, 0), exists
+
+
+def window_values(
+    events: Events, start: Ints, end: Ints, now: Ints, length: int
+) -> tuple[Ints, NDArray[np.float32], Ints]:
+    """History items and days before `now` (num_windows, length), left-padded with 0, and the lengths (num_windows,)."""
+    positions, exists = window_positions(start, end, length)
+    if len(events.items) == 0:
+        return positions, exists.astype(np.float32), exists.sum(axis=1)
+    items = np.where(exists, events.items[positions], PAD_IDX)
+    days = np.where(exists, (now[:, None] - events.micros[positions]) / MICROS_PER_DAY, 0.0)
+    return items, days.astype(np.float32), exists.sum(axis=1)
+
+
+def mix(values: Ints) -> NDArray[np.uint64]:
+    """A hash that orders values as if at random, the same everywhere (the finaliser of SplitMix64)."""
+    mixed = values.astype(np.uint64) + np.uint64(0x9E3779B97F4A7C15)
+    mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return mixed ^ (mixed >> np.uint64(31))
