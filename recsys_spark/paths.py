@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import os
 from pathlib import Path
 
 import fsspec
@@ -19,9 +20,9 @@ def spark_uri(path: str) -> str:
     """
     if path.startswith("/dbfs/"):
         return "dbfs:/" + path.removeprefix("/dbfs/")
-    if "://" in path or path.startswith(("dbfs:/", *_MOUNTED)):
+    if path.startswith(("dbfs:/", "file:/", *_MOUNTED)) or "://" in path:
         return path
-    return Path(path).absolute().as_uri()
+    return Path(_absolute(path)).as_uri()
 
 
 def python_path(path: str) -> str:
@@ -34,7 +35,12 @@ def python_path(path: str) -> str:
         return "/dbfs/" + path.removeprefix("dbfs:/").lstrip("/")
     if path.startswith("file:"):
         return "/" + path.removeprefix("file:").lstrip("/")
-    return path if "://" in path else str(Path(path).absolute())
+    return path if "://" in path else _absolute(path)
+
+
+def _absolute(path: str) -> str:
+    # Not Path.absolute, which keeps `..`: one file must have one name.
+    return os.path.abspath(path)  # noqa: PTH100
 
 
 def filesystem(path: str) -> tuple[AbstractFileSystem, str]:
