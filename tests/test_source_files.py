@@ -1,0 +1,76 @@
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from recsys_spark import source_files
+from recsys_spark.contracts.errors import EXIT_USAGE, ConfigError
+from recsys_spark.source_files import expand, source_digests
+
+SUFFIXES = (".csv", ".xlsx")
+
+
+@pytest.fixture
+def folder(tmp_path) -> Path:
+    for name in ("b.csv", "a.XLSX", "~$a.xlsx", ".hidden.csv", "_part.csv", "notes.txt", "sub/c.csv"):
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(name)
+    return tmp_path
+
+
+def names(found: list[str]) -> list[str]:
+    assert all(path.startswith("file://") for path in found)
+    return [Path(path).name for path in found]
+
+
+def test_a_folder_means_its_files_of_the_format_without_hidden_and_lock_files(folder):
+    assert names(expand([str(folder)], SUFFIXES)) == ["a.XLSX", "b.csv", "c.csv"]
+
+
+def test_a_glob_and_a_file_mean_what_they_match(folder):
+    assert names(expand([str(folder / "*.csv")], SUFFIXES)) == ["b.csv"]
+    assert names(expand([str(folder / "notes.txt")], SUFFIXES)) == ["notes.txt"]
+
+
+def test_a_file_named_twice_is_read_once(folder):
+    assert names(expand([str(folder / "b.csv"), str(folder), f"{folder}/sub/../b.csv"], SUFFIXES)).count("b.csv") == 1
+
+
+def test_a_relative_path_and_a_uri_name_the_same_file(folder, monkeypatch):
+    monkeypatch.chdir(folder)
+    assert expand(["b.csv", (folder / "b.csv").as_uri()], SUFFIXES) == [(folder / "b.csv").as_uri()]
+
+
+@pytest.mark.parametrize("pattern", ["nothing.csv", "no_such_folder/x.csv"])
+def test_a_path_that_does_not_exist_is_named(folder, pattern):
+    with pytest.raises(ConfigError, match=f"{pattern}' does not exist; give a file") as caught:
+        expand([str(folder / pattern)], SUFFIXES)
+    assert caught.value.exit_code == EXIT_USAGE
+
+
+def test_a_folder_or_glob_without_a_fitting_file_is_an_error(folder):
+    (folder / "empty").mkdir()
+    for pattern in ("empty", "*.parquet", "empty/*"):
+        with pytest.raises(ConfigError, match=r"holds no file that ends in \.csv, \.xlsx"):
+            expand([str(folder / pattern)], SUFFIXES)
+
+
+def test_the_digest_follows_the_content_not_the_time(folder):
+    path = folder / "b.csv"
+    first = source_digests([str(path)])
+    os.utime(path, (1, 1))
+    assert source_digests([str(path)]) == first
+    path.write_text("other")
+    assert source_digests([str(path)]) != first
+    assert list(first) == [f"source:{path}"]
+
+
+def test_a_very_large_file_is_told_by_size_and_time(folder, monkeypatch):
+    monkeypatch.setattr(source_files, "_HASHED_BYTES", 2)
+    path = folder / "b.csv"
+    first = source_digests([str(path)])
+    os.utime(path, (1, 1))
+    assert source_digests([str(path)]) != first
