@@ -1,0 +1,156 @@
+"""CSV files -> source frames, read by Spark, every line with its row number.
+
+Rows are counted as records: 1 is the first record of the file, whatever it holds; empty lines are no records.
+Spark splits a large file into blocks and numbers none of its rows, so they are counted first: within one scan
+`monotonically_increasing_id` rises by one from row to row of a block, hence
+
+    row = id - first id of the block + rows in earlier blocks of the file + 1
+
+The figures per block come out of a scan that parses no field. A file with a line break inside quotes cannot be
+split; it shows by an odd number of quotes on some line and is read in one task.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import logging
+import re
+from collections.abc import Sequence
+from itertools import islice
+
+from pyspark.sql import Column, DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from recsys_spark.contracts.config import IngestConfig
+from recsys_spark.contracts.errors import ConfigError, DataError
+from recsys_spark.ingest.headers import Headers, find_headers
+from recsys_spark.ingest.source_frames import (
+    RAGGED,
+    SourceFrame,
+    decoded_uri,
+    position_name,
+    shown_names,
+    spark_pattern,
+)
+from recsys_spark.paths import filesystem, python_path
+
+log = logging.getLogger("recsys")
+
+_BLOCKS = "file_path string, file_block_start bigint, source_file string, offset bigint, last_row bigint"
+_NOT_BYTEWISE = ("UTF-16", "UTF-32")  # Spark cannot tell where their lines end when it splits a file
+
+
+def read_csv(spark: SparkSession, paths: Sequence[str], config: IngestConfig) -> list[SourceFrame]:
+    """Source frames of the files; those that share a header row are read together.
+
+    Raises DataError for a file that is no text, has no header row, or has two headers for one column.
+    """
+    alike: dict[tuple[int, tuple[str, ...]], tuple[Headers, list[str]]] = {}
+    for path in paths:
+        headers = find_headers(_first_records(path, config), config.aliases, shown_names([path]))
+        alike.setdefault((headers.row, headers.texts), (headers, []))[1].append(path)
+    sources = []
+    for headers, group in alike.values():
+        broken = _files_with_open_quotes(spark, group, config)
+        for whole in (False, True):
+            chosen = [path for path in group if (python_path(path) in broken) == whole]
+            if chosen:
+                sources.append(_source(spark, chosen, headers, config, whole))
+    return sources
+
+
+def _first_records(path: str, config: IngestConfig) -> list[list[str | None]]:
+    """The records among which the header row is looked for, counted as Spark counts them."""
+    fs, plain = filesystem(path)
+    encoding = "utf-8-sig" if config.csv_encoding.upper() in ("UTF-8", "UTF8") else config.csv_encoding
+    try:
+        with fs.open(plain, "rb", compression="infer") as file:
+            text = io.TextIOWrapper(file, encoding=encoding, errors="replace", newline="")
+            records = (record for record in csv.reader(text, delimiter=config.csv_separator) if _is_record(record))
+            return [[cell.strip() or None for cell in record] for record in islice(records, config.header_search_rows)]
+    except LookupError:
+        raise ConfigError(f"ingest.csv_encoding '{config.csv_encoding}' is not known; UTF-8 is") from None
+    except (csv.Error, OSError, EOFError) as error:
+        raise DataError(f"{shown_names([path])} is no CSV file: {error} ({path})") from error
+
+
+def _is_record(record: list[str]) -> bool:
+    return len(record) > 1 or any(cell.strip() for cell in record)
+
+
+def _files_with_open_quotes(spark: SparkSession, paths: list[str], config: IngestConfig) -> set[str]:
+    """Files that Spark must read in one piece, as Python spells them."""
+    if config.csv_encoding.upper().startswith(_NOT_BYTEWISE):
+        return {python_path(path) for path in paths}
+    lines = spark.read.text([spark_pattern(path) for path in paths])
+    num_quotes = F.length("value") - F.length(F.translate("value", '"', ""))
+    found = lines.filter(num_quotes % 2 == 1).select("_metadata.file_path").distinct().collect()
+    return {python_path(decoded_uri(row["file_path"])) for row in found}
+
+
+def _source(spark: SparkSession, paths: list[str], headers: Headers, config: IngestConfig, whole: bool) -> SourceFrame:
+    where, width = shown_names(paths), len(headers.texts)
+    rows = _scan(spark, paths, width, config, whole)
+    blocks, num_rows = _blocks(spark, rows)
+    shape = f"{num_rows:,} rows x {width} columns, headers in row {headers.row}"
+    log.info("%s: %s; %s", where, shape, headers.describe())
+    numbered = rows.join(F.broadcast(blocks), on=["file_path", "file_block_start"], how="left")
+    frame = numbered.select(
+        *(_filled(F.col(position_name(at))).alias(position_name(at)) for at in range(width)),
+        _ragged(config.csv_separator).alias(RAGGED),
+        "source_file",
+        F.lit("").alias("source_sheet"),
+        (F.col("id") + F.col("offset")).alias("source_row"),
+        "last_row",
+    )
+    return SourceFrame(frame.filter(F.col("source_row") > headers.row), headers, where)
+
+
+def _scan(spark: SparkSession, paths: list[str], width: int, config: IngestConfig, whole: bool) -> DataFrame:
+    """Every record of the files with its block and id, header rows included."""
+    names = [position_name(at) for at in range(width)]
+    reader = spark.read.schema(", ".join(f"{name} string" for name in (*names, RAGGED))).options(
+        sep=config.csv_separator,
+        encoding=config.csv_encoding,
+        quote='"',
+        escape='"',
+        multiLine=whole,
+        mode="PERMISSIVE",
+        columnNameOfCorruptRecord=RAGGED,
+    )
+    return reader.csv([spark_pattern(path) for path in paths]).select(
+        *names,
+        RAGGED,
+        "_metadata.file_path",
+        "_metadata.file_block_start",
+        F.monotonically_increasing_id().alias("id"),
+    )
+
+
+def _blocks(spark: SparkSession, rows: DataFrame) -> tuple[DataFrame, int]:
+    """(one row per block with what turns an id into a row number, rows in all files)."""
+    counted = rows.groupBy("file_path", "file_block_start").agg(
+        F.count(F.lit(1)).alias("rows"), F.min("id").alias("first")
+    )
+    found = sorted(counted.collect(), key=lambda block: (block["file_path"], block["file_block_start"]))
+    num_rows: dict[str, int] = {}
+    offsets = []
+    for block in found:
+        before = num_rows.get(block["file_path"], 0)
+        offsets.append(before - block["first"] + 1)
+        num_rows[block["file_path"]] = before + block["rows"]
+    values = [
+        (b["file_path"], b["file_block_start"], decoded_uri(b["file_path"]), offset, num_rows[b["file_path"]])
+        for b, offset in zip(found, offsets, strict=True)
+    ]
+    return spark.createDataFrame(values, _BLOCKS), sum(num_rows.values())
+
+
+def _filled(text: Column) -> Column:
+    return F.when(F.trim(text) != "", text)
+
+
+def _ragged(separator: str) -> Column:
+    """The text of a line with too many or too few fields, unless there is nothing in it."""
+    return F.when(F.col(RAGGED).rlike(rf'[^\s"{re.escape(separator)}]'), F.col(RAGGED))

@@ -1,0 +1,89 @@
+"""The two engines that open a workbook, behind one shape: sheet names, and rows of cell texts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import lru_cache
+from typing import Any, BinaryIO, Protocol
+
+from recsys_spark.ingest.cells import cell_text
+from recsys_spark.paths import filesystem
+
+Row = list[str | None]
+
+_OPENPYXL_SUFFIXES = (".xlsx", ".xlsm")
+
+
+class Workbook(Protocol):
+    """An open workbook."""
+
+    def sheet_names(self) -> list[str]:
+        """Worksheets in their order, hidden ones too; charts are none."""
+
+    def num_rows(self, sheet: str) -> int:
+        """Rows down to the last one in use, 0 where the file does not say."""
+
+    def rows(self, sheet: str) -> Iterator[Row]:
+        """Texts of the cells from row 1 and column A on; None is a blank cell. Rows may differ in length."""
+
+
+@contextmanager
+def open_workbook(path: str, engine: str) -> Iterator[Workbook]:
+    """Open a workbook with `calamine` or `openpyxl`; raises whatever the engine raises for a file it cannot read."""
+    fs, plain = filesystem(path)
+    with fs.open(plain, "rb") as file:
+        if engine == "calamine":
+            yield _CalamineWorkbook(file)
+        elif path.lower().endswith(_OPENPYXL_SUFFIXES):
+            yield _OpenpyxlWorkbook(file)
+        else:
+            raise ValueError(f"openpyxl reads {' and '.join(_OPENPYXL_SUFFIXES)} only; set ingest.engine=calamine")
+
+
+class _CalamineWorkbook:
+    def __init__(self, file: BinaryIO) -> None:
+        from python_calamine import CalamineWorkbook
+
+        self._book = CalamineWorkbook.from_filelike(file)
+        self._sheet = lru_cache(maxsize=1)(self._book.get_sheet_by_name)  # each call parses the whole sheet
+
+    def sheet_names(self) -> list[str]:
+        from python_calamine import SheetTypeEnum
+
+        return [sheet.name for sheet in self._book.sheets_metadata if sheet.typ == SheetTypeEnum.WorkSheet]
+
+    def num_rows(self, sheet: str) -> int:
+        end = self._sheet(sheet).end
+        return end[0] + 1 if end else 0
+
+    def rows(self, sheet: str) -> Iterator[Row]:
+        cells = self._sheet(sheet)
+        if cells.start is None:
+            return
+        left: Row = [None] * cells.start[1]  # iter_rows begins at row 1, but at the first column in use
+        for row in cells.iter_rows():
+            yield [*left, *map(cell_text, row)]
+
+
+class _OpenpyxlWorkbook:
+    def __init__(self, file: BinaryIO) -> None:
+        from openpyxl import load_workbook
+
+        self._book = load_workbook(file, read_only=True, data_only=True)
+
+    def sheet_names(self) -> list[str]:
+        return [sheet.title for sheet in self._book.worksheets]
+
+    def num_rows(self, sheet: str) -> int:
+        return self._book[sheet].max_row or 0
+
+    def rows(self, sheet: str) -> Iterator[Row]:
+        cells = self._book[sheet]
+        cells.reset_dimensions()  # some programs write a wrong one, which would cut the sheet
+        for row in cells.iter_rows():
+            yield [_openpyxl_text(cell) for cell in row]
+
+
+def _openpyxl_text(cell: Any) -> str | None:
+    return None if cell.data_type == "e" else cell_text(cell.value)

@@ -1,0 +1,105 @@
+"""Sources that Spark reads itself, as frames of text columns, and their way to raw lines in native expressions."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import reduce
+from operator import or_
+from pathlib import PurePosixPath
+from urllib.parse import unquote
+
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F
+
+from recsys_spark.contracts.columns import LINE_COLUMNS, SOURCE_COLUMNS
+from recsys_spark.contracts.schemas import RAW_LINES
+from recsys_spark.ingest.headers import Headers
+from recsys_spark.paths import spark_uri
+
+RAGGED = "ragged_line"  # text of a CSV line that has more or fewer fields than the header row
+
+
+@dataclass(frozen=True)
+class SourceFrame:
+    """Files of one format that share their headers.
+
+    frame: text columns named by `position_name` (null where blank), the source columns, `last_row` (row of the
+    file's last line, null where unknown), and for CSV RAGGED. where: the files, to open messages with.
+    """
+
+    frame: DataFrame
+    headers: Headers
+    where: str
+
+    def text(self, column: str) -> Column:
+        """A project column, null throughout where the source lacks it."""
+        at = self.headers.columns.get(column)
+        return F.lit(None).cast("string") if at is None else F.col(position_name(at))
+
+    @property
+    def lines(self) -> DataFrame:
+        """The rows of the frame that hold any text: the others are blank rows, no lines."""
+        names = [position_name(at) for at in range(len(self.headers.texts))]
+        return self.frame.filter(
+            F.coalesce(*names, *(name for name in self.frame.columns if name == RAGGED)).isNotNull()
+        )
+
+
+def position_name(position: int) -> str:
+    """Name of the text column at a position from 0; source headers may repeat, or differ in case alone."""
+    return f"c{position}"
+
+
+def to_raw_lines(source: SourceFrame, totals_words: Sequence[str]) -> DataFrame:
+    """RAW_LINES of a source; columns that it lacks are null."""
+    return source.lines.select(
+        *(source.text(column).alias(column) for column in LINE_COLUMNS),
+        _extra(source).alias("extra"),
+        *SOURCE_COLUMNS,
+        F.when(_is_total(source, totals_words), "totals_row").alias("ingest_rule"),
+    ).select(*RAW_LINES.names)
+
+
+def shown_names(paths: Sequence[str]) -> str:
+    """Files as messages name them: the first, and how many more."""
+    first = PurePosixPath(paths[0]).name
+    return first if len(paths) == 1 else f"{first} and {len(paths) - 1:,} more"
+
+
+def spark_pattern(path: str) -> str:
+    """A file as Spark's readers take it: they see a pattern, so signs of a pattern in its name are escaped."""
+    return re.sub(r"([\[\]{}*?])", r"\\\1", spark_uri(path))
+
+
+def decoded_uri(path: str) -> str:
+    """Spark's spelling of a file as this project spells it.
+
+    >>> decoded_uri("file:/data/a%20b.csv")
+    'file:///data/a b.csv'
+    """
+    return re.sub("^file:/+", "file:///", unquote(path))
+
+
+def file_uri(path: Column) -> Column:
+    """`decoded_uri` of a column."""
+    decoded = F.url_decode(F.replace(path, F.lit("+"), F.lit("%2B")))  # it takes a plus for a space
+    return F.regexp_replace(decoded, "^file:/+", "file:///")
+
+
+def _extra(source: SourceFrame) -> Column:
+    others = [F.col(position_name(at)).alias(key) for key, at in source.headers.others]
+    if RAGGED in source.frame.columns:
+        others.append(F.col(RAGGED))
+    if not others:
+        return F.lit(None).cast("string")
+    return F.nullif(F.to_json(F.struct(*others), {"ignoreNullFields": "true"}), F.lit("{}"))
+
+
+def _is_total(source: SourceFrame, totals_words: Sequence[str]) -> Column:
+    words = [word.strip().casefold() for word in totals_words]
+    names = [position_name(at) for at in range(len(source.headers.texts))]
+    has_word = reduce(or_, (F.coalesce(F.lower(F.trim(name)).isin(words), F.lit(False)) for name in names))
+    lacks_key = source.text("customer_id").isNull() | source.text("stock_code").isNull()
+    return (F.col("source_row") == F.col("last_row")) & has_word & lacks_key

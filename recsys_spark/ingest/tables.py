@@ -1,0 +1,136 @@
+"""Three normalised tables, transactions with products and customers -> raw lines."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import reduce
+from operator import and_
+
+from pyspark.sql import Column, DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from recsys_spark.contracts.columns import REQUIRED_COLUMNS
+from recsys_spark.contracts.config import IngestConfig
+from recsys_spark.contracts.errors import ConfigError, DataError
+from recsys_spark.contracts.schemas import RAW_LINES
+from recsys_spark.ingest.headers import require_columns
+from recsys_spark.ingest.readers import SUFFIXES, kind_of, read_native, with_lines
+from recsys_spark.ingest.source_frames import SourceFrame, shown_names, to_raw_lines
+from recsys_spark.source_files import expand
+
+PRODUCT_COLUMNS = ("description", "brand", "category")
+CUSTOMER_COLUMNS = ("showroom", "sales_channel")
+
+_NUMBER = r"^\s*[(+-]?\s*\p{Nd}[\p{Nd}\s.,'٫٬]*([eE][+-]?\p{Nd}+)?\s*[)-]?\s*$"
+# Groups of digits and words between separators, a digit among them: ISO, 3-Mar-2011, Jan-1, an Excel serial.
+_DATE = r"^(?=.*\p{Nd})\s*(\p{L}+|\p{Nd}{1,9})([\s.,:/T+-]+(\p{L}+|\p{Nd}{1,9}))*Z?\s*$"
+_LOOKS = {"quantity": ("number", _NUMBER), "line_amount": ("number", _NUMBER), "invoice_date": ("date", _DATE)}
+
+
+def table_files(config: IngestConfig) -> list[str]:
+    """The files of the given tables. Raises ConfigError for a path without a file, or with one of another format."""
+    tables = config.tables
+    given = {"transactions": tables.transactions, "products": tables.products, "customers": tables.customers}
+    return [file for name, path in given.items() if path for file in _files(path, name, config)]
+
+
+def read_tables(spark: SparkSession, config: IngestConfig) -> DataFrame:
+    """RAW_LINES: one per transaction, completed from its product and its customer.
+
+    A line whose product or customer is in no row of the given table has the ingest_rule `orphan_product` or
+    `orphan_customer`, the customer's where both are. A blank reference is no orphan. References are compared
+    without outer spaces. Raises DataError for a missing column, a column of the wrong type, a product or customer
+    with two rows, and a table without a line.
+    """
+    tables = config.tables
+    assert tables.transactions is not None
+    transactions = _sources(spark, tables.transactions, "transactions", config)
+    products = customers = None
+    if tables.products:
+        products = _lookup(spark, tables.products, "products", "stock_code", PRODUCT_COLUMNS, config)
+    if tables.customers:
+        customers = _lookup(spark, tables.customers, "customers", "customer_id", CUSTOMER_COLUMNS, config)
+    elsewhere = {column for table in (products, customers) if table is not None for column in table.columns}
+    for source in transactions:
+        keys = ("stock_code", "customer_id")
+        required = [column for column in REQUIRED_COLUMNS if column in keys or column not in elsewhere]
+        require_columns(source.headers, required, config.aliases, source.where)
+        _check_types(source)
+    lines = reduce(DataFrame.unionByName, (to_raw_lines(source, config.totals_words) for source in transactions))
+    rules = [F.col("ingest_rule")]
+    if customers is not None:
+        lines = _complete(lines, customers, "customer_id")
+        rules.append(F.when(_is_orphan("customer_id"), "orphan_customer"))
+    if products is not None:
+        lines = _complete(lines, products, "stock_code")
+        rules.append(F.when(_is_orphan("stock_code"), "orphan_product"))
+    return lines.withColumn("ingest_rule", F.coalesce(*rules)).select(*RAW_LINES.names)
+
+
+def _files(path: str, name: str, config: IngestConfig) -> list[str]:
+    files = expand([path], SUFFIXES["csv"] + SUFFIXES["parquet"])
+    for file in files:
+        if kind_of(file, config.format) == "workbook":
+            raise ConfigError(
+                f"ingest.tables.{name} takes CSV or Parquet, got '{file}'; ingest.sources takes workbooks"
+            )
+    return files
+
+
+def _sources(spark: SparkSession, path: str, name: str, config: IngestConfig) -> list[SourceFrame]:
+    files = _files(path, name, config)
+    sources = with_lines(read_native(spark, files, config))
+    if not sources:
+        raise DataError(f"{shown_names(files)} (ingest.tables.{name}): no line below the headers")
+    return sources
+
+
+def _lookup(
+    spark: SparkSession, path: str, name: str, key: str, columns: Sequence[str], config: IngestConfig
+) -> DataFrame:
+    """One row per key of a table, with those of the columns that any of its files has."""
+    sources = _sources(spark, path, name, config)
+    for source in sources:
+        require_columns(source.headers, (key,), config.aliases, source.where)
+    held = [column for column in columns if any(column in source.headers.columns for source in sources)]
+    parts = [
+        source.lines.select(F.trim(source.text(key)).alias(key), *(source.text(c).alias(c) for c in held))
+        for source in sources
+    ]
+    table = reduce(DataFrame.unionByName, parts).filter(F.col(key).isNotNull())
+    repeated = table.groupBy(key).count().filter("count > 1").orderBy(key).first()
+    if repeated is not None:
+        raise DataError(
+            f"{sources[0].where} (ingest.tables.{name}): {key} '{repeated[key]}' has {repeated['count']} rows; "
+            "each may have one. Remove the others"
+        )
+    return table
+
+
+def _complete(lines: DataFrame, table: DataFrame, key: str) -> DataFrame:
+    """Fill blank cells of the lines from a table; `_found_<key>` is null where the table lacks the key."""
+    columns = [column for column in table.columns if column != key]
+    renamed = table.select(F.col(key).alias(f"_found_{key}"), *(F.col(c).alias(f"_table_{c}") for c in columns))
+    joined = lines.join(renamed, on=F.trim(lines[key]) == renamed[f"_found_{key}"], how="left")
+    filled = {column: F.coalesce(column, f"_table_{column}") for column in columns}
+    return joined.withColumns(filled).drop(*(f"_table_{column}" for column in columns))
+
+
+def _is_orphan(key: str) -> Column:
+    return F.col(key).isNotNull() & F.col(f"_found_{key}").isNull()
+
+
+def _check_types(source: SourceFrame) -> None:
+    """Raise DataError for a column in which no value at all looks like the number or date that it should be."""
+    looks = {column: source.text(column).rlike(pattern) for column, (_, pattern) in _LOOKS.items()}
+    if not source.lines.filter(reduce(and_, looks.values())).isEmpty():  # the first good line ends the search
+        return
+    for column, looks_right in looks.items():
+        if source.lines.filter(looks_right).isEmpty():
+            values = source.lines.select(source.text(column).alias("value")).filter("value is not null").distinct()
+            examples = ", ".join(f"'{row['value']}'" for row in values.orderBy("value").take(3)) or "only blank cells"
+            header = source.headers.texts[source.headers.columns[column]]
+            raise DataError(
+                f"{source.where}: no value of {column} (header '{header}') looks like a {_LOOKS[column][0]}: "
+                f"{examples}. Is it the right column? See ingest.aliases.{column}"
+            )

@@ -1,0 +1,196 @@
+"""Workbooks -> raw lines, parsed on the executors, one task per file and sheet."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import islice
+from pathlib import PurePosixPath
+
+import pyarrow as pa
+from pyspark.sql import DataFrame, SparkSession
+
+from recsys_spark.contracts.columns import LINE_COLUMNS, REQUIRED_COLUMNS
+from recsys_spark.contracts.config import IngestConfig
+from recsys_spark.contracts.errors import DataError
+from recsys_spark.contracts.schemas import RAW_LINES
+from recsys_spark.ingest.engines import Row, open_workbook
+from recsys_spark.ingest.headers import Headers, find_headers, require_columns, unnamed
+
+log = logging.getLogger("recsys")
+
+_BATCH_ROWS = 20_000  # bounds the memory of a task beside the engine's own
+_PREVIEW = "path string, sheet string, top string, has_more boolean, num_rows bigint, problem string"
+_PREVIEW_SCHEMA = pa.schema(
+    [
+        ("path", pa.string()),
+        ("sheet", pa.string()),
+        ("top", pa.string()),  # JSON, rows of cell texts
+        ("has_more", pa.bool_()),
+        ("num_rows", pa.int64()),
+        ("problem", pa.string()),
+    ]
+)
+_ARROW_SCHEMA = pa.schema(
+    [(column.name, pa.int64() if column.type == "bigint" else pa.string()) for column in RAW_LINES.columns]
+)
+
+
+@dataclass(frozen=True)
+class SheetPreview:
+    """What the driver learns of a sheet.
+
+    top: its first rows; has_more: whether there are cells below them; num_rows: rows down to the last one in use,
+    for the log.
+    """
+
+    path: str
+    name: str
+    top: list[Row]
+    has_more: bool
+    num_rows: int
+
+    @property
+    def where(self) -> str:
+        return f"{PurePosixPath(self.path).name}, sheet '{self.name}'"
+
+
+@dataclass(frozen=True)
+class SheetTask:
+    """What one parse task needs."""
+
+    path: str
+    sheet: str
+    headers: Headers
+
+
+def read_workbooks(spark: SparkSession, paths: Sequence[str], config: IngestConfig) -> DataFrame | None:
+    """Lines of all chosen sheets as RAW_LINES; None where no sheet has a line.
+
+    Raises DataError for a file that is no workbook, a sheet that is not there, and headers that do not fit.
+    """
+    tasks = []
+    for preview in _chosen(inspect_workbooks(spark, paths, config), config.sheets):
+        headers = find_headers(preview.top, config.aliases, preview.where)
+        require_columns(headers, REQUIRED_COLUMNS, config.aliases, preview.where)
+        shape = f"{preview.num_rows:,} rows x {len(headers.texts)} columns, headers in row {headers.row}"
+        log.info("%s: %s; %s", preview.where, shape, headers.describe())
+        if preview.has_more or any(any(row) for row in preview.top[headers.row :]):
+            tasks.append(SheetTask(preview.path, preview.name, headers))
+        else:
+            log.warning("%s: no line below the headers", preview.where)
+    if not tasks:
+        return None
+    parse = partial(_parse_sheet, engine=config.engine, totals_words=_folded(config.totals_words))
+    return _one_task_each(spark, tasks, parse, RAW_LINES.ddl)
+
+
+def inspect_workbooks(spark: SparkSession, paths: Sequence[str], config: IngestConfig) -> list[SheetPreview]:
+    """All sheets of the files, by file and position. Raises DataError for a file that the engine cannot open."""
+    inspect = partial(_inspect_file, engine=config.engine, num_top=config.header_search_rows)
+    found = _one_task_each(spark, paths, inspect, _PREVIEW).collect()
+    for row in found:
+        if row["problem"]:
+            name = PurePosixPath(row["path"]).name
+            raise DataError(f"{name} is no workbook that {config.engine} can read: {row['problem']} ({row['path']})")
+    return [SheetPreview(r["path"], r["sheet"], json.loads(r["top"]), r["has_more"], r["num_rows"]) for r in found]
+
+
+def _one_task_each(
+    spark: SparkSession, items: Sequence, work: Callable[..., Iterator[pa.RecordBatch]], ddl: str
+) -> DataFrame:
+    """`work(item)` for each item, each in a task of its own."""
+
+    def run(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        for batch in batches:
+            for index in batch.column(0).to_pylist():
+                yield from work(items[index])
+
+    return spark.range(0, len(items), 1, numPartitions=len(items)).mapInArrow(run, ddl)
+
+
+def _inspect_file(path: str, engine: str, num_top: int) -> Iterator[pa.RecordBatch]:
+    found: list[tuple] = []
+    try:
+        with open_workbook(path, engine) as book:
+            for sheet in book.sheet_names():
+                rows = book.rows(sheet)
+                top = list(islice(rows, num_top))
+                has_more = any(any(row) for row in rows)
+                found.append((path, sheet, json.dumps(top), has_more, book.num_rows(sheet), None))
+    except Exception as error:  # the engines raise a dozen kinds for a file that is damaged or something else
+        found = [(path, None, None, None, None, f"{type(error).__name__}: {error}".splitlines()[0])]
+    yield pa.RecordBatch.from_pylist(
+        [dict(zip(_PREVIEW_SCHEMA.names, row, strict=True)) for row in found], _PREVIEW_SCHEMA
+    )
+
+
+def _chosen(previews: Iterable[SheetPreview], sheets: tuple[str, ...]) -> list[SheetPreview]:
+    """The sheets that the config names, by name or else by position from 1; all that have a cell for `all`."""
+    by_file: dict[str, list[SheetPreview]] = {}
+    for preview in previews:
+        by_file.setdefault(preview.path, []).append(preview)
+    chosen = []
+    for path, held in by_file.items():
+        if sheets == ("all",):
+            chosen += [preview for preview in held if preview.has_more or any(any(row) for row in preview.top)]
+            continue
+        keys = {str(position): preview for position, preview in enumerate(held, start=1)}
+        keys.update({preview.name: preview for preview in held})
+        unknown = [sheet for sheet in sheets if sheet not in keys]
+        if unknown:
+            names = ", ".join(f"'{preview.name}'" for preview in held)
+            raise DataError(f"{PurePosixPath(path).name} has no sheet '{unknown[0]}' (ingest.sheets); it has: {names}")
+        chosen += [keys[sheet] for sheet in dict.fromkeys(sheets)]
+    return chosen
+
+
+def _parse_sheet(task: SheetTask, engine: str, totals_words: frozenset[str]) -> Iterator[pa.RecordBatch]:
+    with open_workbook(task.path, engine) as book:
+        lines = _lines(islice(enumerate(book.rows(task.sheet), start=1), task.headers.row, None), task, totals_words)
+        while batch := list(islice(lines, _BATCH_ROWS)):
+            columns = zip(zip(*batch, strict=True), _ARROW_SCHEMA.types, strict=True)
+            arrays = [pa.array(values, type_) for values, type_ in columns]
+            yield pa.RecordBatch.from_arrays(arrays, schema=_ARROW_SCHEMA)
+
+
+def _lines(rows: Iterable[tuple[int, Row]], task: SheetTask, totals_words: frozenset[str]) -> Iterator[tuple]:
+    """Values of RAW_LINES for each row with a cell; one row is held back to know the last."""
+    positions = [task.headers.columns.get(column) for column in LINE_COLUMNS]
+    width, others = len(task.headers.texts), task.headers.others
+    held: tuple[int, Row] | None = None
+
+    def line(number: int, row: Row, rule: str | None) -> tuple:
+        row = row + [None] * (width - len(row))
+        texts = (None if at is None else row[at] for at in positions)
+        return (*texts, _extra(row, others, width), task.path, task.sheet, number, rule)
+
+    for number, row in rows:
+        if not any(row):
+            continue
+        if held:
+            yield line(*held, None)
+        held = (number, row)
+    if held:
+        is_total = _is_total(held[1], task.headers, totals_words)
+        yield line(*held, "totals_row" if is_total else None)
+
+
+def _extra(row: Row, others: list[tuple[str, int]], width: int) -> str | None:
+    values = {key: row[at] for key, at in others if row[at] is not None}
+    values.update({unnamed(at): row[at] for at in range(width, len(row)) if row[at] is not None})
+    # As Spark's to_json writes it, so that a line looks the same from every format.
+    return json.dumps(values, ensure_ascii=False, separators=(",", ":"), sort_keys=True) if values else None
+
+
+def _is_total(row: Row, headers: Headers, totals_words: frozenset[str]) -> bool:
+    has_word = any(text.strip().casefold() in totals_words for text in row if text)
+    keys = (headers.columns["customer_id"], headers.columns["stock_code"])
+    return has_word and any(at >= len(row) or row[at] is None for at in keys)
+
+
+def _folded(words: Iterable[str]) -> frozenset[str]:
+    return frozenset(word.strip().casefold() for word in words)
