@@ -249,6 +249,18 @@ class BaselinesConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class EvaluationConfig:
+    replicates: int = 1000
+    diversity_queries: int = 1000
+    max_categories: int = 20
+
+    def __post_init__(self) -> None:
+        _require(self.replicates >= 100, "evaluation.replicates", "at least 100", self.replicates)
+        _require(self.diversity_queries >= 1, "evaluation.diversity_queries", "at least 1", self.diversity_queries)
+        _require(self.max_categories >= 1, "evaluation.max_categories", "at least 1", self.max_categories)
+
+
+@dataclass(frozen=True, kw_only=True)
 class RecommendConfig:
     top_n: int = 20
     only_new: bool = False
@@ -269,6 +281,7 @@ class PipelineConfig:
     sequences: SequencesConfig = field(default_factory=SequencesConfig)
     queries: QueriesConfig = field(default_factory=QueriesConfig)
     baselines: BaselinesConfig = field(default_factory=BaselinesConfig)
+    evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
     recommend: RecommendConfig = field(default_factory=RecommendConfig)
 
     def __post_init__(self) -> None:

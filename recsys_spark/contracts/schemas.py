@@ -210,8 +210,8 @@ RANKINGS = Table(
         Column("query_id", "bigint", "the query that was ranked"),
         Column("customer_id", "string", "customer as the source shows it"),
         Column("event_time", "timestamp", "UTC time of the query"),
-        Column("protocol", "string", "all_items | first_purchase"),
-        Column("stock_codes", "array<string>", "top 100, best first"),
+        Column("protocol", "string", "all_items | first_purchase, or masked_seen: see evaluation/protocols.py"),
+        Column("stock_codes", "array<string>", "top 100, best first; masked_seen: down to the 100th never bought item"),
     ),
 )
 
@@ -221,7 +221,7 @@ POSITIVE_RANKS = Table(
         Column("query_id", "bigint", "the query"),
         Column("user_idx", "bigint", "dense user index"),
         Column("pos_item_idx", "bigint", "item_idx of the positive"),
-        Column("protocol", "string", "all_items | first_purchase"),
+        Column("protocol", "string", "all_items | first_purchase | masked_seen"),
         Column("rank", "int", "rank from 1, null beyond 100 or where the list lacks it"),
     ),
 )

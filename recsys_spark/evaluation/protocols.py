@@ -8,11 +8,17 @@ from pyspark.sql import functions as F
 from recsys_spark.contracts.columns import LIST_LENGTH, LIST_PROTOCOLS
 from recsys_spark.contracts.schemas import POSITIVE_RANKS
 
+ALL_ITEMS, FIRST_PURCHASE = LIST_PROTOCOLS
+# Optimistic: it hides what a customer bought before except the positive itself, which gives every repeat away.
+MASKED_SEEN = "masked_seen"
+PROTOCOLS = (*LIST_PROTOCOLS, MASKED_SEEN)
+
 
 def protocols_of(is_repeat: Column) -> Column:
-    """Protocols that count a positive: all_items counts every one, first_purchase only what is not a repeat."""
-    everywhere, new_only = (F.lit(protocol) for protocol in LIST_PROTOCOLS)
-    return F.when(is_repeat, F.array(everywhere)).otherwise(F.array(everywhere, new_only))
+    """Protocols that count a positive: first_purchase leaves out repeats, the others count every positive."""
+    all_items, first_purchase, masked_seen = (F.lit(protocol) for protocol in PROTOCOLS)
+    counted = F.array(all_items, first_purchase, masked_seen)
+    return F.when(is_repeat, F.array(all_items, masked_seen)).otherwise(counted)
 
 
 def counted_positives(sequences: DataFrame) -> DataFrame:
@@ -26,21 +32,53 @@ def positive_ranks(rankings: DataFrame, sequences: DataFrame, item_id_map: DataF
     rankings: RANKINGS of one model and split; sequences: SEQUENCES of that split. A positive that its list lacks,
     and every positive of a query without a list, has rank null. A list that names an item twice ranks it once, at
     the better place.
+
+    Under masked_seen a first purchase stands where it stands among the items never bought, which is its rank in the
+    first_purchase list; a repeat stands behind the never bought items that the model's full order puts before it. That
+    order is the optional list `masked_seen`: all items, bought before or not, down to the 100th never bought one.
+    Without it the all_items list stands in: exact for the repeats it holds, and the others count as missed.
     """
     codes = item_id_map.select(F.col("item_idx").alias("pos_item_idx"), "stock_code")
-    positives = counted_positives(sequences).join(codes, on="pos_item_idx", how="left")
-    # One row per list and not one per listed item goes through the shuffle; its positives travel as an array.
-    wanted = positives.groupBy("query_id", "protocol").agg(
-        F.collect_list(F.struct("user_idx", "pos_item_idx", "stock_code")).alias("wanted")
+    positives = sequences.join(codes, on="pos_item_idx", how="left")
+    # One row per query and not one per listed item goes through the shuffle; its positives travel as an array.
+    wanted = positives.groupBy("query_id").agg(
+        F.collect_list(F.struct("user_idx", "pos_item_idx", "stock_code", "is_repeat")).alias("wanted")
     )
-    listed = rankings.select("query_id", "protocol", "stock_codes")
-    found = wanted.join(listed, on=["query_id", "protocol"], how="left").withColumn("positive", F.explode("wanted"))
-    return found.select("query_id", "protocol", "positive.*", rank_in("stock_codes", "positive.stock_code")).select(
-        *POSITIVE_RANKS.names
+    found = (
+        wanted.join(_lists_by_query(rankings), on="query_id", how="left")
+        .withColumn("positive", F.explode("wanted"))
+        .select("query_id", *PROTOCOLS, "positive.*")
     )
+    new_rank = rank_in(FIRST_PURCHASE, "stock_code")
+    ranks = {
+        ALL_ITEMS: rank_in(ALL_ITEMS, "stock_code"),
+        FIRST_PURCHASE: new_rank,
+        MASKED_SEEN: F.when(F.col("is_repeat"), _rank_behind_new_items()).otherwise(new_rank),
+    }
+    each = F.array(*(F.struct(F.lit(name).alias("protocol"), rank.alias("rank")) for name, rank in ranks.items()))
+    counts = f"not is_repeat or ranked.protocol <> '{FIRST_PURCHASE}'"
+    ranked = found.select("query_id", "user_idx", "pos_item_idx", "is_repeat", F.explode(each).alias("ranked"))
+    return ranked.filter(counts).select("*", "ranked.*").select(*POSITIVE_RANKS.names)
 
 
 def rank_in(codes: str, code: str) -> Column:
     """Rank from 1 of `code` in the array column `codes`, null beyond LIST_LENGTH or where it is not in it."""
     position = F.expr(f"array_position({codes}, {code})")
-    return F.when(position.between(1, LIST_LENGTH), position.cast("int")).alias("rank")
+    return F.when(position.between(1, LIST_LENGTH), position.cast("int"))
+
+
+def _lists_by_query(rankings: DataFrame) -> DataFrame:
+    """One row per query with a list in a column per protocol; null where there is none."""
+    lists = [
+        F.first(F.when(F.col("protocol") == protocol, F.col("stock_codes")), ignorenulls=True).alias(protocol)
+        for protocol in PROTOCOLS
+    ]
+    return rankings.groupBy("query_id").agg(*lists)
+
+
+def _rank_behind_new_items() -> Column:
+    order = f"coalesce({MASKED_SEEN}, {ALL_ITEMS})"
+    position = f"array_position({order}, stock_code)"
+    in_front = f"slice({order}, 1, cast({position} as int) - 1)"
+    num_new = F.expr(f"size(array_intersect({in_front}, coalesce({FIRST_PURCHASE}, array())))")
+    return F.when(F.expr(f"{position} > 0") & (num_new < LIST_LENGTH), num_new + 1)
