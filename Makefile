@@ -2,7 +2,8 @@
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-SETTINGS := setup.py constraints.txt
+# An editable install knows the packages it found, so a new one is installed anew.
+SETTINGS := setup.py constraints.txt $(wildcard training/__init__.py)
 EXTRAS := demo,dev
 ARGS ?=
 

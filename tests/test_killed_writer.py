@@ -18,9 +18,9 @@ from tests.support.frames import rows
 from tests.support.stages import ANN_AND_BOB, PEOPLE, PEOPLE_TABLE, config_for, people, stage_of
 
 ROOT = Path(__file__).parents[1]
-# Writes a table whose second partition never ends, in a process of its own.
+# Writes a table that never ends, in a process of its own.
 DURING_THE_WRITE = """
-import sys, time
+import sys
 from pathlib import Path
 from pyspark.sql import functions as F
 from recsys_spark.contracts.config import SessionConfig
@@ -29,15 +29,9 @@ from recsys_spark.stage import run_stage
 from recsys_spark.storage import Storage
 from tests.support.stages import PEOPLE, config_for, stage_of
 
-def slow(batches):
-    for batch in batches:
-        if 2 in set(batch["id"]):
-            time.sleep(600)
-        yield batch
-
 def run(io, config):
-    ids = io.spark.range(1, 3, numPartitions=2).mapInPandas(slow, "id bigint")
-    return {"rows": io.write(PEOPLE, ids.withColumn("name", F.lit("half")))}
+    endless = io.spark.range(0, 10**12, numPartitions=2)
+    return {"rows": io.write(PEOPLE, endless.withColumn("name", F.lit("half")))}
 
 root = Path(sys.argv[1])
 local = {"spark.master": "local[2]", "spark.ui.enabled": "false", "spark.driver.bindAddress": "127.0.0.1"}
