@@ -12,7 +12,7 @@ CANDIDATES := $(if $(PYTHON),$(PYTHON),python3.11 python3.10 python3.12 python3)
 SUITABLE := import sys, venv, ensurepip; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 12))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench results clean-env
+.PHONY: help demo test check bench benchmark-named results clean-env
 .DELETE_ON_ERROR:
 
 help:  ## list the targets
@@ -26,14 +26,16 @@ test: $(STAMP)  ## run all tests; ARGS= goes to pytest
 	@$(BIN)/python -m pytest -q $(ARGS)
 
 check: $(STAMP)  ## format, lint, types, import rules, plain tests; under a minute
-	@$(BIN)/ruff format --check --quiet .
-	@$(BIN)/ruff check --quiet .
+	@$(BIN)/ruff format --check --quiet --output-format concise .
+	@$(BIN)/ruff check --quiet --output-format concise .
 	@$(BIN)/mypy
 	@$(BIN)/python -m pytest -q -m "not spark and not torch and not gpu and not slow"
 
-bench: $(STAMP)  ## run one benchmark: make bench NAME=item_knn
-	@test -f "benchmarks/$(NAME).py" || { echo "make bench takes NAME=, one of:" $$(cd benchmarks && ls [a-z]*.py | grep -v -e harness -e write_results | sed 's/\.py//') >&2; exit 2; }
+bench: benchmark-named $(STAMP)  ## run one benchmark: make bench NAME=item_knn
 	@$(BIN)/python -m benchmarks.$(NAME) $(ARGS)
+
+benchmark-named:
+	@test -f "benchmarks/$(NAME).py" || { echo "make bench takes NAME=, one of:" $$(cd benchmarks && ls [a-z]*.py | grep -v -e harness -e write_results | cut -d. -f1) >&2; exit 2; }
 
 results: $(STAMP)  ## write docs/results.md; ARGS="--run NAME=PATH" adds runs
 	@$(BIN)/python -m benchmarks.write_results $(ARGS)
