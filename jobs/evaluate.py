@@ -2,56 +2,62 @@
 
 from __future__ import annotations
 
-from pyspark.sql import DataFrame
-from pyspark.sql import functions as F
-
 from recsys_spark.command_line import main
 from recsys_spark.contracts.artifacts import (
     CUSTOMER_ID_MAP,
     EVALUATION,
     INTERACTIONS_CLEAN,
+    ITEM_ID_MAP,
     ITEM_POPULARITY,
+    ITEMS_CLEAN,
     POSITIVE_RANKS,
+    RANKINGS,
     SEQUENCES,
     SPLIT_CUTOFFS,
     SPLIT_OF_FIT,
 )
 from recsys_spark.contracts.config import PipelineConfig
 from recsys_spark.evaluation.console import evaluation_table
-from recsys_spark.evaluation.summary import choose_best, protocol_results, shares
-from recsys_spark.evaluation.sums import customer_hits, customer_totals, hits, positive_facts
+from recsys_spark.evaluation.document import evaluation_document
+from recsys_spark.evaluation.summary import SplitFrames, summarise
 from recsys_spark.stage import Metrics, Stage, StageIO
 
 
 def run(io: StageIO, config: PipelineConfig) -> Metrics:
     models = config.baselines.models
-    splits = {}
-    for fit, split in SPLIT_OF_FIT.items():
-        facts = positive_facts(io.read(SEQUENCES, split=split), io.read(ITEM_POPULARITY, fit=fit), _known(io, fit))
-        facts = io.materialise(f"facts_{split}", facts)
-        found = hits(facts, {model: io.read(POSITIVE_RANKS, model=model, split=split) for model in models})
-        results = protocol_results(customer_hits(found), customer_totals(facts), models)
-        splits[split] = {"protocols": results, "shares": shares(facts)}
-    evaluation = {"split": splits, "best": choose_best(splits["val"]["protocols"], models)}
+    summaries = {
+        split: summarise(_frames(io, fit, split, models), io.materialise, config.evaluation, config.seed)
+        for fit, split in SPLIT_OF_FIT.items()
+    }
+    evaluation = evaluation_document(summaries, models, config.evaluation.replicates)
     io.write_json(EVALUATION, evaluation)
     print(evaluation_table(evaluation))
-    return {"models": len(models), "test_positives": splits["test"]["protocols"]["all_items"]["num_positives"]}
+    return {
+        "models": len(models),
+        "test_positives": evaluation["split"]["test"]["protocols"]["all_items"]["num_positives"],
+    }
 
 
-def _known(io: StageIO, fit: str) -> DataFrame:
-    """user_idx of the customers with an event up to the cutoff of the fit."""
-    cutoff = F.lit(io.read_json(SPLIT_CUTOFFS)[f"{fit}_end"]).cast("timestamp")
-    early = io.read(INTERACTIONS_CLEAN).filter(F.col("invoice_date") <= cutoff).select("customer_id").distinct()
-    return early.join(io.read(CUSTOMER_ID_MAP), on="customer_id", how="inner")
+def _frames(io: StageIO, fit: str, split: str, models: tuple[str, ...]) -> SplitFrames:
+    cutoffs = io.read_json(SPLIT_CUTOFFS)
+    return SplitFrames(
+        split=split,
+        cutoff=cutoffs[f"{fit}_end"],
+        until=cutoffs.get(f"{split}_end"),
+        sequences=io.read(SEQUENCES, split=split),
+        interactions=io.read(INTERACTIONS_CLEAN),
+        customer_id_map=io.read(CUSTOMER_ID_MAP),
+        item_id_map=io.read(ITEM_ID_MAP),
+        items=io.read(ITEMS_CLEAN),
+        popularity=io.read(ITEM_POPULARITY, fit=fit),
+        rankings={model: io.read(RANKINGS, model=model, split=split) for model in models},
+        ranks={model: io.read(POSITIVE_RANKS, model=model, split=split) for model in models},
+    )
 
 
-STAGE = Stage(
-    "evaluate",
-    reads=(SEQUENCES, ITEM_POPULARITY, POSITIVE_RANKS, INTERACTIONS_CLEAN, CUSTOMER_ID_MAP, SPLIT_CUTOFFS),
-    writes=(EVALUATION,),
-    sections=("baselines",),
-    run=run,
-)
+TABLES = (SEQUENCES, ITEMS_CLEAN, ITEM_POPULARITY, POSITIVE_RANKS, RANKINGS, INTERACTIONS_CLEAN)
+IDS = (CUSTOMER_ID_MAP, ITEM_ID_MAP, SPLIT_CUTOFFS)
+STAGE = Stage("evaluate", TABLES + IDS, writes=(EVALUATION,), sections=("baselines", "evaluation"), run=run)
 
 if __name__ == "__main__":
     main(STAGE)

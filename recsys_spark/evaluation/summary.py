@@ -1,50 +1,109 @@
-"""Sums per customer -> the means of evaluation.json."""
+"""One split of an evaluation, from frames to what fits on the driver: sums, counts and shares by model."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import reduce
 from typing import Any
 
-from pyspark.sql import DataFrame
+from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from recsys_spark.contracts.columns import LIST_PROTOCOLS
-from recsys_spark.evaluation.ranking_metrics import (
-    HEADLINE,
-    METRICS,
-    MONEY,
-    PER_BASKET,
-    PER_POSITIVE,
-    SECTIONS,
-    metric_of,
+from recsys_spark.contracts.config import EvaluationConfig
+from recsys_spark.evaluation.bootstrap import read_sums, resampled_sums
+from recsys_spark.evaluation.facts import customer_activity, hits, positive_facts, timestamp
+from recsys_spark.evaluation.list_metrics import (
+    LIST_K,
+    all_lists,
+    coverage,
+    customer_diversity,
+    customer_list_sums,
+    item_bits,
 )
-from recsys_spark.evaluation.sums import TOTALS
+from recsys_spark.evaluation.protocols import ALL_ITEMS
+from recsys_spark.evaluation.segments import customer_segment_hits, customer_segment_totals, with_segments
+from recsys_spark.evaluation.sums import Sums, as_cells, customer_hits, customer_totals
+from recsys_spark.evaluation.waterfall import count_positives, reached_by_lists
 
-DIGITS = 12  # sums of doubles differ beyond these with the partitioning
-DENOMINATOR = {PER_POSITIVE: "num_positives", PER_BASKET: "num_queries", MONEY: "total_amount"}
-
-
-def protocol_results(hits: DataFrame, totals: DataFrame, models: Sequence[str]) -> dict[str, Any]:
-    """Counts and the means of every model, by protocol.
-
-    hits: customer_hits; totals: customer_totals. A model without a hit scores 0; a mean over nothing is null.
-    """
-    hit_sums = _grand_sums(hits, ("model", "protocol"), [metric.column for metric in METRICS])
-    total_sums = _grand_sums(totals, ("protocol",), TOTALS)
-    results: dict[str, Any] = {}
-    for protocol in LIST_PROTOCOLS:
-        total = total_sums.get((protocol,), dict.fromkeys(TOTALS, 0))
-        results[protocol] = {
-            "num_positives": int(total["num_positives"]),
-            "num_queries": int(total["num_queries"]),
-            "models": {model: _means(hit_sums.get((model, protocol), {}), total) for model in models},
-        }
-    return results
+Materialise = Callable[[str, DataFrame], DataFrame]
+ModelKey = tuple[str, str]  # model and protocol
 
 
-def shares(facts: DataFrame) -> dict[str, float | None]:
+@dataclass(frozen=True)
+class SplitFrames:
+    """The tables that one split is scored from; rankings and ranks by model name."""
+
+    split: str
+    cutoff: str  # ISO time of the fit whose models ranked this split, which begins after it
+    until: str | None  # ISO time at which the split ends, None for the end of the data
+    sequences: DataFrame
+    interactions: DataFrame
+    customer_id_map: DataFrame
+    item_id_map: DataFrame
+    items: DataFrame
+    popularity: DataFrame
+    rankings: Mapping[str, DataFrame]
+    ranks: Mapping[str, DataFrame]
+
+
+@dataclass(frozen=True)
+class SplitSummary:
+    """What is known of a split; its size depends on models, segments and replicates alone."""
+
+    sums: Sums
+    counts: dict[ModelKey, dict[str, int]]  # for waterfall
+    coverage: dict[ModelKey, dict[str, float]]
+    shares: dict[str, float | None]
+    first_orders: int  # customers whose first order lies in the split: it has no history, hence no query
+
+
+def summarise(frames: SplitFrames, materialise: Materialise, config: EvaluationConfig, seed: int) -> SplitSummary:
+    """Score one split. materialise(name, frame) keeps a frame that is read several times."""
+    customers = customer_activity(frames.interactions, frames.customer_id_map, frames.cutoff)
+    facts = positive_facts(frames.sequences, frames.popularity, customers)
+    facts = with_segments(facts, frames.items, config.max_categories)
+    facts = materialise(f"facts_{frames.split}", facts)
+    found = materialise(f"hits_{frames.split}", hits(facts, frames.ranks))
+    lists, bits = all_lists(frames.rankings), item_bits(frames.popularity, frames.item_id_map)
+    cells = [
+        as_cells("hits", customer_hits(found)),
+        as_cells("totals", customer_totals(facts)),
+        as_cells("segment_hits", customer_segment_hits(found)),
+        as_cells("segment_totals", customer_segment_totals(facts)),
+        *_list_cells(frames, facts, lists, bits, config.diversity_queries, seed),
+    ]
+    resampled = resampled_sums(reduce(DataFrame.unionByName, cells), config.replicates, seed)
+    return SplitSummary(
+        sums=_collected_sums(resampled, config.replicates),
+        counts=_collected_counts(count_positives(facts, found, reached_by_lists(facts, frames.rankings))),
+        coverage=_collected_coverage(coverage(lists, bits)),
+        shares=_shares(facts),
+        first_orders=customers.filter(_is_within(F.col("first_time"), frames.cutoff, frames.until)).count(),
+    )
+
+
+def _list_cells(
+    frames: SplitFrames, facts: DataFrame, lists: DataFrame, bits: DataFrame, diversity_queries: int, seed: int
+) -> list[DataFrame]:
+    queries = facts.select("query_id", "user_idx").distinct()
+    chosen = queries.orderBy(F.xxhash64("query_id", F.lit(seed)), "query_id").limit(diversity_queries)
+    early = frames.interactions.filter(F.col("invoice_date") <= timestamp(frames.cutoff))
+    buyers = early.select("stock_code", "customer_id").distinct()
+    return [
+        as_cells("lists", customer_list_sums(lists, queries, bits)),
+        as_cells("diversity", customer_diversity(lists, chosen, buyers)),
+    ]
+
+
+def _is_within(time: Column, after: str, until: str | None) -> Column:
+    is_after = time > timestamp(after)
+    return is_after if until is None else is_after & (time <= timestamp(until))
+
+
+def _shares(facts: DataFrame) -> dict[str, float | None]:
     """Shares of all positives and queries that say how hard a split is."""
-    everything = facts.filter(F.col("protocol") == LIST_PROTOCOLS[0])
+    everything = facts.filter(F.col("protocol") == ALL_ITEMS)
     queries = everything.select("query_id", "is_cold_customer").distinct()
     positives = _share_of(everything, "is_cold_customer", "is_cold_item", "is_repeat")
     return {
@@ -55,37 +114,25 @@ def shares(facts: DataFrame) -> dict[str, float | None]:
     }
 
 
-def choose_best(val: Mapping[str, Any], models: Sequence[str]) -> dict[str, str]:
-    """The model with the highest Recall@20 of each protocol; the first named wins a tie.
-
-    val: protocol_results of the val split.
-    """
-    return {
-        protocol: max(models, key=lambda model: metric_of(result["models"][model], HEADLINE) or 0.0)
-        for protocol, result in val.items()
-    }
-
-
-def ratio(numerator: float, denominator: float) -> float | None:
-    """Rounded quotient, null where there is nothing to divide by."""
-    return round(numerator / denominator, DIGITS) if denominator else None
-
-
-def _means(hit: Mapping[str, float], total: Mapping[str, float]) -> dict[str, dict[str, float | None]]:
-    means: dict[str, dict[str, float | None]] = {section: {} for section in SECTIONS}
-    for metric in METRICS:
-        means[metric.section][metric.label] = ratio(hit.get(metric.column, 0.0), total[DENOMINATOR[metric.section]])
-    return means
-
-
-def _grand_sums(
-    frame: DataFrame, keys: Sequence[str], columns: Sequence[str]
-) -> dict[tuple[str, ...], dict[str, float]]:
-    summed = frame.groupBy(*keys).agg(*(F.sum(column).alias(column) for column in columns)).collect()
-    return {tuple(row[key] for key in keys): {column: row[column] for column in columns} for row in summed}
-
-
 def _share_of(frame: DataFrame, *flags: str) -> dict[str, float | None]:
     counts = frame.agg(F.count(F.lit(1)).alias("rows"), *(F.count_if(flag).alias(flag) for flag in flags)).first()
     assert counts is not None  # an aggregate without keys has one row
-    return {flag: ratio(counts[flag], counts["rows"]) for flag in flags}
+    return {flag: counts[flag] / counts["rows"] if counts["rows"] else None for flag in flags}
+
+
+def _collected_sums(sums: DataFrame, replicates: int) -> Sums:
+    return Sums({row["cell"]: read_sums(row["sums"], replicates) for row in sums.collect()}, replicates)
+
+
+def _collected_counts(counts: DataFrame) -> dict[ModelKey, dict[str, int]]:
+    found: dict[ModelKey, dict[str, int]] = {}
+    for row in counts.collect():
+        found.setdefault((row["model"], row["protocol"]), {})[row["name"]] = row["count"]
+    return found
+
+
+def _collected_coverage(shares: DataFrame) -> dict[ModelKey, dict[str, Any]]:
+    return {
+        (row["model"], row["protocol"]): {f"coverage@{k}": row[f"coverage_{k}"] for k in LIST_K}
+        for row in shares.collect()
+    }

@@ -1,18 +1,14 @@
-"""What every mean is made of: sums per customer, of the hits of each model and of all that could be hit.
-
-The number of positives comes from `sequences` and never from a model, so a positive, a query or a customer that a model
-left out counts as missed.
-"""
+"""What every mean is made of: sums per customer, in cells that the bootstrap resamples together."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import reduce
 
-from pyspark.sql import Column, DataFrame, Window
+import numpy as np
+from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from recsys_spark.evaluation.protocols import counted_positives
+from recsys_spark.evaluation.list_metrics import DIVERSITY_SUMS, LIST_SUMS
 from recsys_spark.evaluation.ranking_metrics import (
     BASKET_METRICS,
     METRICS,
@@ -20,52 +16,62 @@ from recsys_spark.evaluation.ranking_metrics import (
     basket_value,
     positive_value,
 )
+from recsys_spark.evaluation.segments import SEGMENT_METRICS, SEGMENT_TOTALS, SEPARATOR
 
 TOTALS = ("num_positives", "total_amount", "num_queries")
 
+# A cell is a part, then its keys. What each part sums up, in the order of its values:
+VALUES = {
+    "hits": tuple(metric.column for metric in METRICS),
+    "totals": TOTALS,
+    "segment_hits": tuple(metric.column for metric in SEGMENT_METRICS),
+    "segment_totals": SEGMENT_TOTALS,
+    "lists": LIST_SUMS,
+    "diversity": DIVERSITY_SUMS,
+}
+KEYS = {
+    "hits": ("model", "protocol"),
+    "totals": ("protocol",),
+    "segment_hits": ("model", "protocol", "segment"),
+    "segment_totals": ("protocol", "segment"),
+    "lists": ("model", "protocol"),
+    "diversity": ("model", "protocol"),
+}
 
-def positive_facts(sequences: DataFrame, eligible_items: DataFrame, known_customers: DataFrame) -> DataFrame:
-    """One row per positive and protocol that counts it, with what all models share.
 
-    sequences: SEQUENCES of a split; eligible_items: item_idx with an event up to the cutoff; known_customers: user_idx
-    with one. Adds protocol, num_relevant (the query's positives under the protocol), is_cold_item, is_cold_customer.
+def as_cells(part: str, frame: DataFrame) -> DataFrame:
+    """Rows of one part in the shape that the bootstrap takes (bootstrap.CELLS_DDL)."""
+    values = F.array(*(F.col(name).cast("double") for name in VALUES[part]))
+    cell = F.concat_ws(SEPARATOR, F.lit(part), *KEYS[part])
+    return frame.select("user_idx", cell.alias("cell"), values.alias("values"))
+
+
+class Sums:
+    """Sums over all customers, as they are and in every replicate, by cell.
+
+    cells: (1 + replicates, values) by cell name; row 0 is the sum itself.
     """
-    items = eligible_items.select(F.col("item_idx").alias("pos_item_idx"), F.lit(True).alias("item_is_known"))
-    customers = known_customers.select("user_idx", F.lit(True).alias("customer_is_known"))
-    basket = Window.partitionBy("query_id", "protocol")
-    return (
-        counted_positives(sequences.select("query_id", "user_idx", "pos_item_idx", "line_amount", "is_repeat"))
-        .withColumn("num_relevant", F.count(F.lit(1)).over(basket))
-        .join(items, on="pos_item_idx", how="left")
-        .join(customers, on="user_idx", how="left")
-        .withColumn("is_cold_item", F.col("item_is_known").isNull())
-        .withColumn("is_cold_customer", F.col("customer_is_known").isNull())
-        .drop("item_is_known", "customer_is_known")
-    )
 
+    def __init__(self, cells: Mapping[str, np.ndarray], replicates: int) -> None:
+        self._cells = cells
+        self._nothing = np.zeros(1 + replicates)
 
-def hits(facts: DataFrame, ranks: Mapping[str, DataFrame]) -> DataFrame:
-    """Positives that a model ranked: the columns of positive_facts, `model` and `rank`.
+    def get(self, part: str, *keys: str, name: str) -> np.ndarray:
+        """One sum, (1 + replicates,); zeros where no customer has any."""
+        cell = self._cells.get(SEPARATOR.join((part, *keys)))
+        return self._nothing if cell is None else cell[:, VALUES[part].index(name)]
 
-    ranks: POSITIVE_RANKS by model name. A rank of what is no positive of the protocol is ignored.
-    """
-    named = [frame.withColumn("model", F.lit(model)) for model, frame in ranks.items()]
-    found = reduce(DataFrame.unionByName, named).filter(F.col("rank").isNotNull())
-    return facts.join(
-        found.select("query_id", "pos_item_idx", "protocol", "model", "rank"),
-        on=["query_id", "pos_item_idx", "protocol"],
-        how="inner",
-    )
+    def segments(self, protocol: str) -> list[str]:
+        """Names of the segments that have positives under a protocol, sorted."""
+        prefix = SEPARATOR.join(("segment_totals", protocol, ""))
+        return sorted(cell.removeprefix(prefix) for cell in self._cells if cell.startswith(prefix))
 
 
 def customer_hits(found: DataFrame) -> DataFrame:
     """Sums of every metric, one row per model, protocol and customer with a hit; columns as in METRICS."""
     by_query = found.groupBy("model", "protocol", "user_idx", "query_id").agg(
         F.max("num_relevant").alias("num_relevant"),
-        *(
-            _sum(positive_value(metric, F.col("rank"), F.col("line_amount")), metric.column)
-            for metric in POSITIVE_METRICS
-        ),
+        *(_sum(positive_value(m, F.col("rank"), F.col("line_amount")), m.column) for m in POSITIVE_METRICS),
     )
     with_baskets = by_query.withColumns(
         {metric.column: basket_value(metric, F.col("num_relevant")) for metric in BASKET_METRICS}

@@ -1,28 +1,51 @@
+from dataclasses import replace
 from math import log2
 
 import pytest
 from ranx import Qrels, Run, evaluate
 
 from recsys_spark.contracts.columns import K_VALUES
+from recsys_spark.contracts.config import EvaluationConfig
+from recsys_spark.evaluation.document import evaluation_document
+from recsys_spark.evaluation.protocols import PROTOCOLS
 from recsys_spark.evaluation.ranking_metrics import METRICS, metric_of, recall_at_k
-from recsys_spark.evaluation.summary import choose_best, protocol_results, shares
-from recsys_spark.evaluation.sums import customer_hits, customer_totals
+from recsys_spark.evaluation.summary import summarise
 from tests.evaluation.worlds import World, random_world
 
-
-def _results(spark, world, models=None):
-    totals = customer_totals(world.facts(spark))
-    return protocol_results(customer_hits(world.hits(spark)), totals, models or list(world.lists))
-
-
-HAND = World(  # one customer, two baskets: {1, 2} and {3}; only item 1 was bought before
+CONFIG = EvaluationConfig(replicates=100, diversity_queries=20, max_categories=1)
+HAND = World(  # one customer, two baskets: {1, 2} and {3}; only item 1 was bought before, item 3 is cold
     positives=[(1, 10, 1, 6.0, True), (1, 10, 2, 2.0, False), (1, 11, 3, 2.0, False)],
     lists={"model": {(10, "all_items"): [1, 9, 2], (10, "first_purchase"): [9, 2]}},
+    cold_items={3},
+    bought={(1, 1), (9, 9)},
 )
 
 
-def test_means_worked_by_hand(spark):
-    result = _results(spark, HAND)["all_items"]
+def _evaluation(spark, world, models=None, partitions=None):
+    frames = world.frames(spark)
+    if partitions:
+        frames = replace(frames, sequences=frames.sequences.repartition(partitions))
+    summary = summarise(frames, lambda _, frame: frame.localCheckpoint(), CONFIG, seed=1)
+    return evaluation_document({"val": summary, "test": summary}, models or list(world.lists), CONFIG.replicates)
+
+
+@pytest.fixture(scope="module")
+def by_hand(spark):
+    return _evaluation(spark, HAND, ["model", "absent"])["split"]["test"]
+
+
+@pytest.fixture(scope="module")
+def world():
+    return random_world(num_users=60, seed=5)
+
+
+@pytest.fixture(scope="module")
+def at_random(spark, world):
+    return _evaluation(spark, world)["split"]["test"]["protocols"]
+
+
+def test_means_worked_by_hand(by_hand):
+    result = by_hand["protocols"]["all_items"]
     means = result["models"]["model"]
     assert (result["num_positives"], result["num_queries"]) == (3, 2)
     assert means["per_positive"]["recall@5"] == pytest.approx(2 / 3)
@@ -34,51 +57,68 @@ def test_means_worked_by_hand(spark):
     assert means["money"]["ndcg@5"] == pytest.approx((6 + 2 * 0.5) / 10)
 
 
-def test_first_purchase_counts_only_what_is_no_repeat(spark):
-    result = _results(spark, HAND)["first_purchase"]
+def test_first_purchase_counts_only_what_is_no_repeat(by_hand):
+    result = by_hand["protocols"]["first_purchase"]
     assert (result["num_positives"], result["num_queries"]) == (2, 2)
     assert result["models"]["model"]["per_positive"]["ndcg@5"] == pytest.approx(1 / log2(3) / 2)
 
 
-def test_a_model_without_lists_scores_zero_on_the_same_positives(spark):
-    result = _results(spark, HAND, models=["model", "absent"])["all_items"]
-    assert all(metric_of(result["models"]["absent"], metric) == 0 for metric in METRICS)
+def test_a_model_without_lists_scores_zero_on_the_same_positives(by_hand):
+    absent = by_hand["protocols"]["all_items"]["models"]["absent"]
+    assert all(metric_of(absent, metric) == 0 for metric in METRICS)
+    assert absent["waterfall"]["causes"] == {
+        "item_cold": 1,
+        "not_retrieved": 2,
+        "lost_by_index": 0,
+        "ranked_below_k": 0,
+    }
+    assert absent["lists"] == {"novelty@5": None, "novelty@10": None, "novelty@20": None, "diversity@20": None}
 
 
-def test_a_split_without_positives_has_null_means(spark):
-    results = _results(spark, World(positives=[], lists={"model": {}}))
-    assert results["all_items"]["num_positives"] == 0
-    assert all(metric_of(results["all_items"]["models"]["model"], metric) is None for metric in METRICS)
-    assert choose_best(results, ["model", "other"][:1]) == {"all_items": "model", "first_purchase": "model"}
-
-
-def test_shares_count_cold_customers_cold_items_and_repeats(spark):
-    world = World([*HAND.positives, (2, 20, 3, 1.0, False)], HAND.lists, cold_items={3}, cold_users={2})
-    assert shares(world.facts(spark)) == {
-        "queries_of_cold_customers": pytest.approx(1 / 3),
-        "positives_of_cold_customers": 1 / 4,
-        "positives_with_cold_items": 2 / 4,
-        "repeat_positives": 1 / 4,
+def test_shares_worked_by_hand(by_hand):
+    assert by_hand["shares"] == {
+        "queries_of_cold_customers": 0,
+        "positives_of_cold_customers": 0,
+        "positives_with_cold_items": pytest.approx(1 / 3),
+        "repeat_positives": pytest.approx(1 / 3),
     }
 
 
-def test_the_best_model_has_the_highest_recall_at_20_on_val():
-    def means(value):
-        return {"per_positive": {"recall@20": value}}
+def test_segments_worked_by_hand(by_hand):
+    segments = by_hand["protocols"]["all_items"]["segments"]
+    counts = {
+        kind: {value: found["num_positives"] for value, found in values.items()} for kind, values in segments.items()
+    }
+    assert counts == {
+        "purchase": {"repeat": 1, "first": 2},
+        "customer": {"warm": 3},
+        "activity": {"low": 3},
+        "category": {"CUPS": 1, "other": 2},  # three categories of one positive each: the first by name is kept
+    }
+    assert segments["purchase"]["first"]["models"]["model"]["recall@20"] == 1 / 2
 
-    val = {"all_items": {"models": {"a": means(0.1), "b": means(0.3), "c": means(0.3)}}}
-    assert choose_best(val, ["a", "b", "c"]) == {"all_items": "b"}
+
+def test_a_missed_positive_has_one_cause(by_hand):
+    found = by_hand["protocols"]["all_items"]["models"]["model"]["waterfall"]
+    assert found["hits"] == 2
+    assert found["causes"] == {"item_cold": 1, "not_retrieved": 0, "lost_by_index": 0, "ranked_below_k": 0}
+
+
+def test_a_split_without_positives_has_null_means(spark):
+    evaluation = _evaluation(spark, World(positives=[], lists={"model": {}, "other": {}}))
+    result = evaluation["split"]["test"]["protocols"]["all_items"]
+    assert result["num_positives"] == 0
+    assert all(metric_of(result["models"]["model"], metric) is None for metric in METRICS)
+    assert evaluation["best"] == {"all_items": "model", "first_purchase": "model"}
 
 
 @pytest.mark.parametrize("protocol", ["all_items", "first_purchase"])
-def test_every_mean_agrees_with_ranx(spark, protocol):
-    world = random_world(num_users=60, seed=5)
-    result = _results(spark, world)[protocol]
+def test_every_mean_agrees_with_ranx(world, at_random, protocol):
     counted = [p for p in world.positives if protocol == "all_items" or not p[4]]
     for model, lists in world.lists.items():
         expected = _with_ranx(counted, {q: items for (q, name), items in lists.items() if name == protocol})
         for metric in METRICS:
-            found = metric_of(result["models"][model], metric)
+            found = metric_of(at_random[protocol]["models"][model], metric)
             assert found == pytest.approx(expected[metric.section, metric.label], abs=1e-9), (model, metric)
 
 
@@ -102,22 +142,60 @@ def _with_ranx(positives, lists):
     return expected
 
 
-def test_basket_recall_agrees_with_its_plain_definition(spark):
-    world = random_world(num_users=20, seed=6, models=("one",))
+def test_basket_recall_agrees_with_its_plain_definition(world, at_random):
     baskets = {}
     for _, query, item, _, _ in world.positives:
         baskets.setdefault(query, set()).add(item)
     lists = world.lists["one"]
     expected = sum(recall_at_k(lists.get((q, "all_items"), []), basket, 20) for q, basket in baskets.items())
-    found = _results(spark, world)["all_items"]["models"]["one"]["per_basket"]["recall@20"]
+    found = at_random["all_items"]["models"]["one"]["per_basket"]["recall@20"]
     assert found == pytest.approx(expected / len(baskets), abs=1e-12)
 
 
-def test_results_do_not_depend_on_partitioning(spark):
-    world = random_world(num_users=30, seed=7)
-    facts, found = world.facts(spark), world.hits(spark)
-    results = []
-    for partitions in (1, 7, 64):
-        sums = customer_hits(found.repartition(partitions)), customer_totals(facts.repartition(partitions))
-        results.append(protocol_results(*sums, list(world.lists)))
-    assert results[0] == results[1] == results[2]
+def test_hits_and_causes_add_up_to_all_positives(at_random):
+    for protocol in PROTOCOLS:
+        result = at_random[protocol]
+        for found in result["models"].values():
+            counts = found["waterfall"]["causes"]
+            assert min(counts.values()) >= 0
+            assert found["waterfall"]["hits"] + sum(counts.values()) == result["num_positives"]
+            parts = found["waterfall"]["end_to_end"]
+            assert parts["retrieved"] * parts["recall_within"] == pytest.approx(parts["recall"], abs=1e-12)
+            assert parts["recall"] == pytest.approx(found["per_positive"]["recall@20"], abs=1e-12)
+
+
+def test_segments_of_one_kind_add_up_to_all_positives(at_random):
+    for protocol in PROTOCOLS:
+        for kind in ("purchase", "customer", "activity", "category"):
+            values = at_random[protocol]["segments"][kind].values()
+            assert sum(found["num_positives"] for found in values) == at_random[protocol]["num_positives"]
+
+
+def test_intervals_hold_the_estimates_and_differences_are_to_the_reference(at_random):
+    for protocol in PROTOCOLS:
+        reference = at_random[protocol]["reference"]
+        base = at_random[protocol]["models"][reference]
+        for model, found in at_random[protocol]["models"].items():
+            low, high = found["intervals"]["per_positive"]["recall@20"]
+            assert low <= found["per_positive"]["recall@20"] <= high
+            if model == reference:
+                assert found["difference"] == {}
+                continue
+            moved = found["per_positive"]["recall@20"] - base["per_positive"]["recall@20"]
+            assert found["difference"]["per_positive"]["recall@20"]["estimate"] == pytest.approx(moved, abs=1e-11)
+
+
+def test_results_do_not_depend_on_partitioning(spark, world, at_random):
+    spread = _evaluation(spark, world, partitions=7)["split"]["test"]["protocols"]
+    assert _flat(spread) == pytest.approx(_flat(at_random), abs=1e-12)
+
+
+def _flat(value, path=""):
+    """Numbers of nested values by their path."""
+    if isinstance(value, dict):
+        return {key: number for name, inner in value.items() for key, number in _flat(inner, f"{path}/{name}").items()}
+    if isinstance(value, list):
+        return {
+            key: number for place, inner in enumerate(value) for key, number in _flat(inner, f"{path}/{place}").items()
+        }
+    return {path: value} if isinstance(value, int | float) else {}

@@ -5,30 +5,63 @@ from __future__ import annotations
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from typing import Any
 
 from pyspark.sql import DataFrame, SparkSession
 
-from recsys_spark.contracts.schemas import ITEM_ID_MAP, ITEM_POPULARITY, RANKINGS, SEQUENCES
+from recsys_spark.contracts import schemas
 from recsys_spark.evaluation.protocols import positive_ranks
-from recsys_spark.evaluation.sums import hits, positive_facts
+from recsys_spark.evaluation.summary import SplitFrames
 from tests.support.frames import frame
 
 NUM_ITEMS = 150
+CUTOFF = datetime(2011, 2, 1)
+CATEGORIES = ("CUPS", "PLATES", None)
 
 
 @dataclass
 class World:
-    """positives: (user, query, item, amount, is_repeat); lists: model -> (query, protocol) -> items, best first."""
+    """One split of an evaluation, whose models were fitted up to CUTOFF.
+
+    positives: (user, query, item, amount, is_repeat); lists: model -> (query, protocol) -> items, best first;
+    bought: (user, item) of the events up to CUTOFF. Customers with positives and without such an event are cold; an
+    item's category is CATEGORIES[item % 3].
+    """
 
     positives: list[tuple[int, int, int, float, bool]]
     lists: dict[str, dict[tuple[int, str], list[int]]]
     cold_items: set[int] = field(default_factory=set)
-    cold_users: set[int] = field(default_factory=set)
+    bought: set[tuple[int, int]] = field(default_factory=set)
+
+    def frames(self, spark: SparkSession) -> SplitFrames:
+        return SplitFrames(
+            split="test",
+            cutoff=CUTOFF.isoformat(),
+            until=None,
+            sequences=self.sequences(spark),
+            interactions=self.interactions(spark),
+            customer_id_map=frame(spark, schemas.CUSTOMER_ID_MAP, self._customers()),
+            item_id_map=self.item_id_map(spark),
+            items=frame(spark, schemas.ITEMS_CLEAN, self._items()),
+            popularity=self.popularity(spark),
+            rankings={model: self.rankings(spark, model) for model in self.lists},
+            ranks=self.ranks(spark),
+        )
 
     def sequences(self, spark: SparkSession) -> DataFrame:
         names = ("user_idx", "query_id", "pos_item_idx", "line_amount", "is_repeat")
-        return frame(spark, SEQUENCES, [dict(zip(names, values, strict=True)) for values in self.positives])
+        return frame(spark, schemas.SEQUENCES, [dict(zip(names, values, strict=True)) for values in self.positives])
+
+    def interactions(self, spark: SparkSession) -> DataFrame:
+        """Every purchase in `bought` at CUTOFF, and one event of every customer a day later."""
+        early = [(user, item, CUTOFF) for user, item in sorted(self.bought)]
+        late = [(user, item, CUTOFF + timedelta(days=1)) for user, _, item, _, _ in self.positives]
+        events = [
+            {"customer_id": f"C{user}", "stock_code": f"P{item}", "invoice_date": time}
+            for user, item, time in early + late
+        ]
+        return frame(spark, schemas.INTERACTIONS_CLEAN, events)
 
     def rankings(self, spark: SparkSession, model: str) -> DataFrame:
         listed: Mapping[tuple[int, str], Sequence[int]] = self.lists[model]
@@ -36,27 +69,27 @@ class World:
             {"query_id": query, "protocol": protocol, "stock_codes": [f"P{item}" for item in items]}
             for (query, protocol), items in listed.items()
         ]
-        return frame(spark, RANKINGS, rows)
-
-    def item_id_map(self, spark: SparkSession) -> DataFrame:
-        items = range(1, NUM_ITEMS + 1)
-        return frame(spark, ITEM_ID_MAP, [{"item_idx": idx, "stock_code": f"P{idx}"} for idx in items])
-
-    def popularity(self, spark: SparkSession) -> DataFrame:
-        items = [idx for idx in range(1, NUM_ITEMS + 1) if idx not in self.cold_items]
-        return frame(spark, ITEM_POPULARITY, [{"item_idx": idx, "num_events": idx} for idx in items])
-
-    def facts(self, spark: SparkSession) -> DataFrame:
-        users = {user for user, *_ in self.positives} - self.cold_users
-        known = spark.createDataFrame([(user,) for user in sorted(users)], "user_idx bigint")
-        return positive_facts(self.sequences(spark), self.popularity(spark), known)
+        return frame(spark, schemas.RANKINGS, rows)
 
     def ranks(self, spark: SparkSession) -> dict[str, DataFrame]:
         sequences, item_id_map = self.sequences(spark), self.item_id_map(spark)
         return {model: positive_ranks(self.rankings(spark, model), sequences, item_id_map) for model in self.lists}
 
-    def hits(self, spark: SparkSession) -> DataFrame:
-        return hits(self.facts(spark), self.ranks(spark))
+    def item_id_map(self, spark: SparkSession) -> DataFrame:
+        return frame(spark, schemas.ITEM_ID_MAP, self._items())
+
+    def popularity(self, spark: SparkSession) -> DataFrame:
+        """An eligible item has as many events as its index says."""
+        items = [idx for idx in range(1, NUM_ITEMS + 1) if idx not in self.cold_items]
+        return frame(spark, schemas.ITEM_POPULARITY, [{"item_idx": idx, "num_events": idx} for idx in items])
+
+    def _items(self) -> list[dict[str, Any]]:
+        items = range(1, NUM_ITEMS + 1)
+        return [{"item_idx": idx, "stock_code": f"P{idx}", "category": CATEGORIES[idx % 3]} for idx in items]
+
+    def _customers(self) -> list[dict[str, Any]]:
+        users = sorted({user for user, *_ in self.positives} | {user for user, _ in self.bought})
+        return [{"user_idx": user, "customer_id": f"C{user}"} for user in users]
 
 
 def random_world(num_users: int, seed: int, models: Sequence[str] = ("one", "two")) -> World:
@@ -75,4 +108,5 @@ def random_world(num_users: int, seed: int, models: Sequence[str] = ("one", "two
                     lists[model][query, "all_items"] = listed
                     repeats = {item for _, q, item, _, repeat in positives if q == query and repeat}
                     lists[model][query, "first_purchase"] = [item for item in listed if item not in repeats]
-    return World(positives, lists)
+    bought = {(chance.randint(1, num_users), item) for item in range(1, NUM_ITEMS + 1) for _ in range(num_users // 2)}
+    return World(positives, lists, cold_items=set(chance.sample(range(1, NUM_ITEMS + 1), 10)), bought=bought)

@@ -1,0 +1,108 @@
+"""Poisson bootstrap over customers: every replicate's sums in one pass over the data.
+
+Resampling n customers with replacement gives each a count that is close to Poisson(1), and independent counts need no
+knowledge of n (Chamandy et al., "Estimating uncertainty for massive data streams", Google 2012). A customer's counts
+are a hash of customer, replicate and seed: the same for every model, so differences are paired, and for every
+partitioning.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from math import exp, factorial
+
+import numpy as np
+import pyarrow as pa
+from pyspark.sql import DataFrame
+
+# Rows of the frame that is resampled: sums of one customer in one cell, such as a model under a protocol.
+CELLS_DDL = "user_idx bigint, cell string, values array<double>"
+SUMS_DDL = "cell string, sums binary"
+_SUMS_ARROW = pa.schema([("cell", pa.string()), ("sums", pa.binary())])
+_LANES = 4  # 16-bit numbers in one 64-bit hash
+
+
+def _poisson_table() -> np.ndarray:
+    """Inverse distribution function of Poisson(1) at the 65,536 midpoints of [0, 1)."""
+    cumulative = np.cumsum([exp(-1) / factorial(count) for count in range(9)])
+    return np.searchsorted(cumulative, (np.arange(1 << 16) + 0.5) / (1 << 16)).astype(np.uint8)
+
+
+_COUNT_OF = _poisson_table()
+
+
+def poisson_weights(customers: np.ndarray, replicates: int, seed: int) -> np.ndarray:
+    """How often each replicate draws each customer, (customers, replicates) of uint8."""
+    with np.errstate(over="ignore"):
+        state = _mixed(customers.astype(np.uint64) * _ODD + _mixed(np.array([seed], dtype=np.uint64)))
+        steps = np.arange(1, -(-replicates // _LANES) + 1, dtype=np.uint64) * _GOLDEN
+        hashes = _mixed(state[:, None] + steps[None, :])
+    return _COUNT_OF[hashes.astype("<u8").view("<u2")[:, :replicates]]
+
+
+_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+_ODD = np.uint64(0xD1B54A32D192ED03)
+
+
+def _mixed(values: np.ndarray) -> np.ndarray:
+    """The finaliser of SplitMix64 (Steele et al., OOPSLA 2014)."""
+    values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return values ^ (values >> np.uint64(31))
+
+
+def resampled_sums(cells: DataFrame, replicates: int, seed: int) -> DataFrame:
+    """Sums of every cell over all customers: as they are, then in each replicate.
+
+    cells: CELLS_DDL, one row per customer and cell, all rows of a cell with as many values. Returns one row per cell;
+    `read_sums` reads its `sums`. What is sent on is replicates x values per cell and partition, whatever the number of
+    customers.
+    """
+
+    def add_customers(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        totals: dict[str, np.ndarray] = {}
+        for batch in batches:
+            for cell, sums in _weighted_sums(batch, replicates, seed):
+                totals[cell] = totals[cell] + sums if cell in totals else sums
+        yield _as_batch(totals)
+
+    def add_partitions(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        totals: dict[str, np.ndarray] = {}
+        for batch in batches:
+            for cell, sums in zip(batch.column("cell").to_pylist(), batch.column("sums"), strict=True):
+                part = np.frombuffer(sums.as_buffer(), dtype="<f8")
+                totals[cell] = totals[cell] + part if cell in totals else part
+        yield _as_batch(totals)
+
+    # In order of customers a batch holds few of them, so their weights are drawn once and stay in the cache.
+    by_customer = cells.repartition("user_idx").sortWithinPartitions("user_idx")
+    return by_customer.mapInArrow(add_customers, SUMS_DDL).repartition("cell").mapInArrow(add_partitions, SUMS_DDL)
+
+
+def read_sums(sums: bytes, replicates: int) -> np.ndarray:
+    """The sums of one cell, (1 + replicates, values); row 0 has every customer once."""
+    return np.frombuffer(sums, dtype="<f8").reshape(1 + replicates, -1)
+
+
+def _weighted_sums(batch: pa.RecordBatch, replicates: int, seed: int) -> Iterator[tuple[str, np.ndarray]]:
+    if not batch.num_rows:
+        return
+    customers, customer_of_row = np.unique(batch.column("user_idx").to_numpy(), return_inverse=True)
+    weights = np.ones((len(customers), 1 + replicates))
+    weights[:, 1:] = poisson_weights(customers, replicates, seed)
+    lists = batch.column("values")
+    flat, starts = lists.flatten().to_numpy(), lists.offsets.to_numpy() - lists.offsets[0].as_py()
+    cells = batch.column("cell").dictionary_encode()
+    codes = cells.indices.to_numpy()
+    for code, cell in enumerate(cells.dictionary.to_pylist()):
+        rows = np.flatnonzero(codes == code)
+        width = starts[rows[0] + 1] - starts[rows[0]]
+        values = flat[starts[rows][:, None] + np.arange(width)]
+        yield cell, weights[customer_of_row[rows]].T @ values
+
+
+def _as_batch(totals: dict[str, np.ndarray]) -> pa.RecordBatch:
+    sums = [values.astype("<f8").tobytes() for values in totals.values()]
+    return pa.RecordBatch.from_arrays(
+        [pa.array(list(totals), pa.string()), pa.array(sums, pa.binary())], schema=_SUMS_ARROW
+    )

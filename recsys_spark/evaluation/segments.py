@@ -1,0 +1,64 @@
+"""Parts of the positives that are scored apart: repeat or first purchase, warm or cold, activity, category."""
+
+from __future__ import annotations
+
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from recsys_spark.evaluation.ranking_metrics import HEADLINE, PER_POSITIVE, Metric, positive_value
+
+SEGMENT_METRICS = tuple(Metric(PER_POSITIVE, kind, HEADLINE.k) for kind in ("recall", "ndcg", "mrr"))
+SEGMENT_TOTALS = ("num_positives",)
+OTHER = "other"  # categories beyond the largest
+NO_CATEGORY = "none"
+SEPARATOR = "\t"  # between the parts of a name; cleaned text holds no tabs
+
+
+def with_segments(facts: DataFrame, items: DataFrame, max_categories: int) -> DataFrame:
+    """Add `segments`: the name of each segment that the positive belongs to, as kind, SEPARATOR, value.
+
+    facts: positive_facts; items: item_idx and category. Activity terciles are of the customers in the facts by their
+    events up to the cutoff; customers without any are cold and in no tercile. The categories with most positives keep
+    their names, equal ones in the order of their names.
+    """
+    customers = facts.filter(~F.col("is_cold_customer")).select("user_idx", "num_events").distinct()
+    bounds = customers.agg(F.percentile("num_events", [1 / 3, 2 / 3]).alias("terciles"))
+    categories = items.select(
+        F.col("item_idx").alias("pos_item_idx"), F.coalesce("category", F.lit(NO_CATEGORY)).alias("category")
+    )
+    named = facts.join(categories, on="pos_item_idx", how="left").fillna(NO_CATEGORY, ["category"])
+    largest = named.groupBy("category").count().orderBy(F.desc("count"), "category").limit(max_categories)
+    kept = largest.select("category", F.lit(True).alias("is_kept"))
+    category = F.when(F.col("is_kept"), F.col("category")).otherwise(OTHER)
+    activity = (
+        F.when(F.col("is_cold_customer"), "cold")
+        .when(F.col("num_events") <= F.col("terciles")[0], "low")
+        .when(F.col("num_events") <= F.col("terciles")[1], "middle")
+        .otherwise("high")
+    )
+    values = {
+        "purchase": F.when(F.col("is_repeat"), "repeat").otherwise("first"),
+        "customer": F.when(F.col("is_cold_customer"), "cold").otherwise("warm"),
+        "activity": activity,
+        "category": category,
+    }
+    segments = F.array(*(F.concat_ws(SEPARATOR, F.lit(kind), value) for kind, value in values.items()))
+    return (
+        named.join(F.broadcast(kept), on="category", how="left")
+        .crossJoin(F.broadcast(bounds))
+        .withColumn("segments", segments)
+        .drop("category", "is_kept", "terciles")
+    )
+
+
+def customer_segment_hits(found: DataFrame) -> DataFrame:
+    """Sums of SEGMENT_METRICS, one row per model, protocol, segment and customer with a hit."""
+    near = found.filter(F.col("rank") <= HEADLINE.k).withColumn("segment", F.explode("segments"))
+    sums = (F.sum(positive_value(m, F.col("rank"), F.col("line_amount"))).alias(m.column) for m in SEGMENT_METRICS)
+    return near.groupBy("model", "protocol", "segment", "user_idx").agg(*sums)
+
+
+def customer_segment_totals(facts: DataFrame) -> DataFrame:
+    """Positives that could be hit, one row per protocol, segment and customer."""
+    each = facts.withColumn("segment", F.explode("segments"))
+    return each.groupBy("protocol", "segment", "user_idx").agg(F.count(F.lit(1)).alias("num_positives"))
