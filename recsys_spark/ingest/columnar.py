@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Sequence
 
+from py4j.protocol import Py4JJavaError
 from pyspark.errors import PySparkException
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
@@ -26,9 +28,11 @@ from recsys_spark.contracts.config import IngestConfig
 from recsys_spark.contracts.errors import DataError
 from recsys_spark.ingest.headers import match_headers
 from recsys_spark.ingest.source_frames import SourceFrame, file_uri, position_name, shown_names, spark_pattern
+from recsys_spark.paths import filesystem
 
 log = logging.getLogger("recsys")
 
+_MAGIC = b"PAR1"
 _LARGEST_WHOLE = 1e18  # within bigint
 _SMALLEST_PLAIN = 1e-6  # Spark writes a smaller decimal with an exponent
 
@@ -40,14 +44,23 @@ def read_parquet(spark: SparkSession, paths: Sequence[str], config: IngestConfig
     types differ between files, and for two headers of one column.
     """
     where = shown_names(paths)
+    for path in paths:
+        _require_magic(path)
     try:
         table = spark.read.option("mergeSchema", "true").parquet(*(spark_pattern(path) for path in paths))
         num_rows = table.count()
-    except PySparkException as error:
+    except (PySparkException, Py4JJavaError) as error:
         raise DataError(f"{where} cannot be read as Parquet: {_cause(error)}") from error
     headers = match_headers(table.columns, config.aliases, where, row=0)
     log.info("%s: %s rows x %d columns; %s", where, f"{num_rows:,}", len(table.columns), headers.describe())
     return [SourceFrame(_texts(table), headers, where)]
+
+
+def _require_magic(path: str) -> None:
+    """Raise DataError for a file that does not end as Parquet files do; Spark would fail with pages of its log."""
+    fs, plain = filesystem(path)
+    if fs.tail(plain, len(_MAGIC)) != _MAGIC:
+        raise DataError(f"{shown_names([path])} is no Parquet file ({path})")
 
 
 def _texts(table: DataFrame) -> DataFrame:
@@ -96,7 +109,8 @@ def _without_trailing_zeros(text: Column) -> Column:
     return F.when(text.rlike(r"^[^E]*\.[^E]*$"), F.regexp_replace(text, r"\.?0+$", "")).otherwise(text)
 
 
-def _cause(error: PySparkException) -> str:
+def _cause(error: Exception) -> str:
+    """The innermost of the causes that Spark reports, else the first line."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    causes = [line for line in lines if line.startswith("Caused by:") or "is not a Parquet file" in line]
-    return (causes or lines)[-1 if causes else 0]
+    causes = [line for line in lines if line.startswith("Caused by:")]
+    return re.sub(r"^Caused by: [\w.$]+: ", "", causes[-1]) if causes else lines[0]
