@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from textwrap import wrap
 from typing import Any
 
-from recsys_spark.evaluation.ranking_metrics import MONEY, PER_BASKET, PER_POSITIVE, Metric, metric_of
+from recsys_spark.evaluation.ranking_metrics import HEADLINE, MONEY, PER_BASKET, PER_POSITIVE, Metric, metric_of
 
 WIDTH = 100
 _NAME_WIDTH = 34
+_LEGEND = (
+    "R recall per positive, bR per basket, $R by money; * best on val by R@20 of the protocol",
+    "masked_seen hides what was bought before except the positive itself: optimistic, for comparison only",
+)
 _COLUMNS = (
     ("R@5", Metric(PER_POSITIVE, "recall", 5)),
-    ("R@20", Metric(PER_POSITIVE, "recall", 20)),
+    ("R@20", HEADLINE),
     ("R@100", Metric(PER_POSITIVE, "recall", 100)),
     ("NDCG@20", Metric(PER_POSITIVE, "ndcg", 20)),
     ("MRR@20", Metric(PER_POSITIVE, "mrr", 20)),
@@ -30,7 +35,9 @@ def evaluation_table(evaluation: Mapping[str, Any]) -> str:
                 mark = " *" if evaluation["best"].get(protocol) == model else ""
                 values = [_number(metric_of(means, metric)) for _, metric in _COLUMNS]
                 lines.append(_row(_cut(model, _NAME_WIDTH - len(mark)) + mark, values))
-    lines += ["", "R recall per positive, bR per basket, $R by money; * best on val by R@20 of the protocol"]
+    lines += ["", *_LEGEND]
+    for warning in evaluation.get("warnings", ()):
+        lines += wrap(f"warning: {warning}", WIDTH, subsequent_indent="  ")
     return "\n".join(lines).strip("\n")
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from recsys_spark.contracts.columns import LIST_PROTOCOLS
+from recsys_spark.contracts.config import SENTINEL
 from recsys_spark.evaluation.intervals import paired_differences, percentile_interval
 from recsys_spark.evaluation.list_metrics import DIVERSITY_K, LIST_K
 from recsys_spark.evaluation.protocols import ALL_ITEMS
@@ -23,9 +24,10 @@ Name = tuple[str, str]  # section and label of one statistic
 
 
 def choose_best(val: Sums, models: Sequence[str]) -> dict[str, str]:
-    """The model with the highest Recall@20 of each list protocol; the first named wins a tie."""
+    """The model with the highest Recall@20 of each list protocol; the first named wins a tie, the sentinel never."""
+    candidates = [model for model in models if model != SENTINEL] or list(models)
     return {
-        protocol: max(models, key=lambda model: _tidy(mean(val, model, protocol, HEADLINE)[0]) or 0.0)
+        protocol: max(candidates, key=lambda model: _tidy(mean(val, model, protocol, HEADLINE)[0]) or 0.0)
         for protocol in LIST_PROTOCOLS
     }
 
