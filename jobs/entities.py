@@ -17,7 +17,7 @@ from recsys_spark.entities.items import build_items
 from recsys_spark.stage import Metrics, Stage, StageIO
 
 
-def run(io: StageIO, config: PipelineConfig) -> Metrics:  # noqa: ARG001 (every stage has this shape)
+def run(io: StageIO, config: PipelineConfig) -> Metrics:
     interactions = io.read(INTERACTIONS_CLEAN)
     items = io.write(ITEM_ID_MAP, dense_index(interactions, "stock_code", "item_idx"))
     customers = io.write(CUSTOMER_ID_MAP, dense_index(interactions, "customer_id", "user_idx"))

@@ -22,6 +22,8 @@ REQUIRED_CONF = {
     "spark.sql.legacy.timeParserPolicy": "CORRECTED",
     "spark.sql.parquet.outputTimestampType": "TIMESTAMP_MICROS",
     "spark.sql.execution.arrow.pyspark.enabled": "true",
+    # Writers kept open at once: with the default of 0, writing to two partitions first sorts all rows.
+    "spark.sql.maxConcurrentOutputFileWriters": "4",
 }
 SUPPORTED_JAVA = (11, 17)
 

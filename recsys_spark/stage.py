@@ -74,6 +74,13 @@ class StageIO:
         """Where an artifact that another program opens lies."""
         return self.storage.path(self._input(artifact, **keys), self.verify)
 
+    def path_and_content(self, artifact: Artifact, **keys: str) -> tuple[str, str]:
+        """The path and the fingerprint of what lies there, for tasks that keep what they load."""
+        path = self.path(artifact, **keys)
+        manifest = self.storage.manifest(artifact.path_of(**keys))
+        assert manifest is not None
+        return path, manifest.content
+
     def write(self, artifact: Artifact, frame: DataFrame, **keys: str) -> int:
         """Publish a table; returns its number of rows."""
         label = self._declared(artifact, self.stage.writes, "writes").path_of(**keys)
@@ -92,9 +99,9 @@ class StageIO:
         label = self._declared(artifact, self.stage.writes, "writes").path_of(**keys)
         self._publish(label, self.storage.stage_file(self.stage.name, label, write))
 
-    def materialise(self, name: str, frame: DataFrame) -> DataFrame:
+    def materialise(self, name: str, frame: DataFrame, partition_by: str | None = None) -> DataFrame:
         """Keep an intermediate frame on disk until the stage ends: computed once, read as often as needed."""
-        return self.storage.materialise(self.stage.name, name, frame)
+        return self.storage.materialise(self.stage.name, name, frame, partition_by)
 
     def _input(self, artifact: Artifact, **keys: str) -> str:
         allowed = self.stage.reads + self.stage.writes  # a stage may read back what it wrote

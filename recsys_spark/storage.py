@@ -50,6 +50,11 @@ class Storage:
         self._fs.makedirs(self._base, exist_ok=True)
         self._write_text(MARKER, json.dumps({"format": 1}))
 
+    @property
+    def location(self) -> str:
+        """The root as Python opens it."""
+        return self._base
+
     # Manifests and stage records
 
     def manifest(self, label: str) -> Manifest | None:
@@ -148,10 +153,10 @@ class Storage:
         self._fs.mv(self._at(self._staged(stage, label)), target, recursive=True)
         self._write_text(label + SUFFIX, manifest.to_json())
 
-    def materialise(self, stage: str, name: str, frame: DataFrame) -> DataFrame:
+    def materialise(self, stage: str, name: str, frame: DataFrame, partition_by: str | None = None) -> DataFrame:
         """Write an intermediate frame to the stage's scratch folder and read it back; gone when the stage ends."""
         uri = f"{self._uri}/{self._staged(stage, f'scratch/{name}')}"
-        frame.write.mode("overwrite").parquet(uri)
+        frame.write.mode("overwrite").parquet(uri, partitionBy=partition_by)
         return self.spark.read.schema(frame.schema).parquet(uri)
 
     def sweep(self, stage: str) -> None:

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from recsys_spark.cleaning.aggregate import aggregate_lines, sellable_lines
+from recsys_spark.cleaning.aggregate import (
+    grouped_lines,
+    label_copies,
+    passed_columns,
+    repeated_keys,
+    single_lines,
+)
 from recsys_spark.cleaning.cancellations import label_cancelled
 from recsys_spark.cleaning.coverage import label_rare
 from recsys_spark.cleaning.outliers import describe, fit_bounds, is_outlier, winsorise, with_bounds
-from recsys_spark.cleaning.rules import line_rule, type_lines
+from recsys_spark.cleaning.rules import label_lines
 from recsys_spark.cleaning.text import normal_forms
 from recsys_spark.contracts.columns import SOURCE_COLUMNS
 from recsys_spark.contracts.config import CleanConfig, SplitConfig
@@ -21,9 +26,14 @@ from recsys_spark.contracts.errors import DataError
 from recsys_spark.contracts.schemas import INTERACTIONS_CLEAN, REJECTED_LINES
 from recsys_spark.sequences.split import cutoff, fit_cutoffs
 
-Materialise = Callable[[str, DataFrame], DataFrame]
-# Late rejections up to this number are sent to all executors; a shuffle of every raw line costs far more.
-_BROADCAST_ROWS = 1_000_000
+# Up to this number, rows are sent to all executors: a shuffle of every line costs far more.
+BROADCAST_ROWS = 1_000_000
+
+
+class Materialise(Protocol):
+    """Keeps a frame on disk and reads it back, so that it is computed once and read as often as needed."""
+
+    def __call__(self, name: str, frame: DataFrame, partition_by: str | None = None) -> DataFrame: ...
 
 
 @dataclass(frozen=True)
@@ -37,67 +47,83 @@ class Cleaned:
 
 
 def clean_lines(raw: DataFrame, config: CleanConfig, split: SplitConfig, materialise: Materialise) -> Cleaned:
-    """Apply the rules of preparation in their order; `materialise(name, frame)` keeps a frame that is read again.
+    """Apply the rules of preparation in their order.
 
-    The raw lines are read twice, once for each output; what lies between is shuffled once, by the interactions' key.
     Raises DataError where no date parses and where no line is left.
     """
-    labelled = label_lines(raw, config)
-    lines = sellable_lines(labelled.filter("rule is null"), config)
-    if config.net_cancellations and config.applies("cancelled"):
-        lines = label_cancelled(lines, labelled)
-    drops_outliers = config.outliers.mode == "drop" and config.applies("outlier")
-    keep_sources = drops_outliers or config.coverage.rounds > 0
-    groups = materialise("groups", aggregate_lines(lines, keep_sources))
+    vocabulary = normal_forms(raw, ("stock_code", "description"))
+    labelled = label_lines(raw, config, None if vocabulary.isEmpty() else vocabulary)
+    lines = materialise("lines", _passed_or_rejected(labelled, config), partition_by="is_rejected")
+    groups = _group(lines.filter("not is_rejected").select("passed.*"), labelled, config, materialise)
     aggregated = groups.filter("num_lines > 0")
     if aggregated.isEmpty():
         _explain_nothing_left(labelled)
-    cutoffs = fit_cutoffs(aggregated, split)
 
+    cutoffs = fit_cutoffs(aggregated, split)
     bounds = materialise("bounds", fit_bounds(aggregated, cutoff(cutoffs["train_end"]), config.outliers))
     bounded = with_bounds(aggregated, bounds, config.outliers)
-    outlier = F.when(F.lit(drops_outliers) & is_outlier(), "outlier")
+    outliers_apply = config.applies("outlier")
+    drops = outliers_apply and config.outliers.mode == "drop"
+    outlier = F.when(is_outlier(), "outlier") if drops else F.lit(None).cast("string")
     judged = label_rare(bounded.withColumn("rule", outlier), config)
     kept = judged.filter("rule is null")
-    winsorises = config.outliers.mode == "winsorize" and config.applies("outlier")
+    winsorises = outliers_apply and config.outliers.mode == "winsorize"
     finished = winsorise(kept) if winsorises else kept.withColumn("was_winsorised", F.lit(False))
+
+    rejected = lines.filter("is_rejected").select("rejected.*")
     late = groups.select(F.inline("dropped"))
-    if keep_sources:
+    if drops or config.coverage.rounds > 0:
         gone = judged.filter("rule is not null").select("rule", F.explode("sources").alias("source"))
         late = late.unionByName(gone)
     return Cleaned(
         interactions=finished.select(*INTERACTIONS_CLEAN.names),
-        rejected=_rejected(labelled, late),
+        rejected=rejected.unionByName(_rejected_late(raw, late)),
         cutoffs=cutoffs,
         outliers=describe(bounded, config.outliers),
     )
 
 
-def label_lines(raw: DataFrame, config: CleanConfig) -> DataFrame:
-    """Raw lines with their typed twins and, in `rule`, the first rule before `exact_duplicate` that they break."""
-    vocabulary = normal_forms(raw, ("stock_code", "description"))
-    typed = type_lines(raw, config, None if vocabulary.isEmpty() else vocabulary)
-    return typed.withColumn("rule", line_rule(config))
+def _passed_or_rejected(labelled: DataFrame, config: CleanConfig) -> DataFrame:
+    """Both outcomes of the one pass over the raw lines: `passed`, typed columns, or `rejected`, the source's text."""
+    is_rejected = F.col("rule").isNotNull()
+    return labelled.select(
+        is_rejected.alias("is_rejected"),
+        F.when(~is_rejected, F.struct(*passed_columns(config))).alias("passed"),
+        F.when(is_rejected, F.struct(*REJECTED_LINES.names)).alias("rejected"),
+    )
 
 
-def _rejected(labelled: DataFrame, late: DataFrame) -> DataFrame:
-    """Lines with the rule that they broke, be it their own or a `late` one (rule, source), seen in their group."""
+def _group(lines: DataFrame, labelled: DataFrame, config: CleanConfig, materialise: Materialise) -> DataFrame:
+    """One row per interaction key. Only lines whose key occurs again are shuffled, unless most do."""
+    if config.net_cancellations and config.applies("cancelled"):
+        return materialise("groups", grouped_lines(label_cancelled(label_copies(lines, config), labelled)))
+    repeated = materialise("repeated", repeated_keys(lines))
+    if repeated.count() > BROADCAST_ROWS:
+        return materialise("groups", grouped_lines(label_copies(lines, config)))
+    few = F.broadcast(repeated)
+    again = lines.join(few, on="key_hash", how="left_semi")
+    groups = materialise("groups", grouped_lines(label_copies(again, config)))
+    return single_lines(lines.join(few, on="key_hash", how="left_anti")).unionByName(groups)
+
+
+def _rejected_late(raw: DataFrame, late: DataFrame) -> DataFrame:
+    """Source lines of `late` (rule, source): those whose rule showed only beside other lines."""
     num_late = late.count()
+    by_source = late.select("rule", "source.*")
     if num_late == 0:
-        return labelled.filter("rule is not null").select(*REJECTED_LINES.names)
-    by_source = late.select(F.col("rule").alias("_late"), "source.*")
-    if num_late <= _BROADCAST_ROWS:
+        return raw.withColumn("rule", F.lit("")).select(*REJECTED_LINES.names).limit(0)
+    if num_late <= BROADCAST_ROWS:
         by_source = F.broadcast(by_source)
-    joined = labelled.join(by_source, on=list(SOURCE_COLUMNS), how="left")
-    ruled = joined.withColumn("rule", F.coalesce("rule", "_late"))
-    return ruled.filter("rule is not null").select(*REJECTED_LINES.names)
+    return raw.join(by_source, on=list(SOURCE_COLUMNS), how="inner").select(*REJECTED_LINES.names)
 
 
 def _explain_nothing_left(labelled: DataFrame) -> None:
     if labelled.filter("time is not null").isEmpty():
         commonest = labelled.groupBy("invoice_date").count().orderBy(F.desc("count"), "invoice_date").limit(10)
         shown = ", ".join(repr(row["invoice_date"]) for row in commonest.collect())
-        raise DataError(f"no invoice date parses; the commonest values are {shown}. Add their form to clean.dates.formats")
+        raise DataError(
+            f"no invoice date parses; the commonest values are {shown}. Add their form to clean.dates.formats"
+        )
     counts = labelled.groupBy(F.coalesce("rule", F.lit("a later rule")).alias("rule")).count()
     shown = ", ".join(f"{row['rule']} {row['count']:,}" for row in counts.orderBy(F.desc("count"), "rule").collect())
     raise DataError(f"all lines were rejected: {shown}. Look at clean.rules, or at the columns that were mapped")

@@ -23,9 +23,13 @@ def fit_bounds(interactions: DataFrame, train_end: Column, config: OutlierConfig
     known = interactions.filter(F.col("invoice_date") <= train_end)
     by = ["stock_code"] if config.scope == "item" else []
     logs = [F.log1p(F.col(name).cast("double")).alias(name) for name in BOUNDED]
-    quartiles = known.select(*by, *logs).groupBy(*by).agg(
-        *(F.percentile(name, F.array(F.lit(0.25), F.lit(0.75))).alias(name) for name in BOUNDED),
-        F.count(F.lit(1)).alias("num_lines"),
+    quartiles = (
+        known.select(*by, *logs)
+        .groupBy(*by)
+        .agg(
+            *(F.percentile(name, F.array(F.lit(0.25), F.lit(0.75))).alias(name) for name in BOUNDED),
+            F.count(F.lit(1)).alias("num_lines"),
+        )
     )
     bounds = [bound for name in BOUNDED for bound in _fences(name, config)]
     return quartiles.select(*by, *bounds)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import reduce
+from operator import or_
 
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
@@ -14,49 +15,49 @@ from recsys_spark.contracts.columns import LINE_COLUMNS
 from recsys_spark.contracts.config import INGEST_RULES, CleanConfig
 
 
-def type_lines(raw: DataFrame, config: CleanConfig, normal_forms: DataFrame | None) -> DataFrame:
-    """Add typed twins of the text columns to raw lines: customer, code, text, time (UTC, at the grain), units, amount.
+def label_lines(raw: DataFrame, config: CleanConfig, normal_forms: DataFrame | None) -> DataFrame:
+    """Raw lines with typed twins of their text columns and, in `rule`, the first rule they break on their own.
 
-    The text columns stay as they are, for rejected_lines. normal_forms: see `text.normal_forms`; None for no text
-    that NFKC changes.
+    Twins: customer, code, text, time (UTC, at the grain), units, amount. The text columns stay as they are, for
+    rejected_lines. Rules that need more than the line itself come later: exact_duplicate, cancelled, outlier and
+    the rare ones; and so does non_product, which stands behind exact_duplicate.
+    normal_forms: see `text.normal_forms`; None where NFKC changes no text.
     """
     lines = raw.withColumns({"code": F.col("stock_code"), "text": F.col("description")})
     if normal_forms is not None:
         for column in ("code", "text"):
             lines = replace_by(lines, normal_forms, column)
     time = parse_date(F.col("invoice_date"), F.col("year"), config.dates)
-    customer = F.trim("customer_id")
-    return lines.select(
+    typed = lines.select(
         *raw.columns,
-        F.when(customer != "", customer).alias("customer"),
+        trimmed("customer_id").alias("customer"),
         tidy(F.col("code")).alias("code"),
         tidy(F.col("text")).alias("text"),
         (F.date_trunc("day", time) if config.date_grain == "day" else time).alias("time"),
         parse_decimal(F.col("quantity")).alias("units"),
         parse_decimal(F.col("line_amount")).alias("amount"),
     )
+    return typed.withColumn("rule", _own_rule(config))
 
 
-def line_rule(config: CleanConfig) -> Column:
-    """The first rule before `exact_duplicate` that a typed line breaks, null for none."""
-    invoice = F.trim("invoice_id")
+def _own_rule(config: CleanConfig) -> Column:
+    units, amount = F.col("units"), F.col("amount")
     conditions = {
         **{rule: F.col("ingest_rule") == rule for rule in INGEST_RULES},
         "unparsed_date": F.col("time").isNull(),
         "missing_customer": F.col("customer").isNull(),
         "missing_stock_code": F.col("code").isNull(),
-        "missing_quantity": F.col("units").isNull(),
-        "missing_amount": F.col("amount").isNull(),
-        "return": F.upper(F.substring(invoice, 1, 1)) == "C",
-        "non_positive_quantity": F.col("units") <= 0,
-        "non_positive_price": (F.col("units") > 0) & (F.col("amount") <= 0)
-        | (F.col("units") < 0) & (F.col("amount") >= 0),
+        "missing_quantity": units.isNull(),
+        "missing_amount": amount.isNull(),
+        "return": F.upper(F.substring(F.trim("invoice_id"), 1, 1)) == "C",
+        "non_positive_quantity": units <= 0,
+        "non_positive_price": ((units > 0) & (amount <= 0)) | ((units < 0) & (amount >= 0)),
     }
     return first_rule({rule: broken for rule, broken in conditions.items() if config.applies(rule)})
 
 
 def is_non_product(config: CleanConfig) -> Column:
-    """Whether code or description is, as a whole, one of the patterns for what is no product."""
+    """Whether code or text is, as a whole, one of the patterns for what is no product."""
     if not config.applies("non_product"):
         return F.lit(False)
     matches = [
@@ -64,7 +65,7 @@ def is_non_product(config: CleanConfig) -> Column:
         for column, patterns in (("code", config.non_product_codes), ("text", config.non_product_descriptions))
         if patterns
     ]
-    return reduce(Column.__or__, matches, F.lit(False))
+    return reduce(or_, matches, F.lit(False))
 
 
 def first_rule(conditions: dict[str, Column]) -> Column:
@@ -73,11 +74,19 @@ def first_rule(conditions: dict[str, Column]) -> Column:
     return F.coalesce(*broken, F.lit(None).cast("string"))
 
 
-def content_hashes() -> list[Column]:
-    """128 bits that two lines share only when all their source columns are equal, before any cleaning of text."""
-    # A null and its neighbour's value must not pass for each other: xxhash64 skips nulls.
-    columns = [F.coalesce(F.col(name), F.lit("\0")) for name in (*LINE_COLUMNS, "extra")]
-    return [F.xxhash64(F.lit(salt), *columns).alias(f"content_{salt}") for salt in (1, 2)]
+def content_hash() -> Column:
+    """A hash of all source columns before any cleaning of text.
+
+    It is compared only among lines of one customer, item and time, where 64 bits tell any two contents apart.
+    """
+    # xxhash64 skips nulls, so a null and the next column's value could pass for each other.
+    return F.xxhash64(*(F.coalesce(F.col(name), F.lit("\0")) for name in (*LINE_COLUMNS, "extra")))
+
+
+def trimmed(name: str) -> Column:
+    """A text column without spaces around it, null where it is blank."""
+    bare = F.trim(name)
+    return F.when(bare != "", bare)
 
 
 def _whole(patterns: tuple[str, ...]) -> str:

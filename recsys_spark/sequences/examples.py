@@ -25,9 +25,9 @@ _END_OF_TIME = np.iinfo(np.int64).max
 def split_bounds(split: str, cutoffs: dict[str, str]) -> Bounds:
     """The times that belong to a split."""
     train_end, val_end = _micros(cutoffs["train_end"]), _micros(cutoffs["val_end"])
-    return dict(
-        zip(SPLITS, ((-_END_OF_TIME, train_end), (train_end, val_end), (val_end, _END_OF_TIME)), strict=True)
-    )[split]
+    return dict(zip(SPLITS, ((-_END_OF_TIME, train_end), (train_end, val_end), (val_end, _END_OF_TIME)), strict=True))[
+        split
+    ]
 
 
 def build_sequences(histories: DataFrame, bounds: Bounds, config: SequencesConfig) -> DataFrame:

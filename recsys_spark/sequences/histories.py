@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pyspark.sql import Column, DataFrame, Window
+from pyspark.sql import Column, DataFrame, Window, WindowSpec
 from pyspark.sql import functions as F
 
 HISTORIES = "user_idx bigint, customer_id string, items array<bigint>, micros array<bigint>, amounts array<double>"
@@ -55,5 +55,5 @@ def _merge_orders(events: DataFrame, minutes: int) -> DataFrame:
     )
 
 
-def _gap(in_time: Window) -> Column:
+def _gap(in_time: WindowSpec) -> Column:
     return F.col("micros") - F.lag("micros").over(in_time)

@@ -12,6 +12,7 @@ from recsys_spark.contracts.config import SplitConfig
 from recsys_spark.contracts.errors import ConfigError, DataError
 
 CUTOFFS = ("fold_end", "train_end", "val_end")
+END_OF_TIME = "9999-12-31T00:00:00.000000"
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
 
@@ -37,6 +38,11 @@ def fit_cutoffs(interactions: DataFrame, config: SplitConfig) -> dict[str, str]:
 def cutoff(iso: str) -> Column:
     """A cutoff as a timestamp column."""
     return F.lit(iso).cast("timestamp")
+
+
+def cutoffs_of_fits(cutoffs: dict[str, str]) -> dict[str, str]:
+    """Last time that each fit may know: fold, train, val by their cutoffs, full for all data."""
+    return {**{name.removesuffix("_end"): cutoffs[name] for name in CUTOFFS}, "full": END_OF_TIME}
 
 
 def split_of(event_time: Column, cutoffs: dict[str, str]) -> Column:

@@ -37,5 +37,5 @@ class MemoryIO:
     def write_json(self, artifact: Artifact, values: dict[str, Any], **keys: str) -> None:
         self.held[artifact.path_of(**keys)] = values
 
-    def materialise(self, name: str, frame: DataFrame) -> DataFrame:
+    def materialise(self, name: str, frame: DataFrame, partition_by: str | None = None) -> DataFrame:
         return frame.localCheckpoint()

@@ -1,0 +1,77 @@
+"""Run all stages in order, or some of them; hand artifacts on. Console script `recsys`."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+
+from tqdm import tqdm
+from tqdm.contrib.logging import logging_redirect_tqdm
+
+from jobs import baselines, clean, entities, evaluate, ingest, recommend, sequences
+from recsys_spark.closing import closing_words
+from recsys_spark.command_line import common_arguments, config_from, finish, guarded, open_storage
+from recsys_spark.contracts.errors import ConfigError
+from recsys_spark.export import FORMATS, export_table
+from recsys_spark.stage import Stage, run_stage
+
+STAGES: tuple[Stage, ...] = tuple(
+    module.STAGE for module in (ingest, clean, entities, sequences, baselines, evaluate, recommend)
+)
+_NAMES = tuple(stage.name for stage in STAGES)
+
+
+def console() -> None:
+    """Entry point of `recsys`. Without a command, `run` is meant."""
+    words = sys.argv[1:]
+    if not words or (words[0].startswith("-") and words[0] not in ("-h", "--help")):
+        words = ["run", *words]
+    arguments = _parser().parse_args(words)
+    work = {"run": _run, "export": _export}.get(arguments.command, _run_one)
+    finish(guarded(lambda: work(arguments), debug=arguments.debug))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="recsys", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    run = common_arguments(commands.add_parser("run", help="all stages, or --from NAME --to NAME (the default)"))
+    run.add_argument("--from", dest="first", choices=_NAMES, default=_NAMES[0], help="first stage to run")
+    run.add_argument("--to", dest="last", choices=_NAMES, default=_NAMES[-1], help="last stage to run")
+    export = common_arguments(commands.add_parser("export", help="hand a table on as CSV, Excel or Parquet"))
+    export.add_argument("artifact", help="such as interactions_clean or rankings_popularity_test")
+    export.add_argument("--format", choices=FORMATS, default="csv")
+    export.add_argument("--out", help="file or folder to write; it may not exist yet")
+    for stage in STAGES:
+        common_arguments(commands.add_parser(stage.name, help=f"stage {stage.name} alone"))
+    return parser
+
+
+def _run(arguments: argparse.Namespace) -> None:
+    first, last = _NAMES.index(arguments.first), _NAMES.index(arguments.last)
+    if first > last:
+        raise ConfigError(f"--from {arguments.first} comes after --to {arguments.last}")
+    config = config_from(arguments)
+    storage = open_storage(config)
+    outcomes = {}
+    progress = tqdm(STAGES[first : last + 1], unit="stage", disable=None)
+    with logging_redirect_tqdm(loggers=[logging.getLogger(), logging.getLogger("recsys")]):
+        for stage in progress:
+            progress.set_description(stage.name)
+            outcomes[stage.name] = run_stage(stage, config, storage, arguments.force, arguments.verify)
+    print(closing_words(storage, outcomes))
+
+
+def _run_one(arguments: argparse.Namespace) -> None:
+    config = config_from(arguments)
+    stage = STAGES[_NAMES.index(arguments.command)]
+    run_stage(stage, config, open_storage(config), arguments.force, arguments.verify)
+
+
+def _export(arguments: argparse.Namespace) -> None:
+    storage = open_storage(config_from(arguments))
+    print(export_table(storage, arguments.artifact, arguments.format, arguments.out))
+
+
+if __name__ == "__main__":
+    console()

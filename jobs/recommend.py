@@ -1,0 +1,56 @@
+"""Recommend to every customer as of the end of the data, by the model that was best on val."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from recsys_spark.baselines.loading import load_codes
+from recsys_spark.baselines.popularity import FittedPopularity
+from recsys_spark.baselines.query_batches import with_queries
+from recsys_spark.baselines.registry import build_model
+from recsys_spark.command_line import main
+from recsys_spark.contracts.artifacts import (
+    CUSTOMER_ID_MAP,
+    EVALUATION,
+    INTERACTIONS_CLEAN,
+    ITEM_ID_MAP,
+    ITEM_POPULARITY,
+    ITEMS_CLEAN,
+    RECOMMENDATIONS,
+    RECOMMENDATIONS_XLSX,
+)
+from recsys_spark.contracts.config import PipelineConfig
+from recsys_spark.recommendations.lists import SHEET, Excluding, list_items, queries_now, recommendations
+from recsys_spark.sequences.histories import customer_histories
+from recsys_spark.stage import Metrics, Stage, StageIO
+from recsys_spark.workbook_writer import write_workbook
+
+
+def run(io: StageIO, config: PipelineConfig) -> Metrics:
+    interactions, customer_ids = io.read(INTERACTIONS_CLEAN), io.read(CUSTOMER_ID_MAP)
+    options, recent_days = config.recommend, config.baselines.recent_days
+    best = io.read_json(EVALUATION)["best"]["first_purchase" if options.only_new else "all_items"]
+    codes = partial(load_codes, *io.path_and_content(ITEM_ID_MAP))
+    popularity = FittedPopularity(*io.path_and_content(ITEM_POPULARITY, fit="full"))
+    model = Excluding(build_model(best, popularity, config.baselines), options.excluded_codes, codes)
+    merge_minutes = config.sequences.merge_minutes
+    histories = customer_histories(interactions, io.read(ITEM_ID_MAP), customer_ids, merge_minutes)
+    asked = with_queries(histories, queries_now(customer_ids, interactions))
+    listed = list_items(asked, model, options.top_n, options.only_new)
+    counts = io.read(ITEM_POPULARITY, fit="full")
+    rows = io.write(RECOMMENDATIONS, recommendations(listed, io.read(ITEMS_CLEAN), counts, best, recent_days))
+    sheet = partial(write_workbook, io.read(RECOMMENDATIONS), SHEET, ("customer_id", "rank"), "Recommendations")
+    io.write_file(RECOMMENDATIONS_XLSX, sheet)
+    return {"recommendations": rows, "model": best}
+
+
+STAGE = Stage(
+    "recommend",
+    reads=(INTERACTIONS_CLEAN, CUSTOMER_ID_MAP, ITEM_ID_MAP, ITEMS_CLEAN, ITEM_POPULARITY, EVALUATION),
+    writes=(RECOMMENDATIONS, RECOMMENDATIONS_XLSX),
+    sections=("recommend", "baselines", "sequences"),
+    run=run,
+)
+
+if __name__ == "__main__":
+    main(STAGE)

@@ -1,0 +1,67 @@
+"""How often each item was bought up to a cutoff: the eligible items, two models, and what stands behind the others."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+
+import numpy as np
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from recsys_spark.baselines.loading import load_table, numbers
+from recsys_spark.baselines.query_batches import QueryBatch
+from recsys_spark.baselines.ranking import Popular, Scored
+from recsys_spark.contracts.schemas import ITEM_POPULARITY
+from recsys_spark.sequences.split import cutoff
+
+
+def fit_popularity(interactions: DataFrame, item_ids: DataFrame, cutoff_time: str, recent_days: int) -> DataFrame:
+    """ITEM_POPULARITY: events of each item up to the cutoff, and of these the ones of the last `recent_days`."""
+    recent_start = cutoff(cutoff_time) - F.expr(f"interval {recent_days} days")
+    known = interactions.filter(F.col("invoice_date") <= cutoff(cutoff_time))
+    counts = known.groupBy("stock_code").agg(
+        F.count(F.lit(1)).alias("num_events"),
+        F.count(F.when(F.col("invoice_date") > recent_start, 1)).alias("num_recent_events"),
+    )
+    return counts.join(item_ids, on="stock_code", how="inner").select(*ITEM_POPULARITY.names)
+
+
+@dataclass(frozen=True)
+class FittedPopularity:
+    """An ITEM_POPULARITY artifact as tasks find it."""
+
+    path: str
+    content: str
+
+    def order(self, by_recent: bool) -> Popular:
+        """Eligible items by recent events, or all events, then all events, then item_idx; scores are shares."""
+        return _order(self, by_recent)
+
+
+@functools.lru_cache(maxsize=8)
+def _order(fitted: FittedPopularity, by_recent: bool) -> Popular:
+    table = load_table(fitted.path, fitted.content)
+    items, total = numbers(table, "item_idx"), numbers(table, "num_events")
+    counts = numbers(table, "num_recent_events") if by_recent else total
+    order = np.lexsort((items, -total, -counts))
+    return Popular(items[order], counts[order] / max(int(counts.sum()), 1))
+
+
+@dataclass(frozen=True)
+class Popularity:
+    """The same list for everyone: all events up to the cutoff, or those of its last days."""
+
+    fitted: FittedPopularity
+    by_recent: bool
+
+    @property
+    def name(self) -> str:
+        return "recent_popularity" if self.by_recent else "popularity"
+
+    def popular(self) -> Popular:
+        return self.fitted.order(self.by_recent)
+
+    def score(self, batch: QueryBatch) -> Scored:  # noqa: ARG002 (popularity looks at no query)
+        nothing = np.zeros(0, dtype=np.int64)
+        return Scored(nothing, nothing, np.zeros(0))

@@ -1,0 +1,115 @@
+"""Queries beside the events their customer had before them: what every baseline ranks from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from recsys_spark.sequences.windows import MICROS_PER_DAY, Events, Ints
+
+_PAIRS_PER_BATCH = 2_000_000  # bounds the memory of a batch: (query, earlier event) pairs
+
+
+@dataclass(frozen=True)
+class QueryBatch:
+    """Q queries. The events [start, end) are those of the query's customer strictly before it."""
+
+    query_ids: Ints
+    micros: Ints
+    customers: Ints  # row of the query's customer in the Arrow batch
+    start: Ints
+    end: Ints
+    events: Events
+
+    def __len__(self) -> int:
+        return len(self.query_ids)
+
+    @property
+    def num_earlier(self) -> Ints:
+        """Events before each query, (Q,)."""
+        return self.end - self.start
+
+    def earlier(self) -> tuple[Ints, Ints]:
+        """All (query, earlier event) pairs, query by query: row of the query and position of the event, (P,) each."""
+        sizes = self.num_earlier
+        rows = np.repeat(np.arange(len(self)), sizes)
+        first_of_row = np.cumsum(sizes) - sizes
+        return rows, np.arange(len(rows)) - first_of_row[rows] + self.start[rows]
+
+    def days_before(self, rows: Ints, positions: Ints) -> np.ndarray:
+        """Days from each earlier event to its query, (P,)."""
+        return (self.micros[rows] - self.events.micros[positions]) / MICROS_PER_DAY
+
+    def seen(self, row: int) -> Ints:
+        """Items that the customer bought before query `row`, repeats included."""
+        return self.events.items[self.start[row] : self.end[row]]
+
+    def part(self, rows: slice) -> QueryBatch:
+        """Some of the queries, over the same events."""
+        return QueryBatch(
+            self.query_ids[rows], self.micros[rows], self.customers[rows], self.start[rows], self.end[rows], self.events
+        )
+
+
+def with_queries(histories: DataFrame, queries: DataFrame) -> DataFrame:
+    """One row per customer that has queries: its history and, as parallel arrays in time order, query_ids and
+    query_micros. queries: user_idx, query_id, event_time. A customer without history has an empty one.
+    """
+    moment = F.struct(F.unix_micros("event_time").alias("micros"), "query_id")
+    asked = queries.groupBy("user_idx", "customer_id").agg(F.array_sort(F.collect_list(moment)).alias("asked"))
+    known = histories.select("user_idx", "items", "micros")
+    nothing = F.array().cast("array<bigint>")
+    return asked.join(known, on="user_idx", how="left").select(
+        "user_idx",
+        "customer_id",
+        F.coalesce("items", nothing).alias("items"),
+        F.coalesce("micros", nothing).alias("micros"),
+        F.col("asked.query_id").alias("query_ids"),
+        F.col("asked.micros").alias("query_micros"),
+    )
+
+
+def query_batches(batch: pa.RecordBatch) -> Iterator[QueryBatch]:
+    """The queries of an Arrow batch of `with_queries`, in parts of bounded size."""
+    events = Events(_offsets(batch, "items"), _values(batch, "items"), _values(batch, "micros"))
+    asked = _offsets(batch, "query_ids")
+    customers = np.repeat(np.arange(batch.num_rows), np.diff(asked))
+    micros = _values(batch, "query_micros")
+    start = events.offsets[:-1][customers]
+    end = _first_not_before(events, customers, micros)
+    whole = QueryBatch(_values(batch, "query_ids"), micros, customers, start, end, events)
+    yield from _parts(whole)
+
+
+def _first_not_before(events: Events, customers: Ints, micros: Ints) -> Ints:
+    """For each query the position of its customer's first event at or after it."""
+    # Events are sorted by customer, then time, so one search over (customer, time) pairs serves all queries at once.
+    owner = np.repeat(np.arange(len(events.offsets) - 1), np.diff(events.offsets))
+    times = np.unique(np.concatenate([events.micros, micros]))
+    width = len(times) + 1
+    event_keys = owner * width + np.searchsorted(times, events.micros)
+    return np.searchsorted(event_keys, customers * width + np.searchsorted(times, micros), side="left")
+
+
+def _parts(batch: QueryBatch) -> Iterator[QueryBatch]:
+    reached = np.cumsum(batch.num_earlier)
+    first = 0
+    while first < len(batch):
+        before = reached[first - 1] if first else 0
+        last = max(int(np.searchsorted(reached, before + _PAIRS_PER_BATCH, side="right")), first + 1)
+        yield batch.part(slice(first, last))
+        first = last
+
+
+def _offsets(batch: pa.RecordBatch, name: str) -> Ints:
+    offsets = batch.column(name).offsets.to_numpy().astype(np.int64)
+    return offsets - offsets[0]
+
+
+def _values(batch: pa.RecordBatch, name: str) -> Ints:
+    return batch.column(name).flatten().to_numpy(zero_copy_only=False)

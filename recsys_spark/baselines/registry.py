@@ -1,0 +1,15 @@
+"""Model names of the config -> fitted models."""
+
+from __future__ import annotations
+
+from recsys_spark.baselines.personal import PersonalFrequency
+from recsys_spark.baselines.popularity import FittedPopularity, Popularity
+from recsys_spark.baselines.ranking import Model
+from recsys_spark.contracts.config import BaselinesConfig
+
+
+def build_model(name: str, popularity: FittedPopularity, config: BaselinesConfig) -> Model:
+    """The model of that name over what was fitted; raises KeyError for a name the config would refuse."""
+    if name == "personal_frequency":
+        return PersonalFrequency(popularity, config.half_life_days)
+    return Popularity(popularity, by_recent={"popularity": False, "recent_popularity": True}[name])
