@@ -21,10 +21,11 @@ from recsys_spark.source_files import expand
 PRODUCT_COLUMNS = ("description", "brand", "category")
 CUSTOMER_COLUMNS = ("showroom", "sales_channel")
 
-_NUMBER = r"^\s*[(+-]?\s*\p{Nd}[\p{Nd}\s.,'٫٬]*([eE][+-]?\p{Nd}+)?\s*[)-]?\s*$"
+# What a value must look like, loosely: cleaning parses, this only tells a wrong column.
+NUMBER = r"^\s*[(+-]?\s*\p{Nd}[\p{Nd}\s.,'٫٬]*([eE][+-]?\p{Nd}+)?\s*[)-]?\s*$"
 # Groups of digits and words between separators, a digit among them: ISO, 3-Mar-2011, Jan-1, an Excel serial.
-_DATE = r"^(?=.*\p{Nd})\s*(\p{L}+|\p{Nd}{1,9})([\s.,:/T+-]+(\p{L}+|\p{Nd}{1,9}))*Z?\s*$"
-_LOOKS = {"quantity": ("number", _NUMBER), "line_amount": ("number", _NUMBER), "invoice_date": ("date", _DATE)}
+DATE = r"^(?=.*\p{Nd})\s*(\p{L}+|\p{Nd}{1,9})([\s.,:/T+-]+(\p{L}+|\p{Nd}{1,9}))*Z?\s*$"
+_LOOKS = {"quantity": ("number", NUMBER), "line_amount": ("number", NUMBER), "invoice_date": ("date", DATE)}
 
 
 def table_files(config: IngestConfig) -> list[str]:

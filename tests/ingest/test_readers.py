@@ -77,7 +77,7 @@ def test_lines_do_not_depend_on_the_number_of_partitions(spark, tmp_path):
         write_text(tmp_path / f"{number}.csv", CSV_HEADER, *([CSV_LINE] * (40 * number + 1)))
     write_workbook(tmp_path / "a.xlsx", [HEADERS, LINE, LINE])
     found = []
-    for size in ("134217728", "150"):
+    for size in ("134217728", "700"):
         spark.conf.set("spark.sql.files.maxPartitionBytes", size)
         found.append(rows(read_sources(spark, ingest_config(str(tmp_path)))))
     spark.conf.unset("spark.sql.files.maxPartitionBytes")
