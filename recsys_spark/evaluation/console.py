@@ -41,6 +41,24 @@ def evaluation_table(evaluation: Mapping[str, Any]) -> str:
     return "\n".join(lines).strip("\n")
 
 
+def comparison_table(comparison: Mapping[str, Any]) -> str:
+    """Recall@20 of both runs and their difference, for every protocol and pair of models, and what may explain it."""
+    counts = comparison["positives"]
+    lines = [
+        f"{comparison['split']}: {counts['common']:,} common positives of {counts['first']:,} and {counts['second']:,}"
+    ]
+    for protocol, pairs in comparison["protocols"].items():
+        lines += ["", _row(protocol, ["first", "second", "change", "from", "to", "p"])]
+        for name, pair in pairs.items():
+            found = pair[PER_POSITIVE][HEADLINE.label]
+            numbers = [found["first"], found["second"], found["estimate"], *found["interval"], found["p_value"]]
+            lines.append(_row(_cut(name, _NAME_WIDTH), [_number(value) for value in numbers]))
+    lines += ["", "R@20 per positive; change is second minus first with its 95 % interval"]
+    for kind, pairs in comparison["what_differs"].items():
+        lines += [_cut(f"{kind} {name}: {first} -> {second}", WIDTH) for name, (first, second) in pairs.items()]
+    return "\n".join(lines)
+
+
 def _title(split: str, protocol: str, found: Mapping[str, Any]) -> str:
     return f"{split}, {protocol}: {found['num_positives']:,} positives in {found['num_queries']:,} baskets"
 

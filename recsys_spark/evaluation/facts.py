@@ -51,13 +51,10 @@ def hits(facts: DataFrame, ranks: Mapping[str, DataFrame]) -> DataFrame:
 
     ranks: POSITIVE_RANKS by model name. A rank of what is no positive of the protocol is ignored.
     """
-    named = [frame.withColumn("model", F.lit(model)) for model, frame in ranks.items()]
+    key = ["query_id", "pos_item_idx", "protocol"]
+    named = [frame.select(*key, "rank", F.lit(model).alias("model")) for model, frame in ranks.items()]
     found = reduce(DataFrame.unionByName, named).filter(F.col("rank").isNotNull())
-    return facts.join(
-        found.select("query_id", "pos_item_idx", "protocol", "model", "rank"),
-        on=["query_id", "pos_item_idx", "protocol"],
-        how="inner",
-    )
+    return facts.join(found, on=key, how="inner")
 
 
 def timestamp(iso: str) -> Column:

@@ -35,7 +35,7 @@ def choose_best(val: Sums, models: Sequence[str]) -> dict[str, str]:
 def mean(sums: Sums, model: str, protocol: str, metric: Metric) -> np.ndarray:
     """One mean, (1 + replicates,); NaN where there is nothing to average."""
     total = sums.get("totals", protocol, name=DENOMINATOR[metric.section])
-    return _quotient(sums.get("hits", model, protocol, name=metric.column), total)
+    return quotient(sums.get("hits", model, protocol, name=metric.column), total)
 
 
 def protocol_result(sums: Sums, protocol: str, models: Sequence[str], best: Mapping[str, str]) -> dict[str, Any]:
@@ -67,10 +67,10 @@ def _statistics(sums: Sums, model: str, protocol: str) -> dict[Name, np.ndarray]
     if protocol in LIST_PROTOCOLS:
         for k in LIST_K:
             bits = sums.get("lists", model, protocol, name=f"bits_{k}")
-            found[LISTS, f"novelty@{k}"] = _quotient(bits, sums.get("lists", model, protocol, name=f"entries_{k}"))
+            found[LISTS, f"novelty@{k}"] = quotient(bits, sums.get("lists", model, protocol, name=f"entries_{k}"))
         diversity = sums.get("diversity", model, protocol, name="diversity")
         num_lists = sums.get("diversity", model, protocol, name="num_lists")
-        found[LISTS, f"diversity@{DIVERSITY_K}"] = _quotient(diversity, num_lists)
+        found[LISTS, f"diversity@{DIVERSITY_K}"] = quotient(diversity, num_lists)
     return found
 
 
@@ -80,7 +80,7 @@ def _differences(statistics: Mapping[str, Mapping[Name, np.ndarray]], reference:
         estimates = {model: float(found[name][0]) for model, found in statistics.items()}
         replicates = {model: found[name][1:] for model, found in statistics.items()}
         for model, difference in paired_differences(estimates, replicates, reference).items():
-            differences[model][name] = {key: _plain(value) for key, value in asdict(difference).items()}
+            differences[model][name] = {key: plain(value) for key, value in asdict(difference).items()}
     return differences
 
 
@@ -91,7 +91,7 @@ def _segments(sums: Sums, protocol: str, models: Sequence[str]) -> dict[str, dic
         found: dict[str, Any] = {"num_positives": _count(total), "models": {}}
         for model in models:
             means = {
-                metric.label: _quotient(sums.get("segment_hits", model, protocol, segment, name=metric.column), total)
+                metric.label: quotient(sums.get("segment_hits", model, protocol, segment, name=metric.column), total)
                 for metric in SEGMENT_METRICS
             }
             found["models"][model] = {
@@ -103,7 +103,8 @@ def _segments(sums: Sums, protocol: str, models: Sequence[str]) -> dict[str, dic
     return segments
 
 
-def _quotient(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
+def quotient(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
+    """Elementwise, NaN where there is nothing to divide by."""
     return np.divide(numerator, denominator, out=np.full(len(numerator), np.nan), where=denominator != 0)
 
 
@@ -118,7 +119,8 @@ def _interval(values: np.ndarray) -> list[float | None]:
     return [_tidy(bound) for bound in percentile_interval(values[1:])]
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """A number or a pair of bounds as JSON holds it."""
     return [_tidy(bound) for bound in value] if isinstance(value, tuple) else _tidy(value)
 
 

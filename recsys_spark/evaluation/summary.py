@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from typing import Any
@@ -66,21 +66,30 @@ def summarise(frames: SplitFrames, materialise: Materialise, config: EvaluationC
     facts = materialise(f"facts_{frames.split}", facts)
     found = materialise(f"hits_{frames.split}", hits(facts, frames.ranks))
     lists, bits = all_lists(frames.rankings), item_bits(frames.popularity, frames.item_id_map)
-    cells = [
-        as_cells("hits", customer_hits(found)),
-        as_cells("totals", customer_totals(facts)),
-        as_cells("segment_hits", customer_segment_hits(found)),
-        as_cells("segment_totals", customer_segment_totals(facts)),
-        *_list_cells(frames, facts, lists, bits, config.diversity_queries, seed),
-    ]
-    resampled = resampled_sums(reduce(DataFrame.unionByName, cells), config.replicates, seed)
+    list_cells = _list_cells(frames, facts, lists, bits, config.diversity_queries, seed)
     return SplitSummary(
-        sums=_collected_sums(resampled, config.replicates),
+        sums=collect_sums([*positive_cells(facts, found), *list_cells], config.replicates, seed),
         counts=_collected_counts(count_positives(facts, found, reached_by_lists(facts, frames.rankings))),
         coverage=_collected_coverage(coverage(lists, bits)),
         shares=_shares(facts),
         first_orders=customers.filter(_is_within(F.col("first_time"), frames.cutoff, frames.until)).count(),
     )
+
+
+def positive_cells(facts: DataFrame, found: DataFrame) -> list[DataFrame]:
+    """Cells of all means over positives and baskets. facts: with_segments; found: hits, with the columns of facts."""
+    return [
+        as_cells("hits", customer_hits(found)),
+        as_cells("totals", customer_totals(facts)),
+        as_cells("segment_hits", customer_segment_hits(found)),
+        as_cells("segment_totals", customer_segment_totals(facts)),
+    ]
+
+
+def collect_sums(cells: Sequence[DataFrame], replicates: int, seed: int) -> Sums:
+    """All sums and their replicates, on the driver."""
+    resampled = resampled_sums(reduce(DataFrame.unionByName, cells), replicates, seed)
+    return Sums({row["cell"]: read_sums(row["sums"], replicates) for row in resampled.collect()}, replicates)
 
 
 def _list_cells(
@@ -118,10 +127,6 @@ def _share_of(frame: DataFrame, *flags: str) -> dict[str, float | None]:
     counts = frame.agg(F.count(F.lit(1)).alias("rows"), *(F.count_if(flag).alias(flag) for flag in flags)).first()
     assert counts is not None  # an aggregate without keys has one row
     return {flag: counts[flag] / counts["rows"] if counts["rows"] else None for flag in flags}
-
-
-def _collected_sums(sums: DataFrame, replicates: int) -> Sums:
-    return Sums({row["cell"]: read_sums(row["sums"], replicates) for row in sums.collect()}, replicates)
 
 
 def _collected_counts(counts: DataFrame) -> dict[ModelKey, dict[str, int]]:

@@ -51,7 +51,8 @@ class World:
 
     def sequences(self, spark: SparkSession) -> DataFrame:
         names = ("user_idx", "query_id", "pos_item_idx", "line_amount", "is_repeat")
-        return frame(spark, schemas.SEQUENCES, [dict(zip(names, values, strict=True)) for values in self.positives])
+        rows = [dict(zip(names, values, strict=True)) for values in self.positives]
+        return frame(spark, schemas.SEQUENCES, [{**row, "event_time": time_of(row["query_id"])} for row in rows])
 
     def interactions(self, spark: SparkSession) -> DataFrame:
         """Every purchase in `bought` at CUTOFF, and one event of every customer a day later."""
@@ -90,6 +91,11 @@ class World:
     def _customers(self) -> list[dict[str, Any]]:
         users = sorted({user for user, *_ in self.positives} | {user for user, _ in self.bought})
         return [{"user_idx": user, "customer_id": f"C{user}"} for user in users]
+
+
+def time_of(query: int) -> datetime:
+    """When the basket of a query was bought."""
+    return CUTOFF + timedelta(minutes=query % 1_000_000)
 
 
 def random_world(num_users: int, seed: int, models: Sequence[str] = ("one", "two")) -> World:
