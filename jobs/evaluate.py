@@ -24,26 +24,22 @@ from recsys_spark.stage import Metrics, Stage, StageIO
 
 
 def run(io: StageIO, config: PipelineConfig) -> Metrics:
-    models = config.baselines.models
-    summaries = {
-        split: summarise(_frames(io, fit, split, models), io.materialise, config.evaluation, config.seed)
-        for fit, split in SPLIT_OF_FIT.items()
-    }
+    models, summaries = config.baselines.models, {}
+    for fit, split in SPLIT_OF_FIT.items():
+        frames = _frames(io, fit, split, models, config.evaluation.test_end)
+        summaries[split] = summarise(frames, io.materialise, config.evaluation, config.seed)
     evaluation = evaluation_document(summaries, models, config.evaluation.replicates)
     io.write_json(EVALUATION, evaluation)
     print(evaluation_table(evaluation))
-    return {
-        "models": len(models),
-        "test_positives": evaluation["split"]["test"]["protocols"]["all_items"]["num_positives"],
-    }
+    return {"models": len(models), "warnings": len(evaluation["warnings"])}
 
 
-def _frames(io: StageIO, fit: str, split: str, models: tuple[str, ...]) -> SplitFrames:
+def _frames(io: StageIO, fit: str, split: str, models: tuple[str, ...], test_end: str | None) -> SplitFrames:
     cutoffs = io.read_json(SPLIT_CUTOFFS)
     return SplitFrames(
         split=split,
         cutoff=cutoffs[f"{fit}_end"],
-        until=cutoffs.get(f"{split}_end"),
+        until=cutoffs.get(f"{split}_end", test_end),
         sequences=io.read(SEQUENCES, split=split),
         interactions=io.read(INTERACTIONS_CLEAN),
         customer_id_map=io.read(CUSTOMER_ID_MAP),
@@ -56,8 +52,8 @@ def _frames(io: StageIO, fit: str, split: str, models: tuple[str, ...]) -> Split
 
 
 TABLES = (SEQUENCES, ITEMS_CLEAN, ITEM_POPULARITY, POSITIVE_RANKS, RANKINGS, INTERACTIONS_CLEAN)
-IDS = (CUSTOMER_ID_MAP, ITEM_ID_MAP, SPLIT_CUTOFFS)
-STAGE = Stage("evaluate", TABLES + IDS, writes=(EVALUATION,), sections=("baselines", "evaluation"), run=run)
+READS = (*TABLES, CUSTOMER_ID_MAP, ITEM_ID_MAP, SPLIT_CUTOFFS)
+STAGE = Stage("evaluate", reads=READS, writes=(EVALUATION,), sections=("baselines", "evaluation"), run=run)
 
 if __name__ == "__main__":
     main(STAGE)

@@ -254,6 +254,7 @@ class EvaluationConfig:
     replicates: int = 1000
     diversity_queries: int = 1000
     max_categories: int = 20
+    test_end: str | None = None
 
     def __post_init__(self) -> None:
         _require(self.replicates >= 100, "evaluation.replicates", "at least 100", self.replicates)

@@ -61,15 +61,17 @@ class SplitSummary:
 def summarise(frames: SplitFrames, materialise: Materialise, config: EvaluationConfig, seed: int) -> SplitSummary:
     """Score one split. materialise(name, frame) keeps a frame that is read several times."""
     customers = customer_activity(frames.interactions, frames.customer_id_map, frames.cutoff)
-    facts = positive_facts(frames.sequences, frames.popularity, customers)
+    is_inside = _is_within(F.col("event_time"), frames.cutoff, frames.until)
+    facts = positive_facts(frames.sequences.filter(is_inside), frames.popularity, customers)
     facts = with_segments(facts, frames.items, config.max_categories)
     facts = materialise(f"facts_{frames.split}", facts)
     found = materialise(f"hits_{frames.split}", hits(facts, frames.ranks))
-    lists, bits = all_lists(frames.rankings), item_bits(frames.popularity, frames.item_id_map)
+    rankings = {model: frame.filter(is_inside) for model, frame in frames.rankings.items()}
+    lists, bits = all_lists(rankings), item_bits(frames.popularity, frames.item_id_map)
     list_cells = _list_cells(frames, facts, lists, bits, config.diversity_queries, seed)
     return SplitSummary(
         sums=collect_sums([*positive_cells(facts, found), *list_cells], config.replicates, seed),
-        counts=_collected_counts(count_positives(facts, found, reached_by_lists(facts, frames.rankings))),
+        counts=_collected_counts(count_positives(facts, found, reached_by_lists(facts, rankings))),
         coverage=_collected_coverage(coverage(lists, bits)),
         shares=_shares(facts),
         first_orders=customers.filter(_is_within(F.col("first_time"), frames.cutoff, frames.until)).count(),

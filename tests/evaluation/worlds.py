@@ -67,7 +67,12 @@ class World:
     def rankings(self, spark: SparkSession, model: str) -> DataFrame:
         listed: Mapping[tuple[int, str], Sequence[int]] = self.lists[model]
         rows: list[dict[str, Any]] = [
-            {"query_id": query, "protocol": protocol, "stock_codes": [f"P{item}" for item in items]}
+            {
+                "query_id": query,
+                "event_time": time_of(query),
+                "protocol": protocol,
+                "stock_codes": [f"P{item}" for item in items],
+            }
             for (query, protocol), items in listed.items()
         ]
         return frame(spark, schemas.RANKINGS, rows)
@@ -95,7 +100,7 @@ class World:
 
 def time_of(query: int) -> datetime:
     """When the basket of a query was bought."""
-    return CUTOFF + timedelta(minutes=query % 1_000_000)
+    return CUTOFF + timedelta(minutes=1 + query % 1_000_000)
 
 
 def random_world(num_users: int, seed: int, models: Sequence[str] = ("one", "two")) -> World:

@@ -1,0 +1,149 @@
+"""Leak check: events planted after the end of the data may change nothing that was fitted before, nor be rewarded.
+
+A new customer and some old ones buy a new product twice after the last line of the data. The same stages then run on
+those lines, with the cutoffs of the run. Everything that knows only earlier events must come out equal: cleaned lines,
+fitted tables up to val, and the lists of every query of the run. The planted product must stand in no list.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from itertools import product
+
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from recsys_spark.command_line import open_storage
+from recsys_spark.contracts.artifacts import (
+    ARTIFACTS,
+    CUSTOMER_ID_MAP,
+    INTERACTIONS_CLEAN,
+    ITEM_ID_MAP,
+    RANKINGS,
+    RAW_LINES,
+    SPLIT_CUTOFFS,
+    SPLIT_OF_FIT,
+)
+from recsys_spark.contracts.config import PipelineConfig
+from recsys_spark.contracts.errors import GateError
+from recsys_spark.contracts.schemas import RAW_LINES as RAW_LINES_TABLE
+from recsys_spark.evaluation.runs import Run
+from recsys_spark.stage import Metrics, Stage, StageIO, run_stage
+from recsys_spark.storage import Storage
+
+PLANTED = "LEAK CHECK"  # the planted customer, product and invoice
+LEAK_CHECK = "leak_check"  # folder below the root
+_OLD_CUSTOMERS = 50
+_EARLY_FITS = ("fold", "train", "val")
+
+
+def check_leaks(stages: Sequence[Stage], config: PipelineConfig) -> list[str]:
+    """Run the stages on planted lines and compare; returns what was compared.
+
+    stages: those from `clean` to the last one that fits or ranks. The run itself must be complete. Raises GateError
+    naming every artifact that the planted lines changed, and every model that lists the planted product.
+    """
+    storage = open_storage(config)
+    cutoffs = storage.read_json(SPLIT_CUTOFFS.path)
+    root = f"{config.paths.processed.rstrip('/')}/{LEAK_CHECK}"
+    split = replace(
+        config.split, fold_end=cutoffs["fold_end"], train_end=cutoffs["train_end"], val_end=cutoffs["val_end"]
+    )
+    planted_config = replace(config, paths=replace(config.paths, processed=root), split=split)
+    planted = open_storage(planted_config)
+    run_stage(_plant_stage(storage), planted_config, planted, force=True)
+    for stage in stages:
+        run_stage(stage, planted_config, planted)
+    return compare(Run(storage), Run(planted), config.baselines.models)
+
+
+def planted_lines(raw: DataFrame, interactions: DataFrame) -> DataFrame:
+    """RAW_LINES with the planted ones behind: one and two days after the last event."""
+    old = interactions.select("customer_id").distinct().orderBy(F.xxhash64("customer_id"), "customer_id")
+    buyers = old.limit(_OLD_CUSTOMERS).unionByName(
+        old.sparkSession.range(1).select(F.lit(PLANTED).alias("customer_id"))
+    )
+    last = interactions.agg(F.max("invoice_date").alias("last"))
+    days = F.explode(F.sequence(F.lit(1), F.lit(2))).alias("days")
+    orders = buyers.crossJoin(F.broadcast(last)).select("customer_id", "last", days)
+    moment = F.expr("last + make_interval(0, 0, 0, days)")
+    values = {
+        "customer_id": F.col("customer_id"),
+        "invoice_date": F.date_format(moment, "yyyy-MM-dd HH:mm:ss"),
+        "invoice_id": F.lit(PLANTED),
+        "stock_code": F.lit(PLANTED),
+        "description": F.lit(PLANTED),
+        "quantity": F.lit("1"),
+        "line_amount": F.lit("1.00"),
+        "source_file": F.lit(PLANTED),
+        "source_sheet": F.col("customer_id"),
+        "source_row": F.col("days").cast("bigint"),
+    }
+    columns = [
+        values.get(column.name, F.lit(None)).cast(column.type).alias(column.name) for column in RAW_LINES_TABLE.columns
+    ]
+    return raw.unionByName(orders.select(*columns))
+
+
+def compare(run: Run, planted: Run, models: Sequence[str]) -> list[str]:
+    """Hold what knows only events of the run against the same with planted lines; see check_leaks."""
+    checked, faults = [], []
+    last = run.table(INTERACTIONS_CLEAN).agg(F.max("invoice_date").alias("last"))
+    for label, of_run, of_planted in _comparable(run, planted, models, last):
+        checked.append(label)
+        if _fingerprint(of_run) != _fingerprint(of_planted):
+            faults.append(f"{label} differs although only later lines were added")
+    for model, split in product(models, SPLIT_OF_FIT.values()):
+        lists = planted.table(RANKINGS, model=model, split=split)
+        if not lists.filter(F.array_contains("stock_codes", PLANTED)).isEmpty():
+            faults.append(f"{RANKINGS.path_of(model=model, split=split)} lists a product that no fit can know")
+    if faults:
+        raise GateError("leak check: " + "; ".join(faults))
+    return checked
+
+
+def _comparable(
+    run: Run, planted: Run, models: Sequence[str], last: DataFrame
+) -> Iterator[tuple[str, DataFrame, DataFrame]]:
+    """Label, table of the run, and the same of the planted run without what is later than the run."""
+
+    def until_last(frame: DataFrame, time: str) -> DataFrame:
+        return frame.join(F.broadcast(last), on=F.col(time) <= F.col("last"), how="inner").drop("last")
+
+    interactions = planted.table(INTERACTIONS_CLEAN)
+    yield INTERACTIONS_CLEAN.path, run.table(INTERACTIONS_CLEAN), until_last(interactions, "invoice_date")
+    for artifact in ARTIFACTS.values():
+        if artifact.kind == "table" and artifact.keys == ("fit",):
+            for fit in _EARLY_FITS:
+                if run.storage.manifest(artifact.path_of(fit=fit)):
+                    tables = (_named(one, one.table(artifact, fit=fit)) for one in (run, planted))
+                    yield artifact.path_of(fit=fit), next(tables), next(tables)
+    for model, split in product(models, SPLIT_OF_FIT.values()):
+        lists = (one.table(RANKINGS, model=model, split=split).drop("query_id") for one in (run, planted))
+        yield RANKINGS.path_of(model=model, split=split), next(lists), until_last(next(lists), "event_time")
+
+
+def _named(run: Run, frame: DataFrame) -> DataFrame:
+    """The frame under source ids: a planted product or customer shifts the dense ones."""
+    for index, artifact in (("item_idx", ITEM_ID_MAP), ("user_idx", CUSTOMER_ID_MAP)):
+        if index in frame.columns:
+            frame = frame.join(run.table(artifact), on=index, how="left").drop(index)
+    return frame
+
+
+def _fingerprint(frame: DataFrame) -> tuple[int, int | None]:
+    """Number of rows and a digest that does not depend on their order."""
+    columns = sorted(frame.columns)
+    found = frame.agg(F.count(F.lit(1)).alias("rows"), F.bit_xor(F.xxhash64(*columns)).alias("digest")).first()
+    assert found is not None  # an aggregate without keys has one row
+    return found["rows"], found["digest"]
+
+
+def _plant_stage(source: Storage) -> Stage:
+    def run(io: StageIO, _config: PipelineConfig) -> Metrics:
+        origin = Run(source)
+        lines = planted_lines(origin.table(RAW_LINES), origin.table(INTERACTIONS_CLEAN))
+        return {"lines": io.write(RAW_LINES, lines)}
+
+    return Stage("plant", reads=(), writes=(RAW_LINES,), sections=(), run=run)

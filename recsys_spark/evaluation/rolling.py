@@ -1,0 +1,91 @@
+"""Rolling origins: the same pipeline with its cutoffs moved back, because one split proves little."""
+
+from __future__ import annotations
+
+import logging
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+from recsys_spark.command_line import open_storage
+from recsys_spark.contracts.artifacts import EVALUATION, SPLIT_CUTOFFS
+from recsys_spark.contracts.config import PipelineConfig
+from recsys_spark.evaluation.protocols import PROTOCOLS
+from recsys_spark.evaluation.ranking_metrics import METRICS, metric_of
+from recsys_spark.stage import Stage, run_stage
+
+FOLDS = "folds"  # folder below the root that holds the moved runs
+_CUTOFFS = ("fold_end", "train_end", "val_end")
+log = logging.getLogger("recsys")
+
+
+def run_folds(stages: Sequence[Stage], config: PipelineConfig, folds: int) -> dict[str, Any]:
+    """Evaluate `folds` origins; fold 0 is the run itself, which must be complete. Returns their spread on test.
+
+    stages: all stages up to and with `evaluate`, in order. Every moved run is a whole run below its own folder, so that
+    also what cleaning fits is refitted; a second call finds it up to date.
+    """
+    storage = open_storage(config)
+    evaluations = [storage.read_json(EVALUATION.path)]
+    origins = fold_configs(config, storage.read_json(SPLIT_CUTOFFS.path), folds)
+    for number, moved in enumerate(origins, 1):
+        log.info("fold %d of %d: models fitted up to %s", number, len(origins), moved.split.val_end)
+        fold_storage = open_storage(moved)
+        for stage in stages:
+            run_stage(stage, moved, fold_storage)
+        evaluations.append(fold_storage.read_json(EVALUATION.path))
+    return {
+        "val_ends": [storage.read_json(SPLIT_CUTOFFS.path)["val_end"], *(moved.split.val_end for moved in origins)],
+        "protocols": spread(evaluations),
+    }
+
+
+def fold_configs(config: PipelineConfig, cutoffs: Mapping[str, str], folds: int) -> list[PipelineConfig]:
+    """The configs of folds 1, 2, ...: all cutoffs moved back by that many times the length of val.
+
+    cutoffs: split_cutoffs.json of the run. The test of a moved fold is as long as val and ends where the test of the
+    fold before begins.
+    """
+    times = {name: datetime.fromisoformat(text) for name, text in cutoffs.items()}
+    step = times["val_end"] - times["train_end"]
+    moved = []
+    for number in range(1, folds):
+        fold_end, train_end, val_end = (_iso(times[name] - number * step) for name in _CUTOFFS)
+        test_end = _iso(times["val_end"] - (number - 1) * step)
+        moved.append(
+            replace(
+                config,
+                paths=replace(config.paths, processed=f"{config.paths.processed.rstrip('/')}/{FOLDS}/{number}"),
+                split=replace(config.split, fold_end=fold_end, train_end=train_end, val_end=val_end),
+                evaluation=replace(config.evaluation, test_end=test_end),
+            )
+        )
+    return moved
+
+
+def spread(evaluations: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Every test mean over the folds: its values in order, their mean and standard deviation (n - 1)."""
+    found: dict[str, Any] = {}
+    for protocol in PROTOCOLS:
+        by_fold = [evaluation["split"]["test"]["protocols"][protocol]["models"] for evaluation in evaluations]
+        for model in by_fold[0]:
+            sections = found.setdefault(protocol, {}).setdefault(model, {})
+            for metric in METRICS:
+                values = [metric_of(models[model], metric) for models in by_fold]
+                sections.setdefault(metric.section, {})[metric.label] = _spread_of(values)
+    return found
+
+
+def _spread_of(values: Sequence[float | None]) -> dict[str, Any]:
+    known = [value for value in values if value is not None]
+    return {
+        "values": list(values),
+        "mean": statistics.fmean(known) if known else None,
+        "sd": statistics.stdev(known) if len(known) > 1 else None,
+    }
+
+
+def _iso(time: datetime) -> str:
+    return time.isoformat(timespec="microseconds")
