@@ -8,6 +8,7 @@ Dot products add up row by row in ascending order, so they do not depend on how 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -23,7 +24,8 @@ SCORE_STEPS = 10**6  # a score is a whole number of millionths
 _COL_BITS, _SCORE_BITS = 31, 20
 MAX_GROUP = 4095  # columns of a group; with the two above, a sort key and the end of the last fit 63 bits
 _DENSE_GROUP = 64  # columns that the dense kernel takes at once
-_SPARSE_WORK = 4_000_000  # multiply-adds of a group's sparse product, a bound on its memory
+_SPARSE_WORK = 1_000_000  # multiply-adds of a group's sparse product; the memory of larger ones is not reused
+_SPARSE_ENTRIES = 16_000_000  # of one sparse product, a bound on the memory that it takes
 _MAXIMA, _RUN = 256, 4  # slices of a dense product, entries of a sparse one, whose maxima give a first threshold
 
 # Nanoseconds on one core of a 2023 server: a sparse multiply-add with its share of the selection; a dense one by item
@@ -36,12 +38,17 @@ _CACHED_BYTES, _NS_UNCACHED_FACTOR = 16 << 20, 5.0
 
 @dataclass(frozen=True)
 class SimilarityRule:
-    """How pairs are scored and kept, and the largest weight of the matrix (None: weights that are not whole)."""
+    """How pairs are scored and kept.
+
+    whole_weight: the largest weight, None where weights are not whole numbers. dense_bytes: what the dense kernel may
+    hold of a group's columns.
+    """
 
     num_neighbours: int
     shrinkage: float
     min_support: int
     whole_weight: float | None
+    dense_bytes: int = 256 << 20
 
     def dtype_for(self, largest_mass: float) -> str:
         """The narrowest type that holds every partial sum of products with columns of that mass exactly.
@@ -95,19 +102,24 @@ class ColumnGroup:
         return np.minimum(bound * (1 + 1e-12), 1.0) * longest / (longest + self.rule.shrinkage)
 
     def _visit_tile(self, tile: Tile, alive: Ints) -> None:
-        if self.size <= _DENSE_GROUP and self._dense_ns(tile) < self._sparse_ns(tile):
+        work = float(tile.row_counts[self._matrix.indices].sum(dtype=np.float64))
+        if self._may_be_dense and self._dense_ns(tile) < work * _NS_SPARSE:
             self._visit_dense(tile)
-        else:
-            self._visit_sparse(tile, alive)
+            return
+        entries = min(work, float(len(alive) * len(tile.cols)))
+        for part in np.array_split(alive, max(math.ceil(entries / _SPARSE_ENTRIES), 1)):
+            self._visit_sparse(tile, part)
+
+    @property
+    def _may_be_dense(self) -> bool:
+        item_size = np.dtype(self.dtype).itemsize
+        return self.size <= _DENSE_GROUP and self.block.num_rows * self.size * item_size <= self.rule.dense_bytes
 
     def _dense_ns(self, tile: Tile) -> float:
         item_size = np.dtype(self.dtype).itemsize
         cached = self.block.num_rows * self.size * item_size <= _CACHED_BYTES
         per_entry = _NS_DENSE[item_size] * (1.0 if cached else _NS_UNCACHED_FACTOR)
         return self.size * (tile.nonzeros * per_entry + len(tile.cols) * _NS_SELECT)
-
-    def _sparse_ns(self, tile: Tile) -> float:
-        return _NS_SPARSE * float(tile.row_counts[self._matrix.indices].sum(dtype=np.float64))
 
     @cached_property
     def _matrix(self) -> sparse.csr_matrix:
@@ -138,7 +150,7 @@ class ColumnGroup:
             pattern = self._pattern if everyone else self._pattern[alive]
             support = (pattern @ tile.by_row(self.dtype, pattern=True)).data
             scaled[support < self.rule.min_support] = 0.0
-        if not self.thresholds.any():
+        if not self.thresholds[alive].any():
             self._raise_thresholds(tile, alive, nth_largest_of_rows(scaled, product.indptr, self._enough))
         limits = np.repeat(self._limits(tile)[alive], np.diff(product.indptr))
         hits = np.flatnonzero(scaled >= limits)

@@ -22,7 +22,7 @@ from pyspark.sql import functions as F
 
 from recsys_spark.baselines.column_similarity import ColumnGroup, SimilarityRule, column_groups
 from recsys_spark.baselines.cost import ProductCost, cost_of_counts, estimate_cost, require_affordable
-from recsys_spark.baselines.sparse_blocks import BlockSummary, load_block, pack_block
+from recsys_spark.baselines.sparse_blocks import MAX_INDEX, BlockSummary, load_block, pack_block
 from recsys_spark.contracts.errors import ConfigError
 from recsys_spark.paths import filesystem, spark_uri
 
@@ -32,7 +32,7 @@ _NEIGHBOURS_SCHEMA = pa.schema(
 )
 _BLOCKS, _FOUND = "blocks", "neighbours.parquet"
 _PACKED_DDL = "summary string, cost string"
-_BYTES_PER_NONZERO = 64  # at the height of packing: the entries as they came, sorted once, and copied in order
+_BYTES_PER_NONZERO = 64  # at the height of packing: the entries as they came, by column, and longest column first
 _WORK_PER_TASK = 6e7  # multiply-adds: half a second or so
 _TASKS_PER_CORE = 32  # at most, so that large products do not drown in tasks
 _ROWS_PER_BATCH = 200_000
@@ -108,12 +108,13 @@ def find_neighbours(triples: DataFrame, options: NeighbourOptions, folder: str) 
 
 def _plan(filled: list[BlockSummary], options: NeighbourOptions, folder: str, num_tasks: int) -> _Plan:
     whole = max(summary.max_weight for summary in filled) if all(summary.integral for summary in filled) else None
+    dense_bytes = options.task_memory_mb * 2**20 // 4
     return _Plan(
         folder=folder,
         blocks=tuple(sorted(summary.block for summary in filled)),
         num_rows=max(summary.max_row for summary in filled) + 1,
         tasks_per_block=math.ceil(num_tasks / len(filled)),
-        rule=SimilarityRule(options.num_neighbours, options.shrinkage, options.min_support, whole),
+        rule=SimilarityRule(options.num_neighbours, options.shrinkage, options.min_support, whole, dense_bytes),
     )
 
 
@@ -151,21 +152,27 @@ def _collect_packed(packed: DataFrame) -> list[tuple[BlockSummary, ProductCost |
 def _single_packer(folder: str, limit: int) -> Callable[[Iterable[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
     def pack(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         """Pack all entries into block 0; yields nothing where they are more than the limit."""
-        parts: list[list[np.ndarray]] = [[], [], []]
+        types = (np.int32, np.int32, np.float64)
+        parts: list[list[np.ndarray]] = [[np.empty(0, dtype)] for dtype in types]
         nonzeros = 0
         for batch in batches:
             nonzeros += batch.num_rows
             if nonzeros > limit:
                 return
-            for part, column in zip(parts, batch.columns, strict=True):
-                part.append(column.to_numpy(zero_copy_only=False))
-        empty = (np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0))
-        rows, cols, weights = (np.concatenate([none, *part]) for none, part in zip(empty, parts, strict=True))
+            for part, column, dtype in zip(parts, batch.columns, types, strict=True):
+                part.append(_narrowed(column.to_numpy(zero_copy_only=False), dtype))
+        rows, cols, weights = (np.concatenate(parts.pop(0)) for _ in types)
         summary = pack_block(rows, cols, weights, folder, 0, alone=True)
         texts = [json.dumps(asdict(summary))], [json.dumps(asdict(cost_of_counts(np.bincount(rows))))]
         yield pa.RecordBatch.from_arrays([pa.array(text) for text in texts], names=["summary", "cost"])
 
     return pack
+
+
+def _narrowed(values: np.ndarray, dtype: type) -> np.ndarray:
+    """The values in a type of fewer bytes, or as they are where one does not fit, for `pack_block` to refuse."""
+    fits = dtype is np.float64 or len(values) == 0 or -1 <= values.min() <= values.max() <= MAX_INDEX
+    return values.astype(dtype) if fits else values
 
 
 def _block_packer(folder: str) -> Callable[[pd.DataFrame], pd.DataFrame]:

@@ -89,6 +89,7 @@ def small_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sparse_blocks, "SLICE", 4)
     monkeypatch.setattr(column_similarity, "_DENSE_GROUP", 7)
     monkeypatch.setattr(column_similarity, "_MAXIMA", 4)
+    monkeypatch.setattr(column_similarity, "_SPARSE_ENTRIES", 30)
 
 
 @pytest.mark.usefixtures("small_tiles")
