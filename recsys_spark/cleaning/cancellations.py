@@ -20,14 +20,14 @@ def label_cancelled(lines: DataFrame, labelled: DataFrame) -> DataFrame:
     """
     returns = labelled.filter("rule = 'return' and units < 0").dropDuplicates([*LINE_COLUMNS, "extra"])
     moves = lines.filter("rule is null or rule <> 'exact_duplicate'").select(
-        "customer_id", "stock_code", "invoice_date", "units", "amount", "source"
+        "customer_id", "stock_code", "invoice_date", "quantity", "line_amount", "source"
     )
     reversals = returns.select(
         F.col("customer").alias("customer_id"),
         F.col("code").alias("stock_code"),
         F.col("time").alias("invoice_date"),
-        "units",
-        "amount",
+        F.col("units").alias("quantity"),
+        F.col("amount").alias("line_amount"),
         F.struct(*SOURCE_COLUMNS).alias("source"),
     )
     matchable = _matchable(moves).unionByName(_matchable(reversals))
@@ -40,14 +40,14 @@ def label_cancelled(lines: DataFrame, labelled: DataFrame) -> DataFrame:
 
 
 def _matchable(moves: DataFrame) -> DataFrame:
-    unit_price = F.round(F.abs(F.col("amount") / F.col("units")), 4)
+    unit_price = F.round(F.abs(F.col("line_amount") / F.col("quantity")), 4)
     return moves.select(
         "customer_id",
         "stock_code",
-        F.abs("units").cast("string").alias("size"),
+        F.abs("quantity").cast("string").alias("size"),
         unit_price.cast("string").alias("unit_price"),
         "invoice_date",
-        (F.col("units") < 0).alias("is_return"),
+        (F.col("quantity") < 0).alias("is_return"),
         *(F.col(f"source.{name}").alias(name) for name in SOURCE_COLUMNS),
     )
 

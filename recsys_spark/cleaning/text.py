@@ -8,7 +8,6 @@ from collections.abc import Iterable, Iterator
 from functools import cache
 
 import pyarrow as pa
-import pyarrow.compute as pc
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
@@ -48,8 +47,9 @@ def replace_by(lines: DataFrame, vocabulary: DataFrame, column: str) -> DataFram
 
 def _normalise(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
     for batch in batches:
-        text = batch.column(0)
-        yield pa.RecordBatch.from_arrays([text, pc.utf8_normalize(text, "NFKC")], names=["text", "normal"])
+        texts = batch.column(0).to_pylist()  # not Arrow's utf8_normalize, which misses some compositions (version 14)
+        normal = [unicodedata.normalize("NFKC", text) for text in texts]
+        yield pa.RecordBatch.from_arrays([batch.column(0), pa.array(normal, pa.string())], names=["text", "normal"])
 
 
 @cache

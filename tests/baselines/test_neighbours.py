@@ -11,16 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyspark.sql import DataFrame, SparkSession
 
-from recsys_spark.baselines import column_similarity, sparse_blocks
-from recsys_spark.baselines.column_similarity import (
-    SimilarityRule,
-    column_groups,
-    nth_largest_of_columns,
-    nth_largest_of_rows,
-)
+from recsys_spark.baselines import column_similarity, sparse_blocks, thresholds
+from recsys_spark.baselines.column_similarity import SimilarityRule, column_groups
 from recsys_spark.baselines.cost import cap_rows, cost_of_counts, estimate_cost
 from recsys_spark.baselines.neighbours import NEIGHBOURS_DDL, NeighbourOptions, find_neighbours
 from recsys_spark.baselines.sparse_blocks import load_block, pack_block
+from recsys_spark.baselines.thresholds import nth_largest_of_columns, nth_largest_of_rows
 from recsys_spark.contracts.errors import ConfigError, DataError
 from tests.support.frames import rows
 
@@ -88,7 +84,7 @@ def small_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sparse_blocks, "TILE_GROWTH", 2)
     monkeypatch.setattr(sparse_blocks, "SLICE", 4)
     monkeypatch.setattr(column_similarity, "_DENSE_GROUP", 7)
-    monkeypatch.setattr(column_similarity, "_MAXIMA", 4)
+    monkeypatch.setattr(thresholds, "_SLICES", 4)
     monkeypatch.setattr(column_similarity, "_SPARSE_ENTRIES", 30)
 
 

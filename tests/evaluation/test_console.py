@@ -1,4 +1,4 @@
-from recsys_spark.evaluation.console import WIDTH, evaluation_table
+from recsys_spark.evaluation.console import WIDTH, evaluation_table, spread_table
 from recsys_spark.evaluation.ranking_metrics import METRICS, SECTIONS
 
 
@@ -19,3 +19,18 @@ def test_the_table_fits_the_terminal_even_with_long_names():
 def test_a_mean_over_nothing_is_shown_as_a_dash():
     assert "nan" not in (table := evaluation_table(_evaluation(["popularity"], None))).lower()
     assert " -" in table
+
+
+def test_warnings_stand_below_the_table_and_fit_too():
+    table = evaluation_table({**_evaluation(["popularity"], 0.1), "warnings": ["look for a leak " * 10]})
+    assert "warning: look for a leak" in table
+    assert max(len(line) for line in table.splitlines()) <= WIDTH
+
+
+def test_the_spread_shows_every_fold():
+    recall = {"per_positive": {"recall@20": {"values": [0.1, None, 0.3], "mean": 0.2, "sd": 0.1414}}}
+    found = {"val_ends": ["2011-05-01", "2011-04-01", "2011-03-01"], "protocols": {"all_items": {"popularity": recall}}}
+    table = spread_table(found)
+    assert table.splitlines()[:1] == ["fold 0: models fitted up to 2011-05-01"]
+    assert table.splitlines()[5].split() == ["popularity", "0.2000", "0.1414", "0.1000", "-", "0.3000"]
+    assert max(len(line) for line in table.splitlines()) <= WIDTH

@@ -14,10 +14,10 @@ BUYERS_DDL = "stock_code string, customer_id string"
 
 
 def test_novelty_is_the_information_in_what_is_listed(spark):
-    lists = spark.createDataFrame([("m", "all_items", 1, ["A", "B"]), ("m", "all_items", 2, ["A", "X"])], LISTS_DDL)
-    users = spark.createDataFrame([(1, 7), (2, 8)], USERS_DDL)
+    rows_of = [("m", "all_items", 7_000_001, ["A", "B"]), ("m", "all_items", 8_000_001, ["A", "X"])]
+    lists = spark.createDataFrame(rows_of, LISTS_DDL)
     bits = spark.createDataFrame([("A", 1.0), ("B", 3.0)], BITS_DDL)  # X has no event
-    sums = customer_list_sums(lists, users, bits)
+    sums = customer_list_sums(lists, bits)
     assert rows(sums, "user_idx", "bits_5", "entries_5") == [(7, 4.0, 2.0), (8, 1.0, 1.0)]
 
 

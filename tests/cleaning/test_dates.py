@@ -1,0 +1,64 @@
+from pyspark.sql import functions as F
+
+from recsys_spark.cleaning.dates import parse_date
+from recsys_spark.contracts.config import DatesConfig
+from tests.support.frames import column
+
+CASES = {
+    "2010-12-01T08:26:00": "2010-12-01 08:26:00",
+    "2010-12-01 08:26": "2010-12-01 08:26:00",
+    "2010-12-01": "2010-12-01 00:00:00",
+    " 2010-12-01 ": "2010-12-01 00:00:00",
+    "2010-12-01T08:26:00+03:00": "2010-12-01 05:26:00",  # an offset is honoured: all times are UTC
+    "2010-1-5": "2010-01-05 00:00:00",
+    "20101201": "2010-12-01 00:00:00",
+    "1/12/2010 8:26": "2010-12-01 08:26:00",
+    "01/12/2010 08:26:30": "2010-12-01 08:26:30",
+    "1/12/2010": "2010-12-01 00:00:00",
+    "1-Dec-2010": "2010-12-01 00:00:00",
+    "1.12.2010": "2010-12-01 00:00:00",
+    "٢٠١٠-١٢-٠١": "2010-12-01 00:00:00",
+    "40513": "2010-12-01 00:00:00",  # Excel's number of that day in the 1900 system
+    "40513.351389": "2010-12-01 08:26:00",  # 30360.0 seconds after midnight, rounded to the second
+    # No date, and none is made of it
+    "12:30": None,
+    "2010": None,
+    "2010-12": None,
+    "13/13/2010": None,
+    "2011-02-29": None,
+    "31/02/2011": None,
+    "Jan-1": None,  # no year
+    "Total": None,
+    "": None,
+    None: None,
+}
+
+
+def parsed(spark, texts, config=None, year=None):
+    frame = spark.createDataFrame([(n, text, year) for n, text in enumerate(texts)], "n int, text string, year string")
+    time = parse_date(F.col("text"), F.col("year"), config or DatesConfig())
+    shown = frame.select("n", F.date_format(time, "yyyy-MM-dd HH:mm:ss").alias("time"))
+    return column(shown.orderBy("n"), "time")
+
+
+def test_dates_are_read_in_every_form_that_exports_hold(spark):
+    assert dict(zip(CASES, parsed(spark, CASES), strict=True)) == CASES
+
+
+def test_month_day_tokens_are_completed_with_the_year_of_their_row(spark):
+    tokens = ["Jan-1", "1-Jan", "January 21", "Feb-29", "Foo-1", "Jan-32"]
+    expected = ["2011-01-01 00:00:00", "2011-01-01 00:00:00", "2011-01-21 00:00:00", None, None, None]
+    assert parsed(spark, tokens, year="2011") == expected
+
+
+def test_month_day_tokens_fall_back_to_the_default_year(spark):
+    assert parsed(spark, ["Feb-29"], DatesConfig(default_year=2012)) == ["2012-02-29 00:00:00"]
+    assert parsed(spark, ["Jan-1"], DatesConfig(default_year=2012), year="2011") == ["2011-01-01 00:00:00"]
+
+
+def test_tokens_can_mean_month_and_year(spark):
+    assert parsed(spark, ["Jan-21"], DatesConfig(token_means="year")) == ["2021-01-01 00:00:00"]
+
+
+def test_serials_of_the_1904_system_are_four_years_and_a_day_later(spark):
+    assert parsed(spark, ["39051"], DatesConfig(system=1904)) == ["2010-12-01 00:00:00"]  # 40513 - 1462

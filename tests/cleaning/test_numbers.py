@@ -1,0 +1,41 @@
+from decimal import Decimal
+
+from pyspark.sql import functions as F
+
+from recsys_spark.cleaning.numbers import parse_decimal
+from tests.support.frames import column
+
+CASES = {
+    "12": "12",
+    "-12": "-12",
+    "2.55": "2.55",
+    " 7 ": "7",
+    "1,234.50": "1234.50",
+    "1,234,567": "1234567",
+    "-1,234": "-1234",
+    "(12.00)": "-12",
+    "(1,200)": "-1200",
+    "12.00-": "-12",
+    "١٢٣": "123",
+    "١٬٢٣٤٫٥": "1234.5",
+    "۱۲": "12",
+    "1 234": "1234",
+    "1e3": "1000",
+    "15.299999999999999": "15.3",
+    # Not guessed, not finite, no number
+    "1.234,50": None,
+    "12,5": None,
+    "NaN": None,
+    "Infinity": None,
+    "5 pcs": None,
+    "--5": None,
+    "": None,
+    None: None,
+}
+
+
+def test_numbers_are_read_in_every_form_that_people_write(spark):
+    frame = spark.createDataFrame([(n, text) for n, text in enumerate(CASES)], "n int, text string")
+    found = column(frame.select("n", parse_decimal(F.col("text")).alias("value")).orderBy("n"), "value")
+    expected = {text: None if value is None else Decimal(value) for text, value in CASES.items()}
+    assert dict(zip(CASES, found, strict=True)) == expected

@@ -1,0 +1,43 @@
+import pytest
+
+from recsys_spark.contracts.config import SplitConfig
+from recsys_spark.contracts.errors import ConfigError, DataError
+from recsys_spark.sequences.split import cutoffs_of_fits, fit_cutoffs
+from tests.support.worlds import interactions
+
+
+def test_cutoffs_are_times_that_occur_at_quantiles_of_the_repeat_customers_events(spark):
+    # Days 1 to 10 have one event each that counts; day 0 is a first order, and customer 9 came only once.
+    events = [("7", "A", day) for day in range(11)] + [("9", "A", 5)]
+    assert fit_cutoffs(interactions(spark, events), SplitConfig()) == {
+        "fold_end": "2011-01-07T09:00:00.000000",
+        "train_end": "2011-01-09T09:00:00.000000",
+        "val_end": "2011-01-10T09:00:00.000000",
+    }
+
+
+def test_an_event_weighs_as_often_as_its_basket_has_items(spark):
+    events = [("7", "A", 0), ("7", "A", 1), *(("7", f"B{n}", 2) for n in range(6)), ("7", "A", 3), ("7", "A", 4)]
+    # 9 events count: 1 on day 1, 6 on day 2, 1 on day 3, 1 on day 4; 0.6 of them are reached on day 2.
+    assert fit_cutoffs(interactions(spark, events), SplitConfig())["fold_end"] == "2011-01-03T09:00:00.000000"
+
+
+def test_cutoffs_of_the_config_are_taken_as_they_are(spark):
+    config = SplitConfig(fold_end="2011-01-01", train_end="2011-01-02T12:00:00+03:00", val_end="2011-01-03")
+    assert fit_cutoffs(interactions(spark, []), config)["train_end"] == "2011-01-02T09:00:00.000000"
+
+
+def test_too_few_orders_to_split_is_an_error(spark):
+    with pytest.raises(DataError, match="too few orders"):
+        fit_cutoffs(interactions(spark, [("7", "A", 0), ("7", "B", 1), ("8", "A", 4)]), SplitConfig())
+
+
+def test_a_cutoff_that_is_no_date_is_an_error(spark):
+    config = SplitConfig(fold_end="2011-01-01", train_end="2011-02", val_end="2011-03-01")
+    with pytest.raises(ConfigError, match="split.train_end must be an ISO date"):
+        fit_cutoffs(interactions(spark, []), config)
+
+
+def test_each_fit_knows_its_cutoff_and_full_knows_all():
+    cutoffs = {"fold_end": "a", "train_end": "b", "val_end": "c"}
+    assert cutoffs_of_fits(cutoffs) == {"fold": "a", "train": "b", "val": "c", "full": "9999-12-31T00:00:00.000000"}
