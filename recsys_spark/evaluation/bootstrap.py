@@ -85,20 +85,25 @@ def read_sums(sums: bytes, replicates: int) -> np.ndarray:
 
 
 def _weighted_sums(batch: pa.RecordBatch, replicates: int, seed: int) -> Iterator[tuple[str, np.ndarray]]:
+    """Each cell of the batch with its sums, (1 + replicates, values)."""
     if not batch.num_rows:
         return
     customers, customer_of_row = np.unique(batch.column("user_idx").to_numpy(), return_inverse=True)
     weights = np.ones((len(customers), 1 + replicates))
     weights[:, 1:] = poisson_weights(customers, replicates, seed)
-    lists = batch.column("values")
-    flat, starts = lists.flatten().to_numpy(), lists.offsets.to_numpy() - lists.offsets[0].as_py()
-    cells = batch.column("cell").dictionary_encode()
-    codes = cells.indices.to_numpy()
-    for code, cell in enumerate(cells.dictionary.to_pylist()):
-        rows = np.flatnonzero(codes == code)
-        width = starts[rows[0] + 1] - starts[rows[0]]
-        values = flat[starts[rows][:, None] + np.arange(width)]
-        yield cell, weights[customer_of_row[rows]].T @ values
+    lists, cells = batch.column("values"), batch.column("cell").dictionary_encode()
+    offsets, codes = lists.offsets.to_numpy(), cells.indices.to_numpy()
+    lengths = np.diff(offsets)
+    widths = np.zeros(len(cells.dictionary), dtype=np.int64)
+    widths[codes] = lengths
+    starts = np.cumsum(widths) - widths
+    # All cells side by side, (customers, values of all cells), so that one product serves them all.
+    place = np.arange(lengths.sum()) + np.repeat(starts[codes] - (offsets[:-1] - offsets[0]), lengths)
+    dense = np.zeros((len(customers), widths.sum()))
+    dense[np.repeat(customer_of_row, lengths), place] = lists.flatten().to_numpy()
+    sums = weights.T @ dense
+    for cell, start, width in zip(cells.dictionary.to_pylist(), starts, widths, strict=True):
+        yield cell, sums[:, start : start + width]
 
 
 def _as_batch(totals: dict[str, np.ndarray]) -> pa.RecordBatch:

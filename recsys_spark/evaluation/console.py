@@ -59,6 +59,18 @@ def comparison_table(comparison: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def spread_table(found: Mapping[str, Any]) -> str:
+    """Test Recall@20 of every model over the folds of rolling origins; found: what run_folds returns."""
+    lines = [f"fold {number}: models fitted up to {end}" for number, end in enumerate(found["val_ends"])]
+    for protocol, models in found["protocols"].items():
+        lines += ["", _row(protocol, ["mean", "sd", *(f"fold {number}" for number in range(len(found["val_ends"])))])]
+        for model, sections in models.items():
+            recall = sections[PER_POSITIVE][HEADLINE.label]
+            numbers = [recall["mean"], recall["sd"], *recall["values"]]
+            lines.append(_row(_cut(model, _NAME_WIDTH), [_number(value) for value in numbers]))
+    return "\n".join([*lines, "", "R@20 per positive on test; sd is the standard deviation between folds"])
+
+
 def _title(split: str, protocol: str, found: Mapping[str, Any]) -> str:
     return f"{split}, {protocol}: {found['num_positives']:,} positives in {found['num_queries']:,} baskets"
 

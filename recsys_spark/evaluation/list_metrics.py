@@ -13,6 +13,9 @@ from functools import reduce
 from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 
+from recsys_spark.contracts.columns import LIST_PROTOCOLS
+from recsys_spark.sequences.windows import ORDERS_PER_CUSTOMER
+
 LIST_K = (5, 10, 20)
 DIVERSITY_K = 20
 LIST_SUMS = tuple(f"{name}_{k}" for k in LIST_K for name in ("bits", "entries"))
@@ -23,7 +26,8 @@ def all_lists(rankings: Mapping[str, DataFrame]) -> DataFrame:
     """The first items of every list: model, protocol, query_id, stock_codes. rankings: RANKINGS by model name."""
     named = [frame.withColumn("model", F.lit(model)) for model, frame in rankings.items()]
     head = F.slice("stock_codes", 1, max(LIST_K)).alias("stock_codes")
-    return reduce(DataFrame.unionByName, named).select("model", "protocol", "query_id", head)
+    scored = F.col("protocol").isin(*LIST_PROTOCOLS)  # the order kept for masked_seen is no list to show
+    return reduce(DataFrame.unionByName, named).filter(scored).select("model", "protocol", "query_id", head)
 
 
 def item_bits(popularity: DataFrame, item_id_map: DataFrame) -> DataFrame:
@@ -32,14 +36,13 @@ def item_bits(popularity: DataFrame, item_id_map: DataFrame) -> DataFrame:
     return popularity.join(item_id_map, on="item_idx", how="inner").select("stock_code", (-F.log2(share)).alias("bits"))
 
 
-def customer_list_sums(lists: DataFrame, users: DataFrame, bits: DataFrame) -> DataFrame:
+def customer_list_sums(lists: DataFrame, bits: DataFrame) -> DataFrame:
     """Bits and number of the items in the top K, LIST_SUMS, one row per model, protocol and customer.
 
-    lists: all_lists; users: query_id and user_idx; bits: item_bits. An item without an event is counted nowhere.
+    lists: all_lists; bits: item_bits. An item without an event is counted nowhere.
     """
-    listed = lists.join(users, on="query_id", how="inner").select(
-        "model", "protocol", "user_idx", F.posexplode("stock_codes").alias("place", "stock_code")
-    )
+    user = F.expr(f"query_id div {ORDERS_PER_CUSTOMER}").alias("user_idx")
+    listed = lists.select("model", "protocol", user, F.posexplode("stock_codes").alias("place", "stock_code"))
     known = listed.join(bits, on="stock_code", how="inner")
     sums = []
     for k in LIST_K:
@@ -62,10 +65,10 @@ def coverage(lists: DataFrame, bits: DataFrame) -> DataFrame:
 def customer_diversity(lists: DataFrame, users: DataFrame, buyers: DataFrame) -> DataFrame:
     """Sum of diversities and number of lists, DIVERSITY_SUMS, one row per model, protocol and customer.
 
-    users: query_id and user_idx of the queries that are looked at; buyers: distinct stock_code and customer_id up to
-    the cutoff. Lists of fewer than two items have no pairs and are left out.
+    users: query_id and user_idx of the few queries that are looked at; buyers: distinct stock_code and customer_id up
+    to the cutoff. Lists of fewer than two items have no pairs and are left out.
     """
-    chosen = lists.join(users, on="query_id", how="inner").withColumn(
+    chosen = lists.join(F.broadcast(users), on="query_id", how="inner").withColumn(
         "stock_codes", F.slice("stock_codes", 1, DIVERSITY_K)
     )
     diverse = list_diversity(chosen.select("stock_codes").filter(F.size("stock_codes") >= 2).distinct(), buyers)

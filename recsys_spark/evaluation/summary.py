@@ -67,7 +67,9 @@ def summarise(frames: SplitFrames, materialise: Materialise, config: EvaluationC
     facts = materialise(f"facts_{frames.split}", facts)
     found = materialise(f"hits_{frames.split}", hits(facts, frames.ranks))
     rankings = {model: frame.filter(is_inside) for model, frame in frames.rankings.items()}
-    lists, bits = all_lists(rankings), item_bits(frames.popularity, frames.item_id_map)
+    lists = all_lists(rankings)
+    # Kept not for its cost: the size of what was written is known, so a small catalogue is broadcast.
+    bits = materialise(f"bits_{frames.split}", item_bits(frames.popularity, frames.item_id_map))
     list_cells = _list_cells(frames, facts, lists, bits, config.diversity_queries, seed)
     return SplitSummary(
         sums=collect_sums([*positive_cells(facts, found), *list_cells], config.replicates, seed),
@@ -102,7 +104,7 @@ def _list_cells(
     early = frames.interactions.filter(F.col("invoice_date") <= timestamp(frames.cutoff))
     buyers = early.select("stock_code", "customer_id").distinct()
     return [
-        as_cells("lists", customer_list_sums(lists, queries, bits)),
+        as_cells("lists", customer_list_sums(lists, bits)),
         as_cells("diversity", customer_diversity(lists, chosen, buyers)),
     ]
 

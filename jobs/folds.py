@@ -1,0 +1,39 @@
+"""Rolling origins: the pipeline up to `evaluate` with its cutoffs moved back, and the spread of every test mean."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+from jobs import baselines, clean, entities, evaluate, ingest, sequences
+from recsys_spark.command_line import common_arguments, config_from, finish, guarded, open_storage
+from recsys_spark.evaluation.console import spread_table
+from recsys_spark.evaluation.rolling import run_folds
+from recsys_spark.stage import run_stage
+
+STAGES = tuple(module.STAGE for module in (ingest, clean, entities, sequences, baselines, evaluate))
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
+    """The arguments of this job."""
+    parser.add_argument("--folds", type=int, default=3, help="origins, that of the run itself included")
+    parser.add_argument("--out", metavar="FILE", help="where to write every mean of every fold as JSON")
+    return common_arguments(parser)
+
+
+def fold(arguments: argparse.Namespace) -> None:
+    """Run what is not up to date, print the spread and, with --out, write all of it."""
+    config = config_from(arguments)
+    storage = open_storage(config)
+    for stage in STAGES:
+        run_stage(stage, config, storage, arguments.force, arguments.verify)
+    found = run_folds(STAGES, config, arguments.folds)
+    if arguments.out:
+        Path(arguments.out).write_text(json.dumps(found, indent=1), encoding="utf-8")
+    print(spread_table(found))
+
+
+if __name__ == "__main__":
+    given = add_arguments(argparse.ArgumentParser(description=__doc__)).parse_args()
+    finish(guarded(lambda: fold(given), debug=given.debug))
