@@ -19,6 +19,7 @@ import numpy.typing as npt
 from scipy import sparse
 
 from recsys_spark.baselines.sparse_blocks import Block, Floats, Ints, Tile
+from recsys_spark.baselines.thresholds import nth_largest_of_columns, nth_largest_of_rows
 
 SCORE_STEPS = 10**6  # a score is a whole number of millionths
 _COL_BITS, _SCORE_BITS = 31, 20
@@ -26,7 +27,6 @@ MAX_GROUP = 4095  # columns of a group; with the two above, a sort key and the e
 _DENSE_GROUP = 64  # columns that the dense kernel takes at once
 _SPARSE_WORK = 1_000_000  # multiply-adds of a group's sparse product; the memory of larger ones is not reused
 _SPARSE_ENTRIES = 16_000_000  # of one sparse product, a bound on the memory that it takes
-_MAXIMA, _RUN = 256, 4  # slices of a dense product, entries of a sparse one, whose maxima give a first threshold
 
 # Nanoseconds on one core of a 2023 server: a sparse multiply-add with its share of the selection; a dense one by item
 # size; the selection among one dense product.
@@ -84,6 +84,8 @@ class ColumnGroup:
             if alive.any():
                 self._visit_tile(tile, np.flatnonzero(alive))
                 self._compact_if(self.rule.num_neighbours * self.size // 2)
+        for copy in ("_dense", "_dense_pattern"):  # large, and there are many groups
+            self.__dict__.pop(copy, None)
 
     def neighbours(self) -> tuple[Ints, Ints, npt.NDArray[np.float32], npt.NDArray[np.int32]]:
         """Column, neighbour, score and rank from 1, by place in the group and rank."""
@@ -231,29 +233,3 @@ def column_groups(block: Block, rule: SimilarityRule) -> Iterator[ColumnGroup]:
 
 def _millionths(keys: Ints) -> Ints:
     return SCORE_STEPS - ((keys >> _COL_BITS) & ((1 << _SCORE_BITS) - 1))
-
-
-def nth_largest_of_columns(values: npt.NDArray[np.float32], n: int) -> npt.NDArray[np.float32]:
-    """A lower bound on each column's n-th largest value, 0 where it has no n values: that of the maxima of slices."""
-    depth = max(len(values) // max(_MAXIMA, 2 * n), 1)
-    slices = len(values) // depth
-    if slices < n:
-        return np.zeros(values.shape[1], np.float32)
-    maxima = values[: slices * depth].reshape(depth, slices, -1).max(axis=0)
-    return np.partition(maxima, slices - n, axis=0)[slices - n]
-
-
-def nth_largest_of_rows(values: npt.NDArray[np.float32], indptr: Ints, n: int) -> npt.NDArray[np.float32]:
-    """The same for CSR rows of values of at least 0: the n-th largest among the maxima of runs of at most _RUN."""
-    starts = np.sort(np.concatenate([indptr[:-1][np.diff(indptr) > 0], np.arange(0, len(values), _RUN)]))
-    starts = starts[np.diff(starts, prepend=-1) > 0].astype(np.int64)
-    rows = np.searchsorted(indptr, starts, side="right") - 1
-    maxima = np.maximum.reduceat(values, starts) if len(starts) else values
-    # The bits of floats of one sign sort like the floats; below the row's number they sort the largest first.
-    keys = np.sort((rows << 32) + (np.iinfo(np.int32).max - maxima.view(np.int32)))
-    edges = np.searchsorted(keys, np.arange(len(indptr)) << 32)
-    nth = np.zeros(len(indptr) - 1, np.float32)
-    enough = np.flatnonzero(np.diff(edges) >= n)
-    bits = np.iinfo(np.int32).max - (keys[edges[enough] + n - 1] & np.iinfo(np.uint32).max)
-    nth[enough] = bits.astype(np.int32).view(np.float32)
-    return nth
