@@ -44,7 +44,7 @@ class ProductCost:
         """A cap on the entries of a row that keeps the cost within max_cost, on the low side by up to a ninth.
 
         >>> cost_of_counts(np.array([100, 2, 2])).fitting_cap(5000)
-        64
+        69
         """
         fitting = 1
         for b in range(NUM_BINS):
