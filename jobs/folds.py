@@ -1,4 +1,4 @@
-"""Rolling origins: the pipeline up to `evaluate` with its cutoffs moved back, and the spread of every test mean."""
+"""The pipeline up to `evaluate` with its cutoffs moved back, or with other seeds: the spread of every test mean."""
 
 from __future__ import annotations
 
@@ -7,10 +7,9 @@ import json
 from pathlib import Path
 
 from jobs import baselines, clean, entities, evaluate, ingest, sequences
-from recsys_spark.command_line import common_arguments, config_from, finish, guarded, open_storage
+from recsys_spark.command_line import common_arguments, config_from, finish, guarded
 from recsys_spark.evaluation.console import spread_table
-from recsys_spark.evaluation.rolling import run_folds
-from recsys_spark.stage import run_stage
+from recsys_spark.evaluation.rolling import run_folds, run_seeds
 
 STAGES = tuple(module.STAGE for module in (ingest, clean, entities, sequences, baselines, evaluate))
 
@@ -18,17 +17,18 @@ STAGES = tuple(module.STAGE for module in (ingest, clean, entities, sequences, b
 def add_arguments(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
     """The arguments of this job."""
     parser.add_argument("--folds", type=int, default=3, help="origins, that of the run itself included")
-    parser.add_argument("--out", metavar="FILE", help="where to write every mean of every fold as JSON")
+    parser.add_argument("--seeds", type=int, help="compare that many seeds at one origin instead")
+    parser.add_argument("--out", metavar="FILE", help="where to write every mean of every run as JSON")
     return common_arguments(parser)
 
 
 def fold(arguments: argparse.Namespace) -> None:
     """Run what is not up to date, print the spread and, with --out, write all of it."""
     config = config_from(arguments)
-    storage = open_storage(config)
-    for stage in STAGES:
-        run_stage(stage, config, storage, arguments.force, arguments.verify)
-    found = run_folds(STAGES, config, arguments.folds)
+    if arguments.seeds:
+        found = run_seeds(STAGES, config, arguments.seeds)
+    else:
+        found = run_folds(STAGES, config, arguments.folds)
     if arguments.out:
         Path(arguments.out).write_text(json.dumps(found, indent=1), encoding="utf-8")
     print(spread_table(found))

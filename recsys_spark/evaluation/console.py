@@ -60,15 +60,15 @@ def comparison_table(comparison: Mapping[str, Any]) -> str:
 
 
 def spread_table(found: Mapping[str, Any]) -> str:
-    """Test Recall@20 of every model over the folds of rolling origins; found: what run_folds returns."""
-    lines = [f"fold {number}: models fitted up to {end}" for number, end in enumerate(found["val_ends"])]
+    """Test Recall@20 of every model over several runs; found: what run_folds or run_seeds returns."""
+    lines = [f"run {number}: {name}" for number, name in enumerate(found["runs"])]
     for protocol, models in found["protocols"].items():
-        lines += ["", _row(protocol, ["mean", "sd", *(f"fold {number}" for number in range(len(found["val_ends"])))])]
+        lines += ["", _row(protocol, ["mean", "sd", *(f"run {number}" for number in range(len(found["runs"])))])]
         for model, sections in models.items():
             recall = sections[PER_POSITIVE][HEADLINE.label]
             numbers = [recall["mean"], recall["sd"], *recall["values"]]
             lines.append(_row(_cut(model, _NAME_WIDTH), [_number(value) for value in numbers]))
-    return "\n".join([*lines, "", "R@20 per positive on test; sd is the standard deviation between folds"])
+    return "\n".join([*lines, "", "R@20 per positive on test; sd is the standard deviation between runs"])
 
 
 def _title(split: str, protocol: str, found: Mapping[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""Rolling origins: the same pipeline with its cutoffs moved back, because one split proves little."""
+"""One split and one seed prove little: the same pipeline with its cutoffs moved back, or with other seeds."""
 
 from __future__ import annotations
 
@@ -15,31 +15,48 @@ from recsys_spark.contracts.config import PipelineConfig
 from recsys_spark.evaluation.protocols import PROTOCOLS
 from recsys_spark.evaluation.ranking_metrics import METRICS, metric_of
 from recsys_spark.stage import Stage, run_stage
+from recsys_spark.storage import Storage
 
-FOLDS = "folds"  # folder below the root that holds the moved runs
 _CUTOFFS = ("fold_end", "train_end", "val_end")
 log = logging.getLogger("recsys")
 
 
 def run_folds(stages: Sequence[Stage], config: PipelineConfig, folds: int) -> dict[str, Any]:
-    """Evaluate `folds` origins; fold 0 is the run itself, which must be complete. Returns their spread on test.
+    """Evaluate `folds` origins, of which the first is the run itself; returns their spread on test.
 
     stages: all stages up to and with `evaluate`, in order. Every moved run is a whole run below its own folder, so that
-    also what cleaning fits is refitted; a second call finds it up to date.
+    also what cleaning fits is refitted; what is up to date is not run again.
     """
+    first = run_stages(stages, config)
+    moved = fold_configs(config, first.read_json(SPLIT_CUTOFFS.path), folds)
+    storages = [first, *(run_stages(stages, each) for each in moved)]
+    names = [f"models fitted up to {storage.read_json(SPLIT_CUTOFFS.path)['val_end']}" for storage in storages]
+    return {"runs": names, "protocols": spread([storage.read_json(EVALUATION.path) for storage in storages])}
+
+
+def run_seeds(stages: Sequence[Stage], config: PipelineConfig, seeds: int) -> dict[str, Any]:
+    """The same with the run's seed and the `seeds` - 1 that follow it: what random starts alone do to a mean."""
+    configs = [config, *seed_configs(config, seeds)]
+    storages = [run_stages(stages, each) for each in configs]
+    names = [f"seed {each.seed}" for each in configs]
+    return {"runs": names, "protocols": spread([storage.read_json(EVALUATION.path) for storage in storages])}
+
+
+def run_stages(stages: Sequence[Stage], config: PipelineConfig) -> Storage:
+    """Run what is not up to date; returns where the artifacts are."""
+    log.info("run at %s", config.paths.processed)
     storage = open_storage(config)
-    evaluations = [storage.read_json(EVALUATION.path)]
-    origins = fold_configs(config, storage.read_json(SPLIT_CUTOFFS.path), folds)
-    for number, moved in enumerate(origins, 1):
-        log.info("fold %d of %d: models fitted up to %s", number, len(origins), moved.split.val_end)
-        fold_storage = open_storage(moved)
-        for stage in stages:
-            run_stage(stage, moved, fold_storage)
-        evaluations.append(fold_storage.read_json(EVALUATION.path))
-    return {
-        "val_ends": [storage.read_json(SPLIT_CUTOFFS.path)["val_end"], *(moved.split.val_end for moved in origins)],
-        "protocols": spread(evaluations),
-    }
+    for stage in stages:
+        run_stage(stage, config, storage)
+    return storage
+
+
+def seed_configs(config: PipelineConfig, seeds: int) -> list[PipelineConfig]:
+    """The configs of the seeds behind that of the run."""
+    return [
+        replace(_below(config, f"seeds/{config.seed + number}"), seed=config.seed + number)
+        for number in range(1, seeds)
+    ]
 
 
 def fold_configs(config: PipelineConfig, cutoffs: Mapping[str, str], folds: int) -> list[PipelineConfig]:
@@ -56,8 +73,7 @@ def fold_configs(config: PipelineConfig, cutoffs: Mapping[str, str], folds: int)
         test_end = _iso(times["val_end"] - (number - 1) * step)
         moved.append(
             replace(
-                config,
-                paths=replace(config.paths, processed=f"{config.paths.processed.rstrip('/')}/{FOLDS}/{number}"),
+                _below(config, f"folds/{number}"),
                 split=replace(config.split, fold_end=fold_end, train_end=train_end, val_end=val_end),
                 evaluation=replace(config.evaluation, test_end=test_end),
             )
@@ -85,6 +101,10 @@ def _spread_of(values: Sequence[float | None]) -> dict[str, Any]:
         "mean": statistics.fmean(known) if known else None,
         "sd": statistics.stdev(known) if len(known) > 1 else None,
     }
+
+
+def _below(config: PipelineConfig, folder: str) -> PipelineConfig:
+    return replace(config, paths=replace(config.paths, processed=f"{config.paths.processed.rstrip('/')}/{folder}"))
 
 
 def _iso(time: datetime) -> str:

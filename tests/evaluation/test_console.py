@@ -27,10 +27,10 @@ def test_warnings_stand_below_the_table_and_fit_too():
     assert max(len(line) for line in table.splitlines()) <= WIDTH
 
 
-def test_the_spread_shows_every_fold():
+def test_the_spread_shows_every_run():
     recall = {"per_positive": {"recall@20": {"values": [0.1, None, 0.3], "mean": 0.2, "sd": 0.1414}}}
-    found = {"val_ends": ["2011-05-01", "2011-04-01", "2011-03-01"], "protocols": {"all_items": {"popularity": recall}}}
+    found = {"runs": ["to May", "to April", "to March"], "protocols": {"all_items": {"popularity": recall}}}
     table = spread_table(found)
-    assert table.splitlines()[:1] == ["fold 0: models fitted up to 2011-05-01"]
+    assert table.splitlines()[:1] == ["run 0: to May"]
     assert table.splitlines()[5].split() == ["popularity", "0.2000", "0.1414", "0.1000", "-", "0.3000"]
     assert max(len(line) for line in table.splitlines()) <= WIDTH

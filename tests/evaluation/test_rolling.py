@@ -2,7 +2,7 @@ import pytest
 
 from recsys_spark.contracts.config import PathsConfig, PipelineConfig
 from recsys_spark.evaluation.ranking_metrics import METRICS, SECTIONS
-from recsys_spark.evaluation.rolling import fold_configs, spread
+from recsys_spark.evaluation.rolling import fold_configs, seed_configs, spread
 
 CUTOFFS = {"fold_end": "2011-03-01T00:00:00", "train_end": "2011-05-01T12:00:00", "val_end": "2011-05-11T12:00:00"}
 
@@ -25,6 +25,14 @@ def test_every_moved_run_has_a_root_of_its_own():
 
 def test_one_fold_is_the_run_itself():
     assert _folds(1) == []
+
+
+def test_seeds_follow_that_of_the_run_and_have_roots_of_their_own():
+    config = PipelineConfig(seed=5, paths=PathsConfig(processed="root/"))
+    assert [(each.seed, each.paths.processed) for each in seed_configs(config, 3)] == [
+        (6, "root/seeds/6"),
+        (7, "root/seeds/7"),
+    ]
 
 
 def _evaluation(value):

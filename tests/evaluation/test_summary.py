@@ -2,9 +2,8 @@ from dataclasses import replace
 from math import log2
 
 import pytest
-from ranx import Qrels, Run, evaluate
 
-from recsys_spark.contracts.columns import K_VALUES
+from benchmarks.metrics import Positive, ranx_means
 from recsys_spark.contracts.config import EvaluationConfig
 from recsys_spark.evaluation.document import evaluation_document
 from recsys_spark.evaluation.protocols import PROTOCOLS
@@ -114,32 +113,17 @@ def test_a_split_without_positives_has_null_means(spark):
 
 @pytest.mark.parametrize("protocol", ["all_items", "first_purchase"])
 def test_every_mean_agrees_with_ranx(world, at_random, protocol):
-    counted = [p for p in world.positives if protocol == "all_items" or not p[4]]
+    counted = [
+        Positive(query, f"P{item}", amount)
+        for _, query, item, amount, is_repeat in world.positives
+        if protocol == "all_items" or not is_repeat
+    ]
     for model, lists in world.lists.items():
-        expected = _with_ranx(counted, {q: items for (q, name), items in lists.items() if name == protocol})
+        named = {q: [f"P{item}" for item in items] for (q, name), items in lists.items() if name == protocol}
+        expected = ranx_means(counted, named)
         for metric in METRICS:
             found = metric_of(at_random[protocol]["models"][model], metric)
             assert found == pytest.approx(expected[metric.section, metric.label], abs=1e-9), (model, metric)
-
-
-def _with_ranx(positives, lists):
-    """Every mean by ranx: a query per basket, then a query per positive, averaged plainly and by money."""
-    run, names = {}, [f"{kind}@{k}" for kind in ("recall", "ndcg", "mrr") for k in K_VALUES]
-    baskets, singles = {}, {}
-    for number, (_, query, item, _, _) in enumerate(positives):
-        listed = {f"P{i}": float(-rank) for rank, i in enumerate(lists.get(query, []))} or {"none": 0.0}
-        baskets.setdefault(str(query), {})[f"P{item}"] = 1
-        singles[f"s{number:05}"] = {f"P{item}": 1}
-        run[str(query)] = run[f"s{number:05}"] = listed
-    by_basket = evaluate(Qrels(baskets), Run({q: run[q] for q in baskets}), names, make_comparable=True)
-    per_single = evaluate(Qrels(singles), Run({q: run[q] for q in singles}), names, return_mean=False)
-    amounts = [amount for *_, amount, _ in positives]
-    expected = {("per_basket", name): by_basket[name] for name in names}
-    for name in names:
-        expected["per_positive", name] = sum(per_single[name]) / len(positives)
-        weighted = sum(value * amount for value, amount in zip(per_single[name], amounts, strict=True))
-        expected["money", name] = weighted / sum(amounts)
-    return expected
 
 
 def test_basket_recall_agrees_with_its_plain_definition(world, at_random):
