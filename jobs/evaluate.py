@@ -24,7 +24,7 @@ from recsys_spark.stage import Metrics, Stage, StageIO
 
 
 def run(io: StageIO, config: PipelineConfig) -> Metrics:
-    models, summaries = config.baselines.models, {}
+    models, summaries = config.baselines.ranked, {}
     for fit, split in SPLIT_OF_FIT.items():
         frames = _frames(io, fit, split, models, config.evaluation.test_end)
         summaries[split] = summarise(frames, io.materialise, config.evaluation, config.seed)

@@ -16,7 +16,7 @@ STAGES = tuple(module.STAGE for module in (ingest, clean, entities, sequences, b
 
 def add_arguments(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
     """The arguments of this job."""
-    parser.add_argument("--folds", type=int, default=3, help="origins, that of the run itself included")
+    parser.add_argument("--folds", type=int, help="origins, that of the run itself included")
     parser.add_argument("--seeds", type=int, help="compare that many seeds at one origin instead")
     parser.add_argument("--out", metavar="FILE", help="where to write every mean of every run as JSON")
     return common_arguments(parser)
@@ -28,7 +28,7 @@ def fold(arguments: argparse.Namespace) -> None:
     if arguments.seeds:
         found = run_seeds(STAGES, config, arguments.seeds)
     else:
-        found = run_folds(STAGES, config, arguments.folds)
+        found = run_folds(STAGES, config, arguments.folds or 3)
     if arguments.out:
         Path(arguments.out).write_text(json.dumps(found, indent=1), encoding="utf-8")
     print(spread_table(found))

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import logging
 import sys
 
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
-from jobs import baselines, clean, entities, evaluate, ingest, recommend, sequences
+from jobs import baselines, check_leaks, clean, compare, entities, evaluate, folds, ingest, recommend, sequences
 from recsys_spark.closing import closing_words
 from recsys_spark.command_line import common_arguments, config_from, finish, guarded, open_storage
 from recsys_spark.contracts.errors import ConfigError
@@ -28,8 +27,8 @@ def console() -> None:
     if not words or (words[0].startswith("-") and words[0] not in ("-h", "--help")):
         words = ["run", *words]
     arguments = _parser().parse_args(words)
-    work = {"run": _run, "export": _export}.get(arguments.command, _run_one)
-    finish(guarded(lambda: work(arguments), debug=arguments.debug))
+    work = {"run": _run, "export": _export, "compare": compare.compare, "evaluate": _evaluate}
+    finish(guarded(lambda: work.get(arguments.command, _run_one)(arguments), debug=arguments.debug))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -42,8 +41,14 @@ def _parser() -> argparse.ArgumentParser:
     export.add_argument("artifact", help="such as interactions_clean or rankings_popularity_test")
     export.add_argument("--format", choices=FORMATS, default="csv")
     export.add_argument("--out", help="file or folder to write; it may not exist yet")
+    compare.add_arguments(commands.add_parser("compare", help="hold one finished run against another"))
     for stage in STAGES:
-        common_arguments(commands.add_parser(stage.name, help=f"stage {stage.name} alone"))
+        alone = commands.add_parser(stage.name, help=f"stage {stage.name} alone")
+        if stage.name == evaluate.STAGE.name:
+            alone.add_argument("--check-leaks", action="store_true", help="plant later lines, which may change nothing")
+            folds.add_arguments(alone)
+        else:
+            common_arguments(alone)
     return parser
 
 
@@ -55,7 +60,7 @@ def _run(arguments: argparse.Namespace) -> None:
     storage = open_storage(config)
     outcomes = {}
     progress = tqdm(STAGES[first : last + 1], unit="stage", disable=None)
-    with logging_redirect_tqdm(loggers=[logging.getLogger(), logging.getLogger("recsys")]):
+    with logging_redirect_tqdm():
         for stage in progress:
             progress.set_description(stage.name)
             outcomes[stage.name] = run_stage(stage, config, storage, arguments.force, arguments.verify)
@@ -66,6 +71,16 @@ def _run_one(arguments: argparse.Namespace) -> None:
     config = config_from(arguments)
     stage = STAGES[_NAMES.index(arguments.command)]
     run_stage(stage, config, open_storage(config), arguments.force, arguments.verify)
+
+
+def _evaluate(arguments: argparse.Namespace) -> None:
+    """The stage alone, unless folds, seeds or the leak check are asked for."""
+    if arguments.check_leaks:
+        check_leaks.check(arguments)
+    elif arguments.folds or arguments.seeds:
+        folds.fold(arguments)
+    else:
+        _run_one(arguments)
 
 
 def _export(arguments: argparse.Namespace) -> None:

@@ -32,7 +32,7 @@ def run(io: StageIO, config: PipelineConfig) -> Metrics:
     best = io.read_json(EVALUATION)["best"]["first_purchase" if options.only_new else "all_items"]
     codes = partial(load_codes, *io.path_and_content(ITEM_ID_MAP))
     popularity = FittedPopularity(*io.path_and_content(ITEM_POPULARITY, fit="full"))
-    model = Excluding(build_model(best, popularity, config.baselines), options.excluded_codes, codes)
+    model = Excluding(build_model(best, popularity, codes, config.baselines), options.excluded_codes, codes)
     merge_minutes = config.sequences.merge_minutes
     histories = customer_histories(interactions, io.read(ITEM_ID_MAP), customer_ids, merge_minutes)
     asked = with_queries(histories, queries_now(customer_ids, interactions))

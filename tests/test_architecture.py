@@ -30,6 +30,7 @@ DRIVER_CALLS_ALLOWED = {
     "recsys_spark/cleaning/clean.py": "the ten commonest values, one row per rule",
     "recsys_spark/cleaning/report.py": "one row per rule",
     "recsys_spark/closing.py": "the recommendations of one customer",
+    "recsys_spark/evaluation/protocols.py": "one row per protocol",
     "recsys_spark/evaluation/summary.py": "sums, whose keys hold no customer",
     "recsys_spark/ingest/delimited.py": "files, and one row per block of a file",
     "recsys_spark/ingest/workbooks.py": "one row per file and sheet",

@@ -34,4 +34,4 @@ def sum_pairs(rows: np.ndarray, items: np.ndarray, weights: np.ndarray) -> Score
     width = int(items.max(initial=0)) + 1
     pairs, inverse = np.unique(rows * width + items, return_inverse=True)
     totals = np.bincount(inverse, weights=weights, minlength=len(pairs))
-    return Scored(pairs // width, pairs % width, totals)
+    return Scored(pairs // width, pairs % width, totals.astype(np.float64))

@@ -5,18 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
+from itertools import pairwise
 from typing import Protocol
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 from pyspark.sql import DataFrame
 
 from recsys_spark.baselines.query_batches import QueryBatch, query_batches
-from recsys_spark.contracts.columns import LIST_PROTOCOLS
 from recsys_spark.contracts.schemas import RANKINGS
+from recsys_spark.evaluation.protocols import ALL_ITEMS, FIRST_PURCHASE, MASKED_SEEN, PROTOCOLS
 from recsys_spark.sequences.windows import Ints
 
 SCORE_DECIMALS = 6  # scores are rounded before ranking, so that lists do not depend on the order of additions
+Floats = npt.NDArray[np.float64]
 _TIMESTAMP = pa.timestamp("us", tz="UTC")
 
 
@@ -26,7 +29,7 @@ class Scored:
 
     rows: Ints
     items: Ints
-    scores: np.ndarray
+    scores: Floats
 
 
 @dataclass(frozen=True)
@@ -34,7 +37,7 @@ class Popular:
     """Eligible items, best first, with a score each: what stands behind a model's own items."""
 
     items: Ints
-    scores: np.ndarray
+    scores: Floats
 
     def eligible(self) -> np.ndarray:
         """A flag per item_idx, (largest eligible index + 1,)."""
@@ -62,7 +65,7 @@ class Model(Protocol):
 
 @dataclass(frozen=True)
 class Lists:
-    """Ranked lists of Q queries under one protocol: those of query q are [offsets[q], offsets[q + 1]).
+    """Ranked lists of Q queries under one protocol: that of query q is [offsets[q], offsets[q + 1]).
 
     The first num_scored[q] of a list were scored by the model, the others are the popular items behind it.
     """
@@ -70,31 +73,79 @@ class Lists:
     protocol: str
     offsets: Ints
     items: Ints
-    scores: np.ndarray
+    scores: Floats
     num_scored: Ints
 
 
 def rank_batch(model: Model, batch: QueryBatch, k: int) -> Iterator[Lists]:
-    """The top k of each query under each list protocol; under first_purchase everything bought before is masked."""
+    """Each query's lists: the top k under all_items, the top k never bought under first_purchase.
+
+    The third, masked_seen, is the full order down to the k-th never bought item: what tells how many such items stand
+    before a repeat. It is as long as it takes.
+    """
     popular = model.popular()
     scored = _eligible_only(model.score(batch), popular.eligible())
-    for protocol in LIST_PROTOCOLS:
-        masks_seen = protocol == "first_purchase"
-        own = best_first(_unseen_only(scored, batch) if masks_seen else scored, len(batch), k)
-        yield _fill(protocol, own, popular, batch, k, masks_seen)
+    own = best_first(scored, len(batch))
+    seen = np.zeros(1 + max(int(popular.items.max(initial=0)), int(batch.events.items.max(initial=0))), dtype=bool)
+    taken = seen.copy()
+    listed: dict[str, list[_Listed]] = {protocol: [] for protocol in PROTOCOLS}
+    for row, (items, scores) in enumerate(own):
+        seen[batch.seen(row)] = True
+        taken[items] = True
+        # At most the own and the seen items can be missing from the head of the popular ones.
+        head = popular.items[: k + len(items) + batch.end[row] - batch.start[row]]
+        behind = np.flatnonzero(~taken[head])
+        taken[items] = False
+        whole = _Listed(
+            np.concatenate([items, head[behind]]), np.concatenate([scores, popular.scores[behind]]), len(items)
+        )
+        unseen = ~seen[whole.items]
+        seen[batch.seen(row)] = False
+        listed[ALL_ITEMS].append(whole.at(np.arange(min(k, len(whole.items)))))
+        new_only = np.flatnonzero(unseen)[:k]
+        listed[FIRST_PURCHASE].append(whole.at(new_only))
+        reach = new_only[-1] + 1 if len(new_only) == k else len(whole.items)
+        listed[MASKED_SEEN].append(whole.at(np.arange(reach)))
+    for protocol, lists in listed.items():
+        yield _laid_out(protocol, lists)
 
 
-def best_first(scored: Scored, num_queries: int, k: int) -> list[tuple[Ints, np.ndarray]]:
-    """Items and scores of each query, best first, ties by item_idx, at most k."""
+@dataclass(frozen=True)
+class _Listed:
+    """One list; the first num_scored items are the model's own."""
+
+    items: Ints
+    scores: Floats
+    num_scored: int
+
+    def at(self, positions: Ints) -> _Listed:
+        """The list reduced to some positions in rising order."""
+        num_scored = int(np.searchsorted(positions, self.num_scored))
+        return _Listed(self.items[positions], self.scores[positions], num_scored)
+
+
+def _laid_out(protocol: str, lists: list[_Listed]) -> Lists:
+    nothing = _Listed(np.zeros(0, dtype=np.int64), np.zeros(0), 0)
+    return Lists(
+        protocol,
+        offsets=np.cumsum([0, *(len(one.items) for one in lists)]),
+        items=np.concatenate([one.items for one in (*lists, nothing)]),
+        scores=np.concatenate([one.scores for one in (*lists, nothing)]),
+        num_scored=np.array([one.num_scored for one in lists], dtype=np.int64),
+    )
+
+
+def best_first(scored: Scored, num_queries: int) -> list[tuple[Ints, Floats]]:
+    """Items and scores of each query, best first, ties by item_idx."""
     rounded = np.round(scored.scores, SCORE_DECIMALS)
     order = np.lexsort((scored.items, -rounded, scored.rows))
+    items, scores = scored.items[order], rounded[order]
     bounds = np.searchsorted(scored.rows[order], np.arange(num_queries + 1))
-    tops = [order[bounds[row] : min(bounds[row + 1], bounds[row] + k)] for row in range(num_queries)]
-    return [(scored.items[top], rounded[top]) for top in tops]
+    return [(items[first:last], scores[first:last]) for first, last in pairwise(bounds)]
 
 
 def rank(asked: DataFrame, model: Model, codes: Callable[[], pa.Array], k: int) -> DataFrame:
-    """RANKINGS of all queries in a frame of `with_queries`.
+    """The lists of all queries in a frame of `with_queries`, in the columns of RANKINGS, masked_seen among them.
 
     codes: loads, inside the task, the stock codes as an array whose position is the item_idx.
     """
@@ -123,45 +174,3 @@ def _eligible_only(scored: Scored, eligible: np.ndarray) -> Scored:
     keep = scored.items < len(eligible)
     keep[keep] = eligible[scored.items[keep]]
     return Scored(scored.rows[keep], scored.items[keep], scored.scores[keep])
-
-
-def _unseen_only(scored: Scored, batch: QueryBatch) -> Scored:
-    rows, positions = batch.earlier()
-    width = 1 + max(int(scored.items.max(initial=0)), int(batch.events.items.max(initial=0)))
-    seen = np.unique(rows * width + batch.events.items[positions])
-    pairs = scored.rows * width + scored.items
-    found = np.minimum(np.searchsorted(seen, pairs), max(len(seen) - 1, 0))
-    keep = seen[found] != pairs if len(seen) else np.ones(len(pairs), dtype=bool)
-    return Scored(scored.rows[keep], scored.items[keep], scored.scores[keep])
-
-
-def _fill(
-    protocol: str,
-    own: list[tuple[Ints, np.ndarray]],
-    popular: Popular,
-    batch: QueryBatch,
-    k: int,
-    masks_seen: bool,
-) -> Lists:
-    """Append popular items that the list lacks, and under a mask those never bought, up to k."""
-    taken = np.zeros(1 + max(int(popular.items.max(initial=0)), int(batch.events.items.max(initial=0))), dtype=bool)
-    items, scores = [], []
-    for row, (listed, listed_scores) in enumerate(own):
-        missing = k - len(listed)
-        behind = np.zeros(0, dtype=np.int64)
-        if missing > 0:
-            barred = np.concatenate([listed, batch.seen(row)]) if masks_seen else listed
-            taken[barred] = True
-            reach = missing + len(barred)  # at most len(barred) of the most popular can be taken
-            behind = np.flatnonzero(~taken[popular.items[:reach]])[:missing]
-            taken[barred] = False
-        items += [listed, popular.items[behind]]
-        scores += [listed_scores, popular.scores[behind]]
-    sizes = np.array([len(part) for part in items], dtype=np.int64).reshape(-1, 2)
-    return Lists(
-        protocol,
-        offsets=np.concatenate([[0], np.cumsum(sizes.sum(axis=1))]),
-        items=np.concatenate(items) if items else np.zeros(0, np.int64),
-        scores=np.concatenate(scores) if scores else np.zeros(0),
-        num_scored=sizes[:, 0],
-    )

@@ -248,6 +248,11 @@ class BaselinesConfig:
         _require(self.recent_days >= 1, "baselines.recent_days", "at least 1", self.recent_days)
         _require(self.half_life_days > 0, "baselines.half_life_days", "above 0", self.half_life_days)
 
+    @property
+    def ranked(self) -> tuple[str, ...]:
+        """The models to rank with: those chosen and the sentinel, which runs in every evaluation."""
+        return (*self.models, SENTINEL)
+
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluationConfig:

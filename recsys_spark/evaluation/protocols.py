@@ -82,3 +82,10 @@ def _rank_behind_new_items() -> Column:
     in_front = f"slice({order}, 1, cast({position} as int) - 1)"
     num_new = F.expr(f"size(array_intersect({in_front}, coalesce({FIRST_PURCHASE}, array())))")
     return F.when(F.expr(f"{position} > 0") & (num_new < LIST_LENGTH), num_new + 1)
+
+
+def recall_by_protocol(ranks: DataFrame, k: int) -> dict[str, float]:
+    """Recall@k per positive under each protocol of POSITIVE_RANKS."""
+    found = F.coalesce((F.col("rank") <= k).cast("int"), F.lit(0))
+    by_protocol = ranks.groupBy("protocol").agg(F.avg(found).alias("recall"))
+    return {row["protocol"]: row["recall"] for row in by_protocol.orderBy("protocol").collect()}

@@ -61,7 +61,14 @@ def test_items_that_are_not_eligible_are_never_ranked():
 
 
 def test_a_list_is_shorter_where_fewer_items_exist():
-    assert lists(Given((1,), ()), batch_of([[1], []]), 3) == {"all_items": [[1], [1]], "first_purchase": [[], [1]]}
+    found = lists(Given((1,), ()), batch_of([[1], []]), 3)
+    assert (found["all_items"], found["first_purchase"]) == ([[1], [1]], [[], [1]])
+
+
+def test_the_full_order_reaches_down_to_the_last_item_that_was_never_bought():
+    model = Given((5, 4, 3, 2, 1), ((0, 4, 1.0), (0, 3, 2.0)))
+    # Order 3 4 5 2 1; of 4, 2 and 1, never bought, the second ends the list.
+    assert lists(model, batch_of([[3, 5]]), 2)["masked_seen"] == [[3, 4, 5, 2]]
 
 
 @given(

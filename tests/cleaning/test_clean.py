@@ -100,8 +100,14 @@ def test_outliers_are_moved_to_their_bounds_and_money_stays(spark):
 
 
 def test_outliers_can_be_dropped_with_all_their_source_lines(spark):
-    lines = [*many([1, 2, 2, 3, 3, 4]), {"stock_code": "BIG", "quantity": "60000"}, {"stock_code": "BIG", "quantity": "9"}]
-    result = cleaned(spark, lines, outliers=OutlierConfig(multiplier=1.0, mode="drop"), rules={"non_positive_price": True})
+    lines = [
+        *many([1, 2, 2, 3, 3, 4]),
+        {"stock_code": "BIG", "quantity": "60000"},
+        {"stock_code": "BIG", "quantity": "9"},
+    ]
+    result = cleaned(
+        spark, lines, outliers=OutlierConfig(multiplier=1.0, mode="drop"), rules={"non_positive_price": True}
+    )
     assert {rule for _, rule in rejected(result)} == {"outlier"}
     assert [row for row, _ in rejected(result)][-2:] == [8, 9]
 
@@ -115,7 +121,10 @@ def test_bounds_know_nothing_after_the_training_cutoff(spark):
 
 
 def test_rare_items_leave_before_rare_customers(spark):
-    lines = [{"customer_id": c, "stock_code": i} for c, i in [("1", "A1"), ("2", "A1"), ("2", "A2"), ("3", "A2"), ("4", "A3")]]
+    lines = [
+        {"customer_id": c, "stock_code": i}
+        for c, i in [("1", "A1"), ("2", "A1"), ("2", "A2"), ("3", "A2"), ("4", "A3")]
+    ]
     coverage = CoverageConfig(rounds=2, min_customers_per_item=2, min_items_per_customer=2)
     result = cleaned(spark, lines, coverage=coverage)
     # A3 has one customer and goes; then 1 and 3 have too few items; then A1 and A2 have one customer each.

@@ -29,7 +29,12 @@ def test_each_line_leaves_with_the_first_rule_it_breaks(spark):
 
 def test_every_rule_can_be_switched_off_by_name(spark):
     off = CleanConfig(rules={"return": False, "missing_customer": False, "unparsed_date": False})
-    lines = [{"invoice_id": "C1"}, {"customer_id": None}, {"invoice_date": None}, {"invoice_id": "C1", "quantity": "-1"}]
+    lines = [
+        {"invoice_id": "C1"},
+        {"customer_id": None},
+        {"invoice_date": None},
+        {"invoice_id": "C1", "quantity": "-1"},
+    ]
     assert rules_of(spark, lines, off) == [None, None, None, "non_positive_quantity"]
 
 

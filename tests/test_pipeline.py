@@ -1,0 +1,165 @@
+"""The whole path as its users run it: one process, a small shop in CSV files, real settings."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import random
+import subprocess
+import sys
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import openpyxl
+import pytest
+
+from jobs.pipeline import STAGES
+from recsys_spark.contracts.artifacts import ARTIFACTS
+
+REPOSITORY = Path(__file__).parent.parent
+HEADERS = ("InvoiceNo", "StockCode", "Description", "Quantity", "InvoiceDate", "Line Amount", "Customer ID", "Country")
+
+
+def write_shop(path: Path) -> None:
+    """400 lines of 12 customers, each with five own items bought again and again, and some bad lines."""
+    draw = random.Random(7)
+    lines = []
+    for number in range(400):
+        customer = number % 12
+        code = f"{10_000 + customer * 3 + draw.randrange(5)}"
+        time = datetime(2011, 1, 1, 9) + timedelta(hours=6 * number)
+        lines.append(
+            [number, code, f"item {code}", draw.randrange(1, 9), time.isoformat(), "12.50", f"0{customer}", "UK"]
+        )
+    bad = [
+        ["C9", "10001", "item", "-1", "2011-02-01", "-5", "01", "UK"],
+        ["9", "POST", "postage", "1", "2011-02-01", "5", "01", "UK"],
+        lines[5],
+        ["9", "10001", '=HYPERLINK("x")', "1", "2011-03-01 10:00", "5", "01", "UK"],
+        ["9", "10001", "item", "1", "?", "5", "", "UK"],
+    ]
+    with path.open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([HEADERS, *lines, *bad])
+
+
+def recsys(folder: Path, *words: str, cores: int = 2, partitions: int = 7) -> subprocess.CompletedProcess[str]:
+    """Run the console script as its own process on a root of its own."""
+    conf = {
+        "spark.master": f"local[{cores}]",
+        "spark.sql.shuffle.partitions": partitions,
+        "spark.default.parallelism": partitions,
+        "spark.ui.enabled": "false",
+        "spark.driver.memory": "1g",
+        "spark.driver.host": "127.0.0.1",
+        "spark.sql.codegen.wholeStage": "false",  # compiling takes longer than these few rows
+        "spark.sql.codegen.factoryMode": "NO_CODEGEN",
+    }
+    pairs = ", ".join(f'{key}: "{value}"' for key, value in conf.items())
+    settings = [
+        f"paths.processed={folder / 'run'}",
+        f"ingest.sources=[{folder / 'shop.csv'}]",
+        f"session.conf={{{pairs}}}",
+    ]
+    command = [sys.executable, "-m", "jobs.pipeline", *words, *(word for pair in settings for word in ("--set", pair))]
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
+    return subprocess.run(
+        command, capture_output=True, text=True, cwd=folder, env=environment, timeout=500, check=False
+    )
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("shop")
+    write_shop(folder / "shop.csv")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def first_run(shop) -> subprocess.CompletedProcess[str]:
+    return recsys(shop, "run")
+
+
+def manifests(root: Path) -> dict[str, dict]:
+    found = {}
+    for path in sorted(root.rglob("*.manifest.json")):
+        found[str(path.relative_to(root))] = json.loads(path.read_text())
+    return found
+
+
+@pytest.mark.spark
+def test_a_run_ends_with_its_results_and_ten_recommendations(first_run, shop):
+    assert first_run.returncode == 0, first_run.stderr
+    assert "personal_frequency" in first_run.stdout
+    assert f"artifacts: {shop / 'run'}" in first_run.stdout
+    assert "bought" in first_run.stdout
+    names = {label.split("/")[-1].split(".")[0] for label in manifests(shop / "run")}
+    plain = {name for name, artifact in ARTIFACTS.items() if not artifact.keys and artifact.kind != "file"}
+    assert plain <= names
+
+
+@pytest.mark.spark
+def test_every_source_line_is_accounted_for(first_run, shop):
+    assert first_run.returncode == 0
+    funnel = json.loads((shop / "run" / "cleaning_report.json").read_text())["funnel"]
+    assert (funnel["lines_read"], funnel["lines_kept"], funnel["lines_rejected"]) == (405, 401, 4)
+    rules = {entry["rule"]: entry["lines"] for entry in funnel["rules"] if entry["lines"]}
+    assert rules == {"return": 1, "non_product": 1, "exact_duplicate": 1, "unparsed_date": 1}
+
+
+@pytest.mark.spark
+def test_the_workbook_lists_every_customer_and_runs_no_formula(first_run, shop):
+    assert first_run.returncode == 0
+    sheet = openpyxl.load_workbook(shop / "run" / "recommendations.xlsx").worksheets[0]
+    header, *lines = sheet.iter_rows()
+    assert [cell.value for cell in header] == ["Customer", "Rank", "Code", "Description", "Score", "Reason"]
+    assert {line[0].value for line in lines} == {f"0{customer}" for customer in range(12)}
+    assert all(cell.data_type != "f" for line in lines for cell in line)
+    assert {line[5].value.split()[0] for line in lines} <= {"bought", "popular:"}
+
+
+@pytest.mark.spark
+def test_one_core_and_one_partition_give_the_same_rows_in_every_table(first_run, shop, tmp_path):
+    assert first_run.returncode == 0
+    (tmp_path / "shop.csv").write_bytes((shop / "shop.csv").read_bytes())
+    other = recsys(tmp_path, cores=1, partitions=1)
+    assert other.returncode == 0, other.stderr
+    here, there = manifests(shop / "run"), manifests(tmp_path / "run")
+    tables = [label for label, manifest in here.items() if manifest["kind"] == "table"]
+    assert len(tables) > 20
+    # raw_lines and rejected_lines name the source file, which lies elsewhere
+    named = {"raw_lines.parquet.manifest.json", "rejected_lines.parquet.manifest.json"}
+    assert [t for t in tables if t not in named and here[t]["content"] != there[t]["content"]] == []
+    results = [label for label in ("split_cutoffs.json", "evaluation.json") if (shop / "run" / label).exists()]
+    assert all((shop / "run" / r).read_text() == (tmp_path / "run" / r).read_text() for r in results)
+
+
+@pytest.mark.spark
+def test_a_second_run_skips_what_is_up_to_date_and_a_table_can_be_handed_on(first_run, shop):
+    assert first_run.returncode == 0
+    second = recsys(shop)
+    assert second.returncode == 0, second.stderr
+    stages = [stage.name for stage in STAGES]
+    assert [line.split()[1] for line in second.stderr.splitlines() if "up to date" in line] == [f"{n}:" for n in stages]
+    assert "personal_frequency" in second.stdout  # the results are shown again
+    exported = recsys(shop, "export", "recommendations", "--format", "csv", "--out", str(shop / "out"))
+    assert exported.returncode == 0, exported.stderr
+    text = "".join(part.read_text() for part in sorted((shop / "out").glob("*.csv")))
+    assert text.startswith("customer_id,rank,stock_code")
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["run", "--from", "evaluate", "--to", "clean"], "--from evaluate comes after --to clean"),
+        (["run", "--set", "clean.outlier.multiplier=2"], "clean.outliers"),
+        (["run", "--config", "no/such.yaml"], "'no/such.yaml' does not exist"),
+    ],
+)
+def test_a_mistake_on_the_command_line_is_one_line_and_exit_2(tmp_path, words, said):
+    answer = subprocess.run(
+        [sys.executable, "-m", "jobs.pipeline", *words], capture_output=True, text=True, cwd=REPOSITORY, check=False
+    )
+    assert answer.returncode == 2
+    assert said in answer.stderr
+    assert "Traceback" not in answer.stderr
