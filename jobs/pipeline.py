@@ -26,12 +26,13 @@ def console() -> None:
     words = sys.argv[1:]
     if not words or (words[0].startswith("-") and words[0] not in ("-h", "--help")):
         words = ["run", *words]
-    arguments = _parser().parse_args(words)
+    arguments = command_parser().parse_args(words)
     work = {"run": _run, "export": _export, "compare": compare.compare, "evaluate": _evaluate}
     finish(guarded(lambda: work.get(arguments.command, _run_one)(arguments), debug=arguments.debug))
 
 
-def _parser() -> argparse.ArgumentParser:
+def command_parser() -> argparse.ArgumentParser:
+    """The commands of `recsys` and their arguments."""
     parser = argparse.ArgumentParser(prog="recsys", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     run = common_arguments(commands.add_parser("run", help="all stages, or --from NAME --to NAME (the default)"))

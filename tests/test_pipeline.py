@@ -61,7 +61,9 @@ def recsys(folder: Path, *words: str, cores: int = 2, partitions: int = 7) -> su
         f"ingest.sources=[{folder / 'shop.csv'}]",
         f"session.conf={{{pairs}}}",
     ]
-    command = [sys.executable, "-m", "jobs.pipeline", *words, *(word for pair in settings for word in ("--set", pair))]
+    config = ["--config", str(REPOSITORY / "conf" / "workbook.yaml")]
+    pairs = [word for pair in settings for word in ("--set", pair)]
+    command = [sys.executable, "-m", "jobs.pipeline", *words, *config, *pairs]
     environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
     return subprocess.run(
         command, capture_output=True, text=True, cwd=folder, env=environment, timeout=500, check=False
