@@ -257,7 +257,7 @@ class BaselinesConfig:
 @dataclass(frozen=True, kw_only=True)
 class EvaluationConfig:
     replicates: int = 1000
-    diversity_queries: int = 1000
+    diversity_queries: int = 500
     max_categories: int = 20
     test_end: str | None = None
 

@@ -32,8 +32,10 @@ def all_lists(rankings: Mapping[str, DataFrame]) -> DataFrame:
 
 def item_bits(popularity: DataFrame, item_id_map: DataFrame) -> DataFrame:
     """stock_code and bits = -log2(share of events) of the eligible items (ITEM_POPULARITY)."""
-    share = F.col("num_events") / F.sum("num_events").over(Window.partitionBy())
-    return popularity.join(item_id_map, on="item_idx", how="inner").select("stock_code", (-F.log2(share)).alias("bits"))
+    total = F.broadcast(popularity.agg(F.sum("num_events").alias("total")))
+    bits = -F.log2(F.col("num_events") / F.col("total"))
+    known = popularity.join(item_id_map, on="item_idx", how="inner").crossJoin(total)
+    return known.select("stock_code", bits.alias("bits"))
 
 
 def customer_list_sums(lists: DataFrame, bits: DataFrame) -> DataFrame:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from pyspark.sql import DataFrame
+from collections.abc import Mapping, Sequence
+
+from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from recsys_spark.evaluation.ranking_metrics import HEADLINE, PER_POSITIVE, Metric, positive_value
@@ -15,7 +17,9 @@ SEPARATOR = "\t"  # between the parts of a name; cleaned text holds no tabs
 
 
 def with_segments(facts: DataFrame, items: DataFrame, max_categories: int) -> DataFrame:
-    """Add `segments`: the name of each segment that the positive belongs to, as kind, SEPARATOR, value.
+    """Add `segments` and `customer_segments`: names of the segments that the positive and its customer belong to.
+
+    A name is kind, SEPARATOR, value.
 
     facts: positive_facts; items: item_idx and category. Activity terciles are of the customers in the facts by their
     events up to the cutoff; customers without any are cold and in no tercile. The categories with most positives keep
@@ -36,29 +40,36 @@ def with_segments(facts: DataFrame, items: DataFrame, max_categories: int) -> Da
         .when(F.col("num_events") <= F.col("terciles")[1], "middle")
         .otherwise("high")
     )
-    values = {
-        "purchase": F.when(F.col("is_repeat"), "repeat").otherwise("first"),
-        "customer": F.when(F.col("is_cold_customer"), "cold").otherwise("warm"),
-        "activity": activity,
-        "category": category,
-    }
-    segments = F.array(*(F.concat_ws(SEPARATOR, F.lit(kind), value) for kind, value in values.items()))
+    of_positive = {"purchase": F.when(F.col("is_repeat"), "repeat").otherwise("first"), "category": category}
+    of_customer = {"customer": F.when(F.col("is_cold_customer"), "cold").otherwise("warm"), "activity": activity}
     return (
         named.join(F.broadcast(kept), on="category", how="left")
         .crossJoin(F.broadcast(bounds))
-        .withColumn("segments", segments)
+        .withColumns({"segments": _names(of_positive), "customer_segments": _names(of_customer)})
         .drop("category", "is_kept", "terciles")
     )
 
 
 def customer_segment_hits(found: DataFrame) -> DataFrame:
     """Sums of SEGMENT_METRICS, one row per model, protocol, segment and customer with a hit."""
-    near = found.filter(F.col("rank") <= HEADLINE.k).withColumn("segment", F.explode("segments"))
-    sums = (F.sum(positive_value(m, F.col("rank"), F.col("line_amount"))).alias(m.column) for m in SEGMENT_METRICS)
-    return near.groupBy("model", "protocol", "segment", "user_idx").agg(*sums)
+    near = found.filter(F.col("rank") <= HEADLINE.k)
+    sums = [F.sum(positive_value(m, F.col("rank"), F.col("line_amount"))).alias(m.column) for m in SEGMENT_METRICS]
+    return _by_segment(near, ("model", "protocol"), sums)
 
 
 def customer_segment_totals(facts: DataFrame) -> DataFrame:
     """Positives that could be hit, one row per protocol, segment and customer."""
-    each = facts.withColumn("segment", F.explode("segments"))
-    return each.groupBy("protocol", "segment", "user_idx").agg(F.count(F.lit(1)).alias("num_positives"))
+    return _by_segment(facts, ("protocol",), [F.count(F.lit(1)).alias("num_positives")])
+
+
+def _by_segment(frame: DataFrame, keys: Sequence[str], sums: Sequence[Column]) -> DataFrame:
+    """Aggregates by keys, segment and customer. A customer's own segments are added when its sums are known."""
+    each = frame.withColumn("segment", F.explode("segments"))
+    by_positive = each.groupBy(*keys, "segment", "user_idx").agg(*sums)
+    whole = frame.groupBy(*keys, "user_idx").agg(*sums, F.first("customer_segments").alias("customer_segments"))
+    by_customer = whole.withColumn("segment", F.explode("customer_segments")).drop("customer_segments")
+    return by_positive.unionByName(by_customer)
+
+
+def _names(values: Mapping[str, Column]) -> Column:
+    return F.array(*(F.concat_ws(SEPARATOR, F.lit(kind), value) for kind, value in values.items()))
