@@ -29,12 +29,13 @@ def closing_words(storage: Storage, outcomes: Mapping[str, Outcome]) -> str:
 
 
 def _some_recommendations(storage: Storage) -> str:
-    """The first recommendations of the customer whose id comes first."""
+    """The first recommendations of the customer with the most reasons of its own, of the first by id among equals."""
     table = storage.read_table(RECOMMENDATIONS.path, RECOMMENDATIONS_TABLE)
-    first = table.agg(F.min("customer_id").alias("customer_id"))
-    rows = table.join(F.broadcast(first), on="customer_id", how="inner").orderBy("rank").limit(_SHOWN).collect()
-    if not rows:
+    own = F.count(F.when(F.col("reason").startswith("bought"), 1)).alias("own")
+    first = table.groupBy("customer_id").agg(own).orderBy(F.desc("own"), "customer_id").first()
+    if first is None:
         return "no customer to recommend to"
+    rows = table.filter(F.col("customer_id") == first["customer_id"]).orderBy("rank").limit(_SHOWN).collect()
     lines = [f"recommended to customer {rows[0]['customer_id']}"]
     for row in rows:
         text = (row["description"] or "")[:36]

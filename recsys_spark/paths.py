@@ -4,25 +4,26 @@ from __future__ import annotations
 
 import glob
 import os
-from pathlib import Path
 
 import fsspec
 from fsspec import AbstractFileSystem
-
-_MOUNTED = ("/Volumes/", "/dbfs/")  # Databricks: file paths to Python, known to Spark without a scheme
 
 
 def spark_uri(path: str) -> str:
     """A URI that Spark reads; a path without scheme is a local file, not one of the cluster's default store.
 
+    Databricks mounts `/Volumes` and `/dbfs`: file paths to Python, which Spark knows by other names.
+
     >>> spark_uri("/data/x"), spark_uri("s3://b/x"), spark_uri("/Volumes/c/s/v"), spark_uri("/dbfs/x")
     ('file:///data/x', 's3://b/x', '/Volumes/c/s/v', 'dbfs:/x')
     """
+    if path.startswith("file:"):
+        return spark_uri(python_path(path))
     if path.startswith("/dbfs/"):
         return "dbfs:/" + path.removeprefix("/dbfs/")
-    if path.startswith(("dbfs:/", "file:/", *_MOUNTED)) or "://" in path:
+    if path.startswith(("dbfs:/", "/Volumes/")) or "://" in path:
         return path
-    return Path(_absolute(path)).as_uri()
+    return "file://" + _absolute(path)  # not percent-encoded: Spark takes %20 for a name with a per cent sign
 
 
 def python_path(path: str) -> str:

@@ -8,9 +8,10 @@ from recsys_spark.paths import filesystem, is_glob, python_path, spark_uri
 @pytest.mark.parametrize(
     ("given", "spark", "python"),
     [
-        ("/data/x y", "file:///data/x%20y", "/data/x y"),
+        ("/data/x y", "file:///data/x y", "/data/x y"),
         ("file:///data/x", "file:///data/x", "/data/x"),
-        ("file:/data/x", "file:/data/x", "/data/x"),
+        ("file:/data/x", "file:///data/x", "/data/x"),
+        ("file:///Volumes/c/s/v", "/Volumes/c/s/v", "/Volumes/c/s/v"),
         ("s3://bucket/x", "s3://bucket/x", "s3://bucket/x"),
         ("hdfs://node/x", "hdfs://node/x", "hdfs://node/x"),
         ("dbfs:/x", "dbfs:/x", "/dbfs/x"),

@@ -16,7 +16,7 @@ LABEL = "people.parquet"
 
 @pytest.fixture
 def storage(spark, tmp_path) -> Storage:
-    opened = Storage(str(tmp_path / "root"), spark)
+    opened = Storage(str(tmp_path / "a root, مخزن"), spark)  # a name that spellings could differ on
     opened.open_root()
     return opened
 

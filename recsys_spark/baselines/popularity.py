@@ -17,12 +17,16 @@ from recsys_spark.sequences.split import cutoff
 
 
 def fit_popularity(interactions: DataFrame, item_ids: DataFrame, cutoff_time: str, recent_days: int) -> DataFrame:
-    """ITEM_POPULARITY: events of each item up to the cutoff, and of these the ones of the last `recent_days`."""
-    recent_start = cutoff(cutoff_time) - F.expr(f"interval {recent_days} days")
+    """ITEM_POPULARITY: events of each item up to the cutoff, and of these the ones of the last `recent_days`.
+
+    These days end with the last event up to the cutoff, which for `full` is the end of the data.
+    """
     known = interactions.filter(F.col("invoice_date") <= cutoff(cutoff_time))
-    counts = known.groupBy("stock_code").agg(
+    recent_start = F.max("invoice_date") - F.expr(f"interval {recent_days} days")
+    dated = known.crossJoin(F.broadcast(known.agg(recent_start.alias("recent_start"))))
+    counts = dated.groupBy("stock_code").agg(
         F.count(F.lit(1)).alias("num_events"),
-        F.count(F.when(F.col("invoice_date") > recent_start, 1)).alias("num_recent_events"),
+        F.count(F.when(F.col("invoice_date") > F.col("recent_start"), 1)).alias("num_recent_events"),
     )
     return counts.join(item_ids, on="stock_code", how="inner").select(*ITEM_POPULARITY.names)
 
