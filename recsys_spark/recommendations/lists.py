@@ -68,7 +68,7 @@ def list_items(asked: DataFrame, model: Model, top_n: int, only_new: bool) -> Da
     popular one behind the model's own. days_ago is null where times_bought is 0.
     """
     protocol = "first_purchase" if only_new else "all_items"
-    return asked.mapInArrow(partial(_listed_of, model=model, k=top_n, protocol=protocol), _LISTED)
+    return asked.mapInArrow(partial(list_batches, model=model, k=top_n, protocol=protocol), _LISTED)
 
 
 def recommendations(
@@ -110,7 +110,8 @@ def _days_ago(days: Column) -> Column:
     )
 
 
-def _listed_of(batches: Iterable[pa.RecordBatch], model: Model, k: int, protocol: str) -> Iterator[pa.RecordBatch]:
+def list_batches(batches: Iterable[pa.RecordBatch], model: Model, k: int, protocol: str) -> Iterator[pa.RecordBatch]:
+    """The kernel of `list_items` over Arrow batches of `with_queries`."""
     for arrow in batches:
         for batch in query_batches(arrow):
             for lists in rank_batch(model, batch, k):

@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 import pytest
 from hypothesis import given
@@ -9,24 +7,9 @@ from hypothesis import strategies as st
 
 from recsys_spark.baselines.personal import sum_pairs
 from recsys_spark.baselines.query_batches import QueryBatch
-from recsys_spark.baselines.ranking import Popular, Scored, rank_batch
+from recsys_spark.baselines.ranking import rank_batch
 from recsys_spark.sequences.windows import MICROS_PER_DAY, Events
-
-
-@dataclass(frozen=True)
-class Given:
-    """A model with given scores: (row, item, score)."""
-
-    popularity: tuple[int, ...]
-    pairs: tuple[tuple[int, int, float], ...]
-    name: str = "given"
-
-    def popular(self):
-        return Popular(np.array(self.popularity, dtype=np.int64), np.zeros(len(self.popularity)))
-
-    def score(self, batch):
-        rows, items, scores = zip(*self.pairs, strict=True) if self.pairs else ((), (), ())
-        return Scored(np.array(rows, np.int64), np.array(items, np.int64), np.array(scores, float))
+from tests.support.models import GivenScores
 
 
 def batch_of(seen: list[list[int]]) -> QueryBatch:
@@ -46,27 +29,27 @@ def lists(model, batch, k):
 
 
 def test_scored_items_come_first_then_popular_ones_and_ties_go_by_index():
-    model = Given((5, 4, 3, 2, 1), ((0, 4, 1.0), (0, 2, 1.0 + 1e-9), (0, 3, 2.0)))
+    model = GivenScores((5, 4, 3, 2, 1), ((0, 4, 1.0), (0, 2, 1.0 + 1e-9), (0, 3, 2.0)))
     assert lists(model, batch_of([[]]), 4)["all_items"] == [[3, 2, 4, 5]]
 
 
 def test_first_purchase_lists_mask_what_was_bought_before():
-    model = Given((5, 4, 3, 2, 1), ((0, 4, 1.0), (0, 3, 2.0)))
+    model = GivenScores((5, 4, 3, 2, 1), ((0, 4, 1.0), (0, 3, 2.0)))
     assert lists(model, batch_of([[3, 5, 5]]), 5)["first_purchase"] == [[4, 2, 1]]
 
 
 def test_items_that_are_not_eligible_are_never_ranked():
-    model = Given((2, 1), ((0, 9, 5.0), (0, 1, 1.0)))
+    model = GivenScores((2, 1), ((0, 9, 5.0), (0, 1, 1.0)))
     assert lists(model, batch_of([[9]]), 5)["all_items"] == [[1, 2]]
 
 
 def test_a_list_is_shorter_where_fewer_items_exist():
-    found = lists(Given((1,), ()), batch_of([[1], []]), 3)
+    found = lists(GivenScores((1,), ()), batch_of([[1], []]), 3)
     assert (found["all_items"], found["first_purchase"]) == ([[1], [1]], [[], [1]])
 
 
 def test_the_full_order_reaches_down_to_the_last_item_that_was_never_bought():
-    model = Given((5, 4, 3, 2, 1), ((0, 4, 1.0), (0, 3, 2.0)))
+    model = GivenScores((5, 4, 3, 2, 1), ((0, 4, 1.0), (0, 3, 2.0)))
     # Order 3 4 5 2 1; of 4, 2 and 1, never bought, the second ends the list.
     assert lists(model, batch_of([[3, 5]]), 2)["masked_seen"] == [[3, 4, 5, 2]]
 
@@ -79,7 +62,9 @@ def test_the_full_order_reaches_down_to_the_last_item_that_was_never_bought():
 )
 def test_lists_agree_with_sorting_each_query_by_hand(seen, scores, popularity, k):
     own = {pair: score for pair, score in scores.items() if pair[0] < len(seen)}
-    found = lists(Given(tuple(popularity), tuple((r, i, float(s)) for (r, i), s in own.items())), batch_of(seen), k)
+    found = lists(
+        GivenScores(tuple(popularity), tuple((r, i, float(s)) for (r, i), s in own.items())), batch_of(seen), k
+    )
     for row, bought in enumerate(seen):
         for protocol, barred in (("all_items", set()), ("first_purchase", set(bought))):
             scored = sorted((-s, i) for (r, i), s in own.items() if r == row and i in popularity and i not in barred)
