@@ -100,7 +100,8 @@ def main() -> None:
     parser.add_argument("--run", action="append", required=True, metavar="ROOT", help="root of a finished run")
     parser.add_argument("--queries", type=int, default=2_000)
     given = parser.parse_args()
-    spark = get_session(SessionConfig(app_name="benchmark"))
+    conf = {"spark.master": "local[2]", "spark.sql.shuffle.partitions": "4", "spark.ui.showConsoleProgress": "false"}
+    spark = get_session(SessionConfig(app_name="benchmark", conf=conf))
     found = {}
     for root in given.run:
         run = Run(Storage(root, spark))
