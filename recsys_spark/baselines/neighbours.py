@@ -120,7 +120,7 @@ def _plan(filled: list[BlockSummary], options: NeighbourOptions, folder: str, nu
 
 def _num_tasks(spark: SparkSession, multiply_adds: float) -> int:
     # As many partitions as Spark gives a range by itself: the cores, seen through the DataFrame API.
-    last = spark.range(0, 1 << 16).agg(F.max(F.spark_partition_id()).alias("last")).first()
+    last = spark.range(1 << 16).select(F.spark_partition_id().alias("part")).agg(F.max("part").alias("last")).first()
     cores = 1 + (last["last"] if last else 0)
     return min(max(math.ceil(multiply_adds / _WORK_PER_TASK), cores), cores * _TASKS_PER_CORE)
 
