@@ -19,7 +19,7 @@ CONFIG = PipelineConfig(
 
 @pytest.fixture(scope="module")
 def world():
-    return random_world(num_users=8, seed=3, models=MODELS)
+    return random_world(num_users=8, seed=3, models=CONFIG.baselines.ranked)
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +33,7 @@ def evaluation(spark, world):
     for fit, split in artifacts.SPLIT_OF_FIT.items():
         io.give(artifacts.SEQUENCES, frames.sequences, split=split)
         io.give(artifacts.ITEM_POPULARITY, frames.popularity, fit=fit)
-        for model in MODELS:
+        for model in CONFIG.baselines.ranked:
             io.give(artifacts.POSITIVE_RANKS, frames.ranks[model], model=model, split=split)
             io.give(artifacts.RANKINGS, frames.rankings[model], model=model, split=split)
     evaluate.run(io, CONFIG)
