@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from functools import partial
 
-from recsys_spark.baselines.loading import load_codes
-from recsys_spark.baselines.popularity import FittedPopularity
+from recsys_spark.baselines.fitting import fitted_tables
 from recsys_spark.baselines.query_batches import with_queries
-from recsys_spark.baselines.registry import build_model
+from recsys_spark.baselines.registry import ModelSettings, build_model
 from recsys_spark.command_line import main
 from recsys_spark.contracts.artifacts import (
     CUSTOMER_ID_MAP,
@@ -16,6 +15,7 @@ from recsys_spark.contracts.artifacts import (
     ITEM_ID_MAP,
     ITEM_POPULARITY,
     ITEMS_CLEAN,
+    MODEL_TABLES,
     RECOMMENDATIONS,
     RECOMMENDATIONS_XLSX,
 )
@@ -30,9 +30,9 @@ def run(io: StageIO, config: PipelineConfig) -> Metrics:
     interactions, customer_ids = io.read(INTERACTIONS_CLEAN), io.read(CUSTOMER_ID_MAP)
     options, recent_days = config.recommend, config.baselines.recent_days
     best = io.read_json(EVALUATION)["best"]["first_purchase" if options.only_new else "all_items"]
-    codes = partial(load_codes, *io.path_and_content(ITEM_ID_MAP))
-    popularity = FittedPopularity(*io.path_and_content(ITEM_POPULARITY, fit="full"))
-    model = Excluding(build_model(best, popularity, codes, config.baselines), options.excluded_codes, codes)
+    settings = ModelSettings(config.baselines, config.knn, config.ease, config.tifu, config.nmf)
+    fitted = fitted_tables(io, "full", [best], settings)
+    model = Excluding(build_model(best, fitted, settings), options.excluded_codes, fitted.codes)
     merge_minutes = config.sequences.merge_minutes
     histories = customer_histories(interactions, io.read(ITEM_ID_MAP), customer_ids, merge_minutes)
     asked = with_queries(histories, queries_now(customer_ids, interactions))
@@ -46,9 +46,9 @@ def run(io: StageIO, config: PipelineConfig) -> Metrics:
 
 STAGE = Stage(
     "recommend",
-    reads=(INTERACTIONS_CLEAN, CUSTOMER_ID_MAP, ITEM_ID_MAP, ITEMS_CLEAN, ITEM_POPULARITY, EVALUATION),
+    reads=(INTERACTIONS_CLEAN, CUSTOMER_ID_MAP, ITEM_ID_MAP, ITEMS_CLEAN, ITEM_POPULARITY, *MODEL_TABLES, EVALUATION),
     writes=(RECOMMENDATIONS, RECOMMENDATIONS_XLSX),
-    sections=("recommend", "baselines", "sequences"),
+    sections=("recommend", "baselines", "knn", "ease", "tifu", "nmf", "sequences"),
     run=run,
 )
 

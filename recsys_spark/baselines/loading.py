@@ -18,8 +18,13 @@ _TABLES_KEPT = 16  # a worker outlives a job; an unbounded cache would keep ever
 def load_table(path: str, content: str) -> pa.Table:
     """A table artifact. `content` is its fingerprint: a path that was published anew is read anew."""
     del content
+    return read_columns(path)
+
+
+def read_columns(path: str, *names: str) -> pa.Table:
+    """Some columns of a table artifact (all without a name), for what is turned into arrays that are kept."""
     fs, plain = filesystem(path)
-    return pq.read_table(plain, filesystem=fs)
+    return pq.read_table(plain, columns=list(names) or None, filesystem=fs)
 
 
 @functools.lru_cache(maxsize=_TABLES_KEPT)

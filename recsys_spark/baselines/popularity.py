@@ -14,6 +14,7 @@ from recsys_spark.baselines.query_batches import QueryBatch
 from recsys_spark.baselines.ranking import Popular, Scored
 from recsys_spark.contracts.schemas import ITEM_POPULARITY
 from recsys_spark.sequences.split import cutoff
+from recsys_spark.sequences.windows import Ints
 
 
 def fit_popularity(interactions: DataFrame, item_ids: DataFrame, cutoff_time: str, recent_days: int) -> DataFrame:
@@ -42,12 +43,17 @@ class FittedPopularity:
         """Eligible items by recent events, or all events, then all events, then item_idx; scores are shares."""
         return _order(self, by_recent)
 
+    def counts(self) -> tuple[Ints, Ints, Ints]:
+        """item_idx, num_events and num_recent_events of the eligible items."""
+        table = load_table(self.path, self.content)
+        items, total, recent = (numbers(table, name) for name in ("item_idx", "num_events", "num_recent_events"))
+        return items, total, recent
+
 
 @functools.lru_cache(maxsize=8)
 def _order(fitted: FittedPopularity, by_recent: bool) -> Popular:
-    table = load_table(fitted.path, fitted.content)
-    items, total = numbers(table, "item_idx"), numbers(table, "num_events")
-    counts = numbers(table, "num_recent_events") if by_recent else total
+    items, total, recent = fitted.counts()
+    counts = recent if by_recent else total
     order = np.lexsort((items, -total, -counts))
     return Popular(items[order], counts[order] / max(int(counts.sum()), 1))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import pyarrow as pa
@@ -25,6 +25,9 @@ class QueryBatch:
     start: Ints
     end: Ints
     events: Events
+    users: Ints = field(
+        default_factory=lambda: np.zeros(0, dtype=np.int64)
+    )  # user_idx of the query's customer, 0 for unknown
 
     def __len__(self) -> int:
         return len(self.query_ids)
@@ -52,7 +55,13 @@ class QueryBatch:
     def part(self, rows: slice) -> QueryBatch:
         """Some of the queries, over the same events."""
         return QueryBatch(
-            self.query_ids[rows], self.micros[rows], self.customers[rows], self.start[rows], self.end[rows], self.events
+            self.query_ids[rows],
+            self.micros[rows],
+            self.customers[rows],
+            self.start[rows],
+            self.end[rows],
+            self.events,
+            self.users[rows],
         )
 
 
@@ -82,8 +91,14 @@ def query_batches(batch: pa.RecordBatch) -> Iterator[QueryBatch]:
     micros = _values(batch, "query_micros")
     start = events.offsets[:-1][customers]
     end = _first_not_before(events, customers, micros)
-    whole = QueryBatch(_values(batch, "query_ids"), micros, customers, start, end, events)
+    whole = QueryBatch(_values(batch, "query_ids"), micros, customers, start, end, events, _users(batch)[customers])
     yield from _parts(whole)
+
+
+def _users(batch: pa.RecordBatch) -> Ints:
+    if "user_idx" not in batch.schema.names:  # a customer that no fit can know
+        return np.zeros(batch.num_rows, dtype=np.int64)
+    return batch.column("user_idx").to_numpy()
 
 
 def _first_not_before(events: Events, customers: Ints, micros: Ints) -> Ints:

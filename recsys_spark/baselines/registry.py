@@ -1,27 +1,146 @@
-"""Model names of the config -> fitted models."""
+"""Model names of the config -> what they are made of, and the models over it. A new model is one entry here."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 import pyarrow as pa
 
+from recsys_spark.baselines.blend import Blend
+from recsys_spark.baselines.category_popularity import CategoryPopularity
+from recsys_spark.baselines.item_knn import NeighbourModel
+from recsys_spark.baselines.matrices import FittedTable
+from recsys_spark.baselines.nmf import Nmf
 from recsys_spark.baselines.personal import PersonalFrequency
 from recsys_spark.baselines.popularity import FittedPopularity, Popularity
 from recsys_spark.baselines.ranking import Model
+from recsys_spark.baselines.rolling import RollingPopularity
 from recsys_spark.baselines.sentinel import NextInCatalogue
-from recsys_spark.contracts.config import SENTINEL, BaselinesConfig
+from recsys_spark.baselines.tifu_knn import TifuKnn
+from recsys_spark.baselines.user_knn import UserKnn
+from recsys_spark.contracts.artifacts import (
+    CATEGORY_POPULARITY,
+    EASE_WEIGHTS,
+    ITEM_DAYS,
+    ITEM_NEIGHBOURS,
+    KNN_SOURCE,
+    MODEL_TABLES,
+    NMF_FACTORS,
+    TIFU_VECTORS,
+    USER_ITEM_MATRIX,
+    USER_NEIGHBOURS,
+    Artifact,
+)
+from recsys_spark.contracts.model_config import (
+    SENTINEL,
+    BaselinesConfig,
+    EaseConfig,
+    KnnConfig,
+    NmfConfig,
+    TifuConfig,
+)
 
 
-def build_model(
-    name: str, popularity: FittedPopularity, codes: Callable[[], pa.Array], config: BaselinesConfig
-) -> Model:
-    """The model of that name over what was fitted; raises KeyError for a name the config would refuse.
+@dataclass(frozen=True)
+class ModelSettings:
+    """The config sections of the baselines."""
 
-    codes: loads, inside a task, the stock codes as an array whose position is the item_idx.
-    """
-    if name == SENTINEL:
-        return NextInCatalogue(popularity, codes)
-    if name == "personal_frequency":
-        return PersonalFrequency(popularity, config.half_life_days)
-    return Popularity(popularity, by_recent={"popularity": False, "recent_popularity": True}[name])
+    baselines: BaselinesConfig
+    knn: KnnConfig
+    ease: EaseConfig
+    tifu: TifuConfig
+    nmf: NmfConfig
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """What a model is built over. codes: loads the stock codes inside a task. tables: by artifact name."""
+
+    popularity: FittedPopularity
+    codes: Callable[[], pa.Array]
+    tables: Mapping[str, FittedTable]
+
+    def table(self, artifact: Artifact) -> FittedTable:
+        return self.tables[artifact.name]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """How a model is built, and the tables it is built from, those that lead to them first."""
+
+    build: Callable[[Fitted, ModelSettings], Model]
+    needs: tuple[Artifact, ...] = ()
+
+
+def build_model(name: str, fitted: Fitted, settings: ModelSettings) -> Model:
+    """The model of that name over what was fitted; raises KeyError for a name the config would refuse."""
+    return ENTRIES[name].build(fitted, settings)
+
+
+def tables_of(models: Sequence[str], settings: ModelSettings) -> list[Artifact]:
+    """The tables that some models are made of, each after those it is made from."""
+    parts = [settings.baselines.blend.neighbours] if "blend" in models else []
+    needed = {artifact.name for name in [*models, *parts] for artifact in ENTRIES[name].needs}
+    return [artifact for artifact in MODEL_TABLES if artifact.name in needed]
+
+
+def _item_knn(fitted: Fitted, settings: ModelSettings) -> Model:
+    knn = settings.knn
+    weights = fitted.table(ITEM_NEIGHBOURS)
+    options = (knn.half_life_days, knn.self_weight, knn.trend_exponent)
+    return NeighbourModel("item_knn", fitted.popularity, weights, *options)
+
+
+def _user_knn(fitted: Fitted, settings: ModelSettings) -> Model:
+    return UserKnn(fitted.popularity, fitted.table(USER_NEIGHBOURS), fitted.table(KNN_SOURCE), settings.knn)
+
+
+def _ease(fitted: Fitted, settings: ModelSettings) -> Model:
+    ease = settings.ease
+    options = (ease.half_life_days, ease.self_weight, ease.trend_exponent)
+    return NeighbourModel("ease", fitted.popularity, fitted.table(EASE_WEIGHTS), *options, by_target=True)
+
+
+def _personal(fitted: Fitted, settings: ModelSettings) -> Model:
+    return PersonalFrequency(fitted.popularity, settings.baselines.half_life_days)
+
+
+def _rolling(fitted: Fitted, settings: ModelSettings) -> Model:
+    return RollingPopularity(fitted.popularity, fitted.table(ITEM_DAYS), settings.baselines.recent_days)
+
+
+def _category(fitted: Fitted, settings: ModelSettings) -> Model:
+    half_life_days = settings.baselines.half_life_days
+    return CategoryPopularity(fitted.popularity, fitted.table(CATEGORY_POPULARITY), half_life_days)
+
+
+def _blend(fitted: Fitted, settings: ModelSettings) -> Model:
+    blend = settings.baselines.blend
+    neighbours = build_model(blend.neighbours, fitted, settings)
+    parts = ((_personal(fitted, settings), blend.personal_weight), (neighbours, blend.neighbours_weight))
+    return Blend(fitted.popularity, parts, blend.popularity_weight)
+
+
+def _tifu(fitted: Fitted, settings: ModelSettings) -> Model:
+    return TifuKnn(fitted.popularity, fitted.table(TIFU_VECTORS), settings.tifu)
+
+
+def _nmf(fitted: Fitted, settings: ModelSettings) -> Model:
+    return Nmf(fitted.popularity, fitted.table(NMF_FACTORS), settings.nmf.l2, settings.nmf.half_life_days)
+
+
+ENTRIES = {
+    "popularity": Entry(lambda fitted, _: Popularity(fitted.popularity, by_recent=False)),
+    "recent_popularity": Entry(lambda fitted, _: Popularity(fitted.popularity, by_recent=True)),
+    "rolling_popularity": Entry(_rolling, needs=(ITEM_DAYS,)),
+    "category_popularity": Entry(_category, needs=(CATEGORY_POPULARITY,)),
+    "personal_frequency": Entry(_personal),
+    "item_knn": Entry(_item_knn, needs=(KNN_SOURCE, ITEM_NEIGHBOURS)),
+    "user_knn": Entry(_user_knn, needs=(KNN_SOURCE, USER_NEIGHBOURS)),
+    "ease": Entry(_ease, needs=(KNN_SOURCE, EASE_WEIGHTS)),
+    "tifu_knn": Entry(_tifu, needs=(TIFU_VECTORS,)),
+    "nmf": Entry(_nmf, needs=(USER_ITEM_MATRIX, NMF_FACTORS)),
+    "blend": Entry(_blend),
+    SENTINEL: Entry(lambda fitted, _: NextInCatalogue(fitted.popularity, fitted.codes)),
+}

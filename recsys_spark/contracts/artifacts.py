@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from string import Formatter
 
-from recsys_spark.contracts import schemas
+from recsys_spark.contracts import model_schemas, schemas
 from recsys_spark.contracts.columns import SPLITS
 from recsys_spark.contracts.errors import StageGraphError
 from recsys_spark.contracts.schemas import Table
@@ -48,6 +48,10 @@ def _table(name: str, schema: Table, path: str | None = None) -> Artifact:
     return Artifact(name, kind="table", path=path or f"{name}.parquet", schema=schema)
 
 
+def _fitted(name: str, schema: Table) -> Artifact:
+    return _table(name, schema, path=f"fit={{fit}}/{name}.parquet")
+
+
 def _json(name: str) -> Artifact:
     return Artifact(name, kind="json", path=f"{name}.json")
 
@@ -64,6 +68,26 @@ CUSTOMER_ID_MAP = _table("customer_id_map", schemas.CUSTOMER_ID_MAP)
 SEQUENCES = _table("sequences", schemas.SEQUENCES, path="sequences_{split}.parquet")
 QUERIES = _table("queries", schemas.QUERIES, path="queries_{split}.parquet")
 ITEM_POPULARITY = _table("item_popularity", schemas.ITEM_POPULARITY, path="fit={fit}/item_popularity.parquet")
+KNN_SOURCE = _fitted("knn_source", model_schemas.KNN_SOURCE)
+USER_ITEM_MATRIX = _fitted("user_item_matrix", model_schemas.USER_ITEM_MATRIX)
+ITEM_NEIGHBOURS = _fitted("item_neighbours", model_schemas.ITEM_NEIGHBOURS)
+USER_NEIGHBOURS = _fitted("user_neighbours", model_schemas.USER_NEIGHBOURS)
+EASE_WEIGHTS = _fitted("ease_weights", model_schemas.EASE_WEIGHTS)
+CATEGORY_POPULARITY = _fitted("category_popularity", model_schemas.CATEGORY_POPULARITY)
+TIFU_VECTORS = _fitted("tifu_vectors", model_schemas.TIFU_VECTORS)
+NMF_FACTORS = _fitted("nmf_factors", model_schemas.NMF_FACTORS)
+ITEM_DAYS = _table("item_days", model_schemas.ITEM_DAYS)
+MODEL_TABLES = (  # what baselines are made of, beside item_popularity
+    KNN_SOURCE,
+    USER_ITEM_MATRIX,
+    ITEM_NEIGHBOURS,
+    USER_NEIGHBOURS,
+    EASE_WEIGHTS,
+    CATEGORY_POPULARITY,
+    TIFU_VECTORS,
+    NMF_FACTORS,
+    ITEM_DAYS,
+)
 RANKINGS = _table("rankings", schemas.RANKINGS, path="rankings_{model}_{split}.parquet")
 POSITIVE_RANKS = _table("positive_ranks", schemas.POSITIVE_RANKS, path="positive_ranks_{model}_{split}.parquet")
 BASELINE_RESULTS = _json("baseline_results")

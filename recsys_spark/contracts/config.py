@@ -7,8 +7,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from recsys_spark.contracts.checks import one_of, require
 from recsys_spark.contracts.columns import LINE_COLUMNS
-from recsys_spark.contracts.errors import ConfigError
+from recsys_spark.contracts.model_config import MODELS as MODELS
+from recsys_spark.contracts.model_config import SENTINEL as SENTINEL
+from recsys_spark.contracts.model_config import BaselinesConfig as BaselinesConfig
+from recsys_spark.contracts.model_config import EaseConfig, KnnConfig, NmfConfig, TifuConfig
 
 INGEST_RULES = ("orphan_customer", "orphan_product", "totals_row")
 CLEAN_RULES = (
@@ -27,17 +31,6 @@ CLEAN_RULES = (
     "rare_item",
     "rare_customer",
 )
-MODELS = ("popularity", "recent_popularity", "personal_frequency")
-SENTINEL = "next_in_catalogue"  # has learned nothing; whatever it finds, the data or the evaluation gives away
-
-
-def _require(condition: bool, key: str, expected: str, value: object) -> None:
-    if not condition:
-        raise ConfigError(f"{key} must be {expected}, got {value!r}")
-
-
-def _one_of(value: str, allowed: tuple[str, ...], key: str) -> None:
-    _require(value in allowed, key, "one of " + " | ".join(allowed), value)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,12 +82,12 @@ class IngestConfig:
     )
 
     def __post_init__(self) -> None:
-        _one_of(self.format, ("auto", "workbook", "csv", "parquet", "tables"), "ingest.format")
-        _one_of(self.engine, ("calamine", "openpyxl"), "ingest.engine")
-        _require(self.header_search_rows >= 1, "ingest.header_search_rows", "at least 1", self.header_search_rows)
-        _require(len(self.csv_separator) == 1, "ingest.csv_separator", "one character", self.csv_separator)
+        one_of(self.format, ("auto", "workbook", "csv", "parquet", "tables"), "ingest.format")
+        one_of(self.engine, ("calamine", "openpyxl"), "ingest.engine")
+        require(self.header_search_rows >= 1, "ingest.header_search_rows", "at least 1", self.header_search_rows)
+        require(len(self.csv_separator) == 1, "ingest.csv_separator", "one character", self.csv_separator)
         for column in self.aliases:
-            _one_of(column, LINE_COLUMNS, "a key of ingest.aliases")
+            one_of(column, LINE_COLUMNS, "a key of ingest.aliases")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,10 +106,10 @@ class DatesConfig:
     token_means: str = "day"
 
     def __post_init__(self) -> None:
-        _require(self.system in (1900, 1904), "clean.dates.system", "1900 or 1904", self.system)
-        _one_of(self.token_means, ("day", "year"), "clean.dates.token_means")
+        require(self.system in (1900, 1904), "clean.dates.system", "1900 or 1904", self.system)
+        one_of(self.token_means, ("day", "year"), "clean.dates.token_means")
         year = self.default_year
-        _require(year is None or 1900 <= year <= 2200, "clean.dates.default_year", "between 1900 and 2200", year)
+        require(year is None or 1900 <= year <= 2200, "clean.dates.default_year", "between 1900 and 2200", year)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,10 +120,10 @@ class OutlierConfig:
     min_lines: int = 20
 
     def __post_init__(self) -> None:
-        _require(self.multiplier > 0, "clean.outliers.multiplier", "above 0", self.multiplier)
-        _one_of(self.mode, ("winsorize", "drop", "off"), "clean.outliers.mode")
-        _one_of(self.scope, ("global", "item"), "clean.outliers.scope")
-        _require(self.min_lines >= 4, "clean.outliers.min_lines", "at least 4", self.min_lines)
+        require(self.multiplier > 0, "clean.outliers.multiplier", "above 0", self.multiplier)
+        one_of(self.mode, ("winsorize", "drop", "off"), "clean.outliers.mode")
+        one_of(self.scope, ("global", "item"), "clean.outliers.scope")
+        require(self.min_lines >= 4, "clean.outliers.min_lines", "at least 4", self.min_lines)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,9 +133,9 @@ class CoverageConfig:
     min_items_per_customer: int = 5
 
     def __post_init__(self) -> None:
-        _require(self.rounds >= 0, "clean.coverage.rounds", "0 or more", self.rounds)
+        require(self.rounds >= 0, "clean.coverage.rounds", "0 or more", self.rounds)
         for key in ("min_customers_per_item", "min_items_per_customer"):
-            _require(getattr(self, key) >= 1, f"clean.coverage.{key}", "at least 1", getattr(self, key))
+            require(getattr(self, key) >= 1, f"clean.coverage.{key}", "at least 1", getattr(self, key))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -184,9 +177,9 @@ class CleanConfig:
     coverage: CoverageConfig = field(default_factory=CoverageConfig)
 
     def __post_init__(self) -> None:
-        _one_of(self.date_grain, ("timestamp", "day"), "clean.date_grain")
+        one_of(self.date_grain, ("timestamp", "day"), "clean.date_grain")
         for rule in self.rules:
-            _one_of(rule, INGEST_RULES + CLEAN_RULES, "a key of clean.rules")
+            one_of(rule, INGEST_RULES + CLEAN_RULES, "a key of clean.rules")
 
     def applies(self, rule: str) -> bool:
         """Whether the rule is switched on; a rule that the config does not name is on."""
@@ -206,11 +199,11 @@ class SplitConfig:
 
     def __post_init__(self) -> None:
         shares = (self.fold_share, self.train_share, self.val_share)
-        _require(0 < shares[0] < shares[1] < shares[2] < 1, "split shares", "0 < fold < train < val < 1", shares)
+        require(0 < shares[0] < shares[1] < shares[2] < 1, "split shares", "0 < fold < train < val < 1", shares)
         dates = (self.fold_end, self.train_end, self.val_end)
         given = [date for date in dates if date]
-        _require(len(given) in (0, 3), "split.fold_end, train_end and val_end", "given together or not at all", dates)
-        _require(given == sorted(set(given)), "split dates", "ISO dates in rising order", dates)
+        require(len(given) in (0, 3), "split.fold_end, train_end and val_end", "given together or not at all", dates)
+        require(given == sorted(set(given)), "split dates", "ISO dates in rising order", dates)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -220,9 +213,9 @@ class SequencesConfig:
     merge_minutes: int = 0
 
     def __post_init__(self) -> None:
-        _require(self.hist_max >= 1, "sequences.hist_max", "at least 1", self.hist_max)
-        _one_of(self.history_mode, ("basket", "event"), "sequences.history_mode")
-        _require(self.merge_minutes >= 0, "sequences.merge_minutes", "0 or more", self.merge_minutes)
+        require(self.hist_max >= 1, "sequences.hist_max", "at least 1", self.hist_max)
+        one_of(self.history_mode, ("basket", "event"), "sequences.history_mode")
+        require(self.merge_minutes >= 0, "sequences.merge_minutes", "0 or more", self.merge_minutes)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -231,27 +224,8 @@ class QueriesConfig:
     max_positives: int = 64
 
     def __post_init__(self) -> None:
-        _require(self.hist_max >= 1, "queries.hist_max", "at least 1", self.hist_max)
-        _require(self.max_positives >= 1, "queries.max_positives", "at least 1", self.max_positives)
-
-
-@dataclass(frozen=True, kw_only=True)
-class BaselinesConfig:
-    models: tuple[str, ...] = MODELS
-    recent_days: int = 28
-    half_life_days: float = 60.0
-
-    def __post_init__(self) -> None:
-        for model in self.models:
-            _one_of(model, MODELS, "an entry of baselines.models")
-        _require(len(self.models) > 0, "baselines.models", "a list of at least one model", self.models)
-        _require(self.recent_days >= 1, "baselines.recent_days", "at least 1", self.recent_days)
-        _require(self.half_life_days > 0, "baselines.half_life_days", "above 0", self.half_life_days)
-
-    @property
-    def ranked(self) -> tuple[str, ...]:
-        """The models to rank with: those chosen and the sentinel, which runs in every evaluation."""
-        return (*self.models, SENTINEL)
+        require(self.hist_max >= 1, "queries.hist_max", "at least 1", self.hist_max)
+        require(self.max_positives >= 1, "queries.max_positives", "at least 1", self.max_positives)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -262,9 +236,9 @@ class EvaluationConfig:
     test_end: str | None = None
 
     def __post_init__(self) -> None:
-        _require(self.replicates >= 100, "evaluation.replicates", "at least 100", self.replicates)
-        _require(self.diversity_queries >= 1, "evaluation.diversity_queries", "at least 1", self.diversity_queries)
-        _require(self.max_categories >= 1, "evaluation.max_categories", "at least 1", self.max_categories)
+        require(self.replicates >= 100, "evaluation.replicates", "at least 100", self.replicates)
+        require(self.diversity_queries >= 1, "evaluation.diversity_queries", "at least 1", self.diversity_queries)
+        require(self.max_categories >= 1, "evaluation.max_categories", "at least 1", self.max_categories)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -274,7 +248,7 @@ class RecommendConfig:
     excluded_codes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        _require(1 <= self.top_n <= 100, "recommend.top_n", "between 1 and 100", self.top_n)
+        require(1 <= self.top_n <= 100, "recommend.top_n", "between 1 and 100", self.top_n)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -288,8 +262,12 @@ class PipelineConfig:
     sequences: SequencesConfig = field(default_factory=SequencesConfig)
     queries: QueriesConfig = field(default_factory=QueriesConfig)
     baselines: BaselinesConfig = field(default_factory=BaselinesConfig)
+    knn: KnnConfig = field(default_factory=KnnConfig)
+    ease: EaseConfig = field(default_factory=EaseConfig)
+    tifu: TifuConfig = field(default_factory=TifuConfig)
+    nmf: NmfConfig = field(default_factory=NmfConfig)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
     recommend: RecommendConfig = field(default_factory=RecommendConfig)
 
     def __post_init__(self) -> None:
-        _require(self.seed >= 1, "seed", "at least 1 (Petastorm reads 0 as no seed)", self.seed)
+        require(self.seed >= 1, "seed", "at least 1 (Petastorm reads 0 as no seed)", self.seed)

@@ -1,0 +1,112 @@
+"""EASE (Steck, WWW 2019): a linear model from items to items in closed form, in the smaller of its two dimensions.
+
+With X (users, items) of zeros and ones, P = (X'X + l2 I)^-1 and weights B_ij = -P_ij / P_jj, B_jj = 0. By Woodbury,
+P = (I - X' K X) / l2 with K = (X X' + l2 I)^-1, hence B_ij = (X' K X)_ij / (1 - (X' K X)_jj): where customers are fewer
+than items only a matrix of customers is inverted, and the weights are made some items at a time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+
+import numpy as np
+import pyarrow as pa
+from pyspark.sql import DataFrame
+from scipy import linalg, sparse
+
+from recsys_spark.baselines.ranking import Floats
+from recsys_spark.contracts.model_config import EaseConfig
+from recsys_spark.contracts.model_schemas import EASE_WEIGHTS
+from recsys_spark.sequences.windows import Ints
+
+_BLOCK_BYTES = 256 << 20  # of the dense weights that exist at a time
+_WEIGHT_DECIMALS = 9
+
+
+def fit_ease_weights(source: DataFrame, config: EaseConfig) -> DataFrame:
+    """EASE_WEIGHTS of a KNN_SOURCE, the num_weights largest by size per item; one task makes them.
+
+    Items of fewer than min_customers customers take no part. Where both customers and items are more than max_rank,
+    the max_rank items with the most customers stay, ties by index: the inverse takes 8 max_rank^2 bytes twice.
+    """
+    return source.select("user_idx", "item_idx").coalesce(1).mapInArrow(_solver(config), EASE_WEIGHTS.ddl)
+
+
+def ease_weights(matrix: sparse.csr_matrix, l2: float, num_weights: int) -> Iterator[tuple[Ints, Ints, Floats, Ints]]:
+    """Target item, source item, weight, and rank from 1 by size, some columns of B at a time.
+
+    matrix: (users, items) of zeros and ones.
+    """
+    columns = _dual_columns(matrix, l2) if matrix.shape[0] < matrix.shape[1] else _primal_columns(matrix, l2)
+    width = max(_BLOCK_BYTES // (8 * max(matrix.shape[1], 1)), 1)
+    for start in range(0, matrix.shape[1], width):
+        targets = np.arange(start, min(start + width, matrix.shape[1]))
+        block = np.round(columns(targets), _WEIGHT_DECIMALS)
+        block[targets, np.arange(len(targets))] = 0.0
+        yield _largest(block, targets, num_weights)
+
+
+def _primal_columns(matrix: sparse.csr_matrix, l2: float) -> Callable[[Ints], Floats]:
+    gram = (matrix.T @ matrix).toarray()
+    gram[np.diag_indices_from(gram)] += l2
+    inverse = _inverse(gram)
+    diagonal = np.diag(inverse).copy()
+    return lambda targets: inverse[:, targets] / -diagonal[targets]
+
+
+def _dual_columns(matrix: sparse.csr_matrix, l2: float) -> Callable[[Ints], Floats]:
+    gram = (matrix @ matrix.T).toarray()
+    gram[np.diag_indices_from(gram)] += l2
+    inverse = _inverse(gram)
+    by_item = matrix.T.tocsr()
+
+    def columns(targets: Ints) -> Floats:
+        explained = by_item @ (by_item[targets] @ inverse).T  # X' K X, as K is symmetric
+        return explained / (1.0 - explained[targets, np.arange(len(targets))])
+
+    return columns
+
+
+def _inverse(gram: Floats) -> Floats:
+    inverse, status = linalg.lapack.dpotri(linalg.cholesky(gram, lower=True, overwrite_a=True), lower=True)
+    assert status == 0
+    return np.tril(inverse) + np.tril(inverse, -1).T
+
+
+def _largest(block: Floats, targets: Ints, num_weights: int) -> tuple[Ints, Ints, Floats, Ints]:
+    num_kept = min(num_weights, len(block))
+    size = -np.abs(block)
+    order = np.argsort(size, axis=0, kind="stable")[:num_kept]  # stable: ties by index
+    weights = np.take_along_axis(block, order, axis=0).T
+    ranks = np.broadcast_to(np.arange(1, num_kept + 1), weights.shape)
+    kept = weights != 0
+    owners = np.broadcast_to(targets[:, None], weights.shape)
+    return owners[kept], order.T[kept], weights[kept], ranks[kept]
+
+
+def _solver(config: EaseConfig) -> Callable[[Iterable[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
+    def solve(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        parts = [[column.to_numpy() for column in batch.columns] for batch in batches if batch.num_rows]
+        if not parts:
+            return
+        users, items = (np.concatenate(column) for column in zip(*parts, strict=True))
+        chosen = _chosen_items(users, items, config)
+        keep = np.isin(items, chosen)
+        known_users, rows = np.unique(users[keep], return_inverse=True)
+        ones = np.ones(len(rows))
+        shape = (len(known_users), len(chosen))
+        matrix = sparse.csr_matrix((ones, (rows, np.searchsorted(chosen, items[keep]))), shape=shape)
+        for targets, sources, weights, ranks in ease_weights(matrix, config.l2, config.num_weights):
+            arrays = [chosen[targets], chosen[sources], weights, ranks.astype(np.int32)]
+            yield pa.RecordBatch.from_arrays([pa.array(values) for values in arrays], names=EASE_WEIGHTS.names)
+
+    return solve
+
+
+def _chosen_items(users: Ints, items: Ints, config: EaseConfig) -> Ints:
+    """The items that take part, ascending."""
+    customers = np.bincount(items)  # a KNN_SOURCE has one row per customer and item
+    common = np.flatnonzero(customers >= config.min_customers)
+    if min(len(common), len(np.unique(users))) <= config.max_rank:
+        return common
+    return np.sort(common[np.lexsort((common, -customers[common]))][: config.max_rank])

@@ -1,0 +1,90 @@
+"""ItemKNN: items bought by the same customers as those in the profile. Its scorer serves EASE as well."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+from scipy import sparse
+
+from recsys_spark.baselines import weights
+from recsys_spark.baselines.matrices import FittedTable
+from recsys_spark.baselines.neighbours import NeighbourOptions, find_neighbours
+from recsys_spark.baselines.popularity import FittedPopularity
+from recsys_spark.baselines.profiles import best_of_product, fitted_to, profiles, trend
+from recsys_spark.baselines.query_batches import QueryBatch
+from recsys_spark.baselines.ranking import Popular, Scored
+from recsys_spark.contracts.model_config import KnnConfig
+from recsys_spark.contracts.model_schemas import ITEM_NEIGHBOURS
+
+
+def fit_item_neighbours(source: DataFrame, config: KnnConfig, folder: str) -> DataFrame:
+    """ITEM_NEIGHBOURS of a KNN_SOURCE, capped by then. folder: empty; scratch that all executors reach."""
+    triples = weighted_triples(source, config.weighting, row="user_idx", col="item_idx")
+    found = find_neighbours(triples, neighbour_options(config), folder)
+    score = F.col("score").cast("double").alias("score")
+    return found.select(
+        F.col("col").alias("item_idx"), F.col("neighbour").alias("neighbour_idx"), score, "rank"
+    ).select(*ITEM_NEIGHBOURS.names)
+
+
+def weighted_triples(source: DataFrame, weighting: str, *, row: str, col: str) -> DataFrame:
+    """A KNN_SOURCE as (row, col, weight); TF-IDF and BM25 start from the number of purchases."""
+    start = "quantity" if weighting == "log_quantity" else "num_events"
+    index = (F.col(row).alias("row"), F.col(col).alias("col"))
+    triples = source.select(*index, F.col(start).cast("double").alias("weight"))
+    weigh = {
+        "binary": weights.binary,
+        "log_quantity": weights.log_quantity,
+        "tf_idf": weights.tf_idf,
+        "bm25": weights.bm25,
+    }
+    return weigh[weighting](triples)
+
+
+def neighbour_options(config: KnnConfig) -> NeighbourOptions:
+    return NeighbourOptions(
+        num_neighbours=config.num_neighbours,
+        shrinkage=config.shrinkage,
+        min_support=config.min_support,
+        task_memory_mb=config.task_memory_mb,
+        max_cost=config.max_cost,
+    )
+
+
+@dataclass(frozen=True)
+class NeighbourModel:
+    """score(item) = (profile . weights(., item) + self_weight * profile(item)) * trend(item) ** trend_exponent.
+
+    neighbours: a table of neighbours. by_target: its item_idx is the item that is scored (EASE), not the one in the
+    profile (ItemKNN).
+    """
+
+    name: str
+    fitted: FittedPopularity
+    neighbours: FittedTable
+    half_life_days: float
+    self_weight: float
+    trend_exponent: float
+    by_target: bool = False
+
+    def popular(self) -> Popular:
+        order = self.fitted.order(by_recent=True)
+        return Popular(order.items, np.zeros(len(order.items)))
+
+    def score(self, batch: QueryBatch) -> Scored:
+        row, col = ("neighbour_idx", "item_idx") if self.by_target else ("item_idx", "neighbour_idx")
+        bought = profiles(batch, self.half_life_days)
+        found = self.neighbours.csr(row, col, "score")
+        num_items = max(found.shape[1], bought.shape[1])
+        factors = trend(self.fitted, self.trend_exponent, num_items)
+
+        def finish(product: sparse.csr_matrix, part: slice) -> sparse.csr_matrix:
+            own = fitted_to(bought[part], num_items)
+            total = (fitted_to(product, num_items) + self.self_weight * own).tocsr()
+            total.data *= factors[total.indices]
+            return total
+
+        return best_of_product(batch, bought, found, finish)

@@ -1,0 +1,117 @@
+"""Queries as rows of a sparse matrix, and the best of each row of a product of such matrices.
+
+No product is larger than a part of some queries at a time, and only as many items of a query are kept as its lists can
+take: a list of LIST_LENGTH items that were never bought may have every item bought before in front of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+from scipy import sparse
+
+from recsys_spark.baselines.personal import sum_pairs
+from recsys_spark.baselines.popularity import FittedPopularity
+from recsys_spark.baselines.query_batches import QueryBatch
+from recsys_spark.baselines.ranking import SCORE_DECIMALS, Floats, Scored
+from recsys_spark.contracts.columns import LIST_LENGTH
+from recsys_spark.sequences.windows import MICROS_PER_DAY, Ints
+
+_PRODUCT_ENTRIES = 4_000_000  # multiply-adds of one part; an entry takes 12 bytes, and a few copies of it exist
+
+
+def profiles(batch: QueryBatch, half_life_days: float) -> sparse.csr_matrix:
+    """What each query's customer bought before it, (Q, items): sum of 2 ** (-days / half_life_days) per item.
+
+    Days are counted back from the customer's last purchase, which scales a row and leaves its order.
+    """
+    rows, positions = batch.earlier()
+    last = np.maximum(batch.end - 1, 0)
+    micros = batch.events.micros
+    days = (micros[last[rows]] - micros[positions]) / MICROS_PER_DAY
+    sums = sum_pairs(rows, batch.events.items[positions], np.exp2(-days / half_life_days))
+    return as_rows(sums, len(batch))
+
+
+def as_rows(scored: Scored, num_queries: int) -> sparse.csr_matrix:
+    """Scores as a sparse matrix, (Q, items)."""
+    shape = (num_queries, int(scored.items.max(initial=0)) + 1)
+    matrix = sparse.csr_matrix((scored.scores, (scored.rows, scored.items)), shape=shape)
+    matrix.sort_indices()
+    return matrix
+
+
+def fitted_to(matrix: sparse.csr_matrix, num_columns: int) -> sparse.csr_matrix:
+    """The matrix with that many columns: cut, or with empty ones behind."""
+    resized = matrix.copy()
+    resized.resize((matrix.shape[0], num_columns))
+    return resized
+
+
+def trend(popularity: FittedPopularity, exponent: float, num_items: int) -> Floats:
+    """((recent share of sales) / (share of all sales)) ** exponent by item_idx, one event added to every count."""
+    if exponent == 0:
+        return np.ones(num_items)
+    items, total, recent = popularity.counts()
+    shares = [(counts + 1.0) / (counts.sum() + len(items)) for counts in (recent, total)]
+    factors = np.ones(max(num_items, int(items.max(initial=0)) + 1))
+    factors[items] = (shares[0] / shares[1]) ** exponent
+    return factors[:num_items]
+
+
+def best_of_product(
+    batch: QueryBatch,
+    left: sparse.csr_matrix,
+    right: sparse.csr_matrix,
+    finish: Callable[[sparse.csr_matrix, slice], sparse.csr_matrix],
+) -> Scored:
+    """The best items of each row of `finish(left @ right)`, (Q, items); scores of 0 or less are left out.
+
+    finish: takes some rows of the product and which rows these are.
+    """
+    left = fitted_to(left, right.shape[0])
+    wanted = num_wanted(batch)
+    return together(
+        [best_of_rows(finish(left[part] @ right, part), wanted[part], part.start) for part in row_parts(left, right)]
+    )
+
+
+def row_parts(left: sparse.csr_matrix, right: sparse.csr_matrix) -> Iterator[slice]:
+    """The rows of left @ right in parts of bounded work."""
+    pattern = sparse.csr_matrix((np.ones(left.nnz), left.indices, left.indptr), shape=left.shape)
+    reached = np.cumsum(pattern @ np.diff(right.indptr))
+    first = 0
+    while first < left.shape[0]:
+        before = reached[first - 1] if first else 0.0
+        last = max(int(np.searchsorted(reached, before + _PRODUCT_ENTRIES, side="right")), first + 1)
+        yield slice(first, min(last, left.shape[0]))
+        first = last
+
+
+def num_wanted(batch: QueryBatch) -> Ints:
+    """How many of its best items a query's lists can need, (Q,)."""
+    return batch.num_earlier + LIST_LENGTH
+
+
+def together(parts: list[Scored]) -> Scored:
+    """Parts of a batch as one."""
+    nothing = Scored(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0))
+    every = [*parts, nothing]
+    return Scored(
+        np.concatenate([part.rows for part in every]),
+        np.concatenate([part.items for part in every]),
+        np.concatenate([part.scores for part in every]),
+    )
+
+
+def best_of_rows(matrix: sparse.csr_matrix, wanted: Ints, first_row: int) -> Scored:
+    """The `wanted` largest of each row and what ties with the last of them, after rounding."""
+    values = np.round(matrix.data, SCORE_DECIMALS)
+    keep = values > 0
+    for row in np.flatnonzero(np.diff(matrix.indptr) > wanted):
+        of_row = slice(matrix.indptr[row], matrix.indptr[row + 1])
+        place = int(matrix.indptr[row + 1] - matrix.indptr[row] - wanted[row])
+        keep[of_row] &= values[of_row] >= np.partition(values[of_row], place)[place]
+    rows = np.repeat(np.arange(matrix.shape[0]), np.diff(matrix.indptr))[keep]
+    return Scored(rows + first_row, matrix.indices[keep].astype(np.int64), values[keep])

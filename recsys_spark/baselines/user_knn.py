@@ -1,0 +1,84 @@
+"""UserKNN: what customers with similar purchases bought lately."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+from scipy import sparse
+
+from recsys_spark.baselines.item_knn import neighbour_options, weighted_triples
+from recsys_spark.baselines.loading import numbers, read_columns
+from recsys_spark.baselines.matrices import FittedTable, csr_of, rows_of
+from recsys_spark.baselines.neighbours import find_neighbours
+from recsys_spark.baselines.popularity import FittedPopularity
+from recsys_spark.baselines.profiles import best_of_product, fitted_to, profiles, trend
+from recsys_spark.baselines.query_batches import QueryBatch
+from recsys_spark.baselines.ranking import Popular, Scored
+from recsys_spark.contracts.model_config import KnnConfig
+from recsys_spark.contracts.model_schemas import USER_NEIGHBOURS
+from recsys_spark.sequences.windows import MICROS_PER_DAY
+
+
+def fit_user_neighbours(source: DataFrame, config: KnnConfig, folder: str) -> DataFrame:
+    """USER_NEIGHBOURS of a KNN_SOURCE: ItemKNN on the transposed matrix."""
+    triples = weighted_triples(source, config.weighting, row="item_idx", col="user_idx")
+    found = find_neighbours(triples, neighbour_options(config), folder)
+    score = F.col("score").cast("double").alias("score")
+    return found.select(
+        F.col("col").alias("user_idx"), F.col("neighbour").alias("neighbour_idx"), score, "rank"
+    ).select(*USER_NEIGHBOURS.names)
+
+
+@dataclass(frozen=True)
+class UserKnn:
+    """score(item) = mean of activity(v, item) over the neighbours v of the query's customer, weighted by similarity,
+    plus self_weight * profile(item); all times trend(item) ** trend_exponent.
+
+    activity(v, item) = 2 ** (-days / half_life_days) for an item that v last bought at most recent_days before the
+    last event of the fit. A customer that the fit does not know has no neighbours.
+    """
+
+    fitted: FittedPopularity
+    neighbours: FittedTable
+    source: FittedTable
+    config: KnnConfig
+    name: str = "user_knn"
+
+    def popular(self) -> Popular:
+        order = self.fitted.order(by_recent=True)
+        return Popular(order.items, np.zeros(len(order.items)))
+
+    def score(self, batch: QueryBatch) -> Scored:
+        config = self.config
+        bought = profiles(batch, config.half_life_days)
+        active = _activity(self.source, config.half_life_days, config.recent_days)
+        similar = rows_of(self.neighbours.csr("user_idx", "neighbour_idx", "score"), batch.users)
+        mass = np.maximum(np.asarray(similar.sum(axis=1)).ravel(), 1e-12)
+        shares = (sparse.diags_array(1.0 / mass, format="csr") @ similar).tocsr()
+        shares.sort_indices()
+        num_items = max(active.shape[1], bought.shape[1])
+        factors = trend(self.fitted, config.trend_exponent, num_items)
+
+        def finish(product: sparse.csr_matrix, part: slice) -> sparse.csr_matrix:
+            own = fitted_to(bought[part], num_items)
+            total = (fitted_to(product, num_items) + config.self_weight * own).tocsr()
+            total.data *= factors[total.indices]
+            return total
+
+        return best_of_product(batch, shares, active, finish)
+
+
+@functools.lru_cache(maxsize=2)
+def _activity(source: FittedTable, half_life_days: float, recent_days: int) -> sparse.csr_matrix:
+    """activity by customer and item, (users, items)."""
+    table = read_columns(source.path, "user_idx", "item_idx", "last_time")
+    micros = table.column("last_time").cast(pa.timestamp("us", tz="UTC")).cast(pa.int64()).to_numpy()
+    days = (micros.max(initial=0) - micros) / MICROS_PER_DAY
+    recent = days <= recent_days
+    rows, cols = numbers(table, "user_idx")[recent], numbers(table, "item_idx")[recent]
+    return csr_of(rows, cols, np.exp2(-days[recent] / half_life_days))
