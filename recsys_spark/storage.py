@@ -8,6 +8,8 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
+from functools import reduce
+from operator import xor
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -18,6 +20,7 @@ from pyspark.sql import functions as F
 from recsys_spark.contracts.errors import ArtifactError, ConfigError, SchemaError
 from recsys_spark.contracts.schemas import Table
 from recsys_spark.manifest import SUFFIX, FileEntry, Manifest
+from recsys_spark.part_files import parts_of
 from recsys_spark.paths import filesystem, spark_uri
 
 MARKER = "_recsys.json"  # tells a root of ours from a folder that holds something else
@@ -124,11 +127,8 @@ class Storage:
     def stage_table(self, stage: str, label: str, frame: DataFrame, schema: Table) -> Manifest:
         """Write a table aside. Row count and fingerprint come out of the same pass as the data."""
         conformed = conform(frame, schema, label)
-        seen = Observation()
-        fingerprint = F.bit_xor(F.xxhash64(*schema.names))
-        observed = conformed.observe(seen, F.count(F.lit(1)).alias("rows"), fingerprint.alias("hash"))
-        observed.write.mode("overwrite").parquet(f"{self._uri}/{self._staged(stage, label)}")
-        rows, row_hash = seen.get["rows"], seen.get["hash"] or 0
+        written = self._write_by_tasks(stage, label, frame) if frame.columns == schema.names else None
+        rows, row_hash = written or self._write_by_spark(stage, label, conformed)
         content = f"{rows}-{row_hash & (2**64 - 1):016x}"
         return self._staged_manifest(stage, label, "table", schema.ddl, rows, content)
 
@@ -168,6 +168,29 @@ class Storage:
             self._fs.rmdir(self._at(_STAGING))
 
     # Internals
+
+    def _write_by_spark(self, stage: str, label: str, frame: DataFrame) -> tuple[int, int]:
+        seen = Observation()
+        fingerprint = F.bit_xor(F.xxhash64(*frame.columns))
+        observed = frame.observe(seen, F.count(F.lit(1)).alias("rows"), fingerprint.alias("hash"))
+        observed.write.mode("overwrite").parquet(f"{self._uri}/{self._staged(stage, label)}")
+        return seen.get["rows"], seen.get["hash"] or 0
+
+    def _write_by_tasks(self, stage: str, label: str, frame: DataFrame) -> tuple[int, int] | None:
+        """Rows and fingerprint of a frame of `map_batches`; None, and nothing written, for others and without rows."""
+        folder = self._staged(stage, label)
+        parts = parts_of(frame, f"{self.root.rstrip('/')}/{folder}")
+        if parts is None:
+            return None
+        self._fs.makedirs(self._at(folder), exist_ok=True)
+        written = parts.collect()
+        names = {part["name"] for part in written}
+        for path in self._fs.find(self._at(folder)):
+            if PurePosixPath(path).name not in names:
+                self._fs.rm(path)  # of a task that failed or ran twice
+        if not written:
+            return None
+        return sum(part["rows"] for part in written), reduce(xor, (part["hash"] for part in written), 0)
 
     def _at(self, label: str) -> str:
         return f"{self._base.rstrip('/')}/{label}"

@@ -14,10 +14,11 @@ from recsys_spark.contracts.columns import PAD_IDX, SPLITS
 from recsys_spark.contracts.config import QueriesConfig, SequencesConfig
 from recsys_spark.contracts.errors import DataError
 from recsys_spark.contracts.schemas import QUERIES, SEQUENCES
+from recsys_spark.part_files import map_batches
 from recsys_spark.sequences.windows import ORDERS_PER_CUSTOMER, Events, Ints, mix, window_values
 
 Bounds = tuple[int, int]  # a split as microseconds: later than the first, up to and including the second
-_ROWS_PER_BATCH = 16_384  # bounds the memory of a batch: rows * hist_max * 12 bytes
+_CELLS_PER_BATCH = 1 << 19  # history items of a batch, 12 bytes each: more would not stay in a processor's cache
 _TIMESTAMP = pa.timestamp("us", tz="UTC")
 _END_OF_TIME = np.iinfo(np.int64).max
 
@@ -34,13 +35,13 @@ def build_sequences(histories: DataFrame, bounds: Bounds, config: SequencesConfi
     """SEQUENCES of a split: one row per event of a customer that has a strictly earlier event."""
     by_event = config.history_mode == "event"
     kernel = partial(_sequences_of, bounds=bounds, length=config.hist_max, by_event=by_event)
-    return histories.mapInArrow(partial(_each_batch, kernel=kernel), SEQUENCES.ddl)
+    return map_batches(histories, partial(_each_batch, kernel=kernel), SEQUENCES)
 
 
 def build_queries(histories: DataFrame, bounds: Bounds, config: QueriesConfig) -> DataFrame:
     """QUERIES of a split: one row per customer and time that has a strictly earlier event."""
     kernel = partial(_queries_of, bounds=bounds, length=config.hist_max, max_positives=config.max_positives)
-    return histories.mapInArrow(partial(_each_batch, kernel=kernel), QUERIES.ddl)
+    return map_batches(histories, partial(_each_batch, kernel=kernel), QUERIES)
 
 
 def _each_batch(
@@ -64,9 +65,12 @@ def _sequences_of(
     is_repeat = events.first_bought < order_start
     query_ids = _query_ids(users, events.order_number)
     chosen = np.flatnonzero((order_start > start) & _within(events.micros, bounds))
-    for rows in _chunks(chosen):
+    for rows in _chunks(chosen, length):
         end = rows if by_event else order_start[rows]
-        items, days, lengths = window_values(events, start[rows], end, events.micros[rows], length)
+        # The lines of a basket share a window: a tenth of them to look up.
+        new = np.flatnonzero(np.diff(end, prepend=-1))
+        windows = window_values(events, start[rows[new]], end[new], events.micros[rows[new]], length)
+        items, days, lengths = (np.repeat(each, np.diff(new, append=len(rows)), axis=0) for each in windows)
         columns = {
             "query_id": pa.array(query_ids[rows]),
             "user_idx": pa.array(users[rows]),
@@ -89,13 +93,12 @@ def _queries_of(
     customers = np.repeat(np.arange(len(sizes)), sizes)
     start, order_start = events.customer_start, events.order_start
     query_ids = _query_ids(users, events.order_number)
-    is_first = order_start == np.arange(len(order_start))
-    order_end = np.append(np.flatnonzero(is_first)[1:], len(order_start))
-    end_of = dict(zip(np.flatnonzero(is_first).tolist(), order_end.tolist(), strict=True)) if is_first.any() else {}
-    chosen = np.flatnonzero(is_first & (order_start > start) & _within(events.micros, bounds))
-    for rows in _chunks(chosen):
+    firsts = np.flatnonzero(order_start == np.arange(len(order_start)))
+    order_end = np.append(firsts, len(order_start))
+    chosen = firsts[(firsts > start[firsts]) & _within(events.micros[firsts], bounds)]
+    for rows in _chunks(chosen, length):
         items, days, lengths = window_values(events, start[rows], rows, events.micros[rows], length)
-        ends = np.array([end_of[row] for row in rows.tolist()], dtype=np.int64)
+        ends = order_end[np.searchsorted(firsts, rows) + 1]
         columns = {
             "query_id": pa.array(query_ids[rows]),
             "user_idx": pa.array(users[rows]),
@@ -112,13 +115,13 @@ def _queries_of(
 
 def _positives(items: Ints, starts: Ints, ends: Ints, query_ids: Ints, max_positives: int) -> Ints:
     """Items of each basket (num_queries, max_positives), right-padded; of a larger basket those of least hash."""
-    padded = np.full((len(starts), max_positives), PAD_IDX, dtype=np.int64)
-    for row, (start, end, query_id) in enumerate(zip(starts.tolist(), ends.tolist(), query_ids.tolist(), strict=True)):
-        basket = items[start:end]
-        if len(basket) > max_positives:
-            kept = np.argsort(mix(basket ^ mix(np.array([query_id])).astype(np.int64)), kind="stable")[:max_positives]
-            basket = basket[np.sort(kept)]
-        padded[row, : len(basket)] = basket
+    positions = starts[:, None] + np.arange(max_positives)
+    exists = positions < ends[:, None]
+    padded = np.where(exists, items[np.where(exists, positions, 0)], PAD_IDX)
+    for row in np.flatnonzero(ends - starts > max_positives).tolist():
+        basket = items[starts[row] : ends[row]]
+        kept = np.argsort(mix(basket ^ mix(query_ids[row : row + 1]).astype(np.int64)), kind="stable")[:max_positives]
+        padded[row] = basket[np.sort(kept)]
     return padded
 
 
@@ -132,9 +135,10 @@ def _within(micros: Ints, bounds: Bounds) -> np.ndarray:
     return (micros > bounds[0]) & (micros <= bounds[1])
 
 
-def _chunks(rows: Ints) -> Iterator[Ints]:
-    for first in range(0, len(rows), _ROWS_PER_BATCH):
-        yield rows[first : first + _ROWS_PER_BATCH]
+def _chunks(rows: Ints, length: int) -> Iterator[Ints]:
+    size = max(_CELLS_PER_BATCH // length, 1)
+    for first in range(0, len(rows), size):
+        yield rows[first : first + size]
 
 
 def _lists(matrix: np.ndarray) -> pa.ListArray:

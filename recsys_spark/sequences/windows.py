@@ -59,7 +59,7 @@ class Events:
     def first_bought(self) -> Ints:
         """Position of the customer's first event of the same item, (E,)."""
         customer = np.repeat(np.arange(len(self.offsets) - 1), np.diff(self.offsets))
-        by_pair = np.lexsort((np.arange(len(self.items)), self.items, customer))  # stable: earliest first in a pair
+        by_pair = np.lexsort((self.items, customer))  # stable: earliest first in a pair
         is_first = np.ones(len(by_pair), dtype=bool)
         same = (customer[by_pair][1:] == customer[by_pair][:-1]) & (self.items[by_pair][1:] == self.items[by_pair][:-1])
         is_first[1:] = ~same
