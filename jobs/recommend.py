@@ -7,8 +7,10 @@ from functools import partial
 from recsys_spark.baselines.fitting import fitted_tables
 from recsys_spark.baselines.query_batches import with_queries
 from recsys_spark.baselines.registry import ModelSettings, build_model
+from recsys_spark.baselines.tuning import chosen_settings
 from recsys_spark.command_line import main
 from recsys_spark.contracts.artifacts import (
+    BASELINE_RESULTS,
     CUSTOMER_ID_MAP,
     EVALUATION,
     INTERACTIONS_CLEAN,
@@ -25,12 +27,19 @@ from recsys_spark.sequences.histories import customer_histories
 from recsys_spark.stage import Metrics, Stage, StageIO
 from recsys_spark.workbook_writer import write_workbook
 
+SOURCES = (INTERACTIONS_CLEAN, CUSTOMER_ID_MAP, ITEM_ID_MAP)
+
 
 def run(io: StageIO, config: PipelineConfig) -> Metrics:
     interactions, customer_ids = io.read(INTERACTIONS_CLEAN), io.read(CUSTOMER_ID_MAP)
     options, recent_days = config.recommend, config.baselines.recent_days
-    best = io.read_json(EVALUATION)["best"]["first_purchase" if options.only_new else "all_items"]
-    settings = ModelSettings(config.baselines, config.knn, config.ease, config.tifu, config.nmf)
+    protocol = "first_purchase" if options.only_new else "all_items"
+    best, chosen = (
+        io.read_json(EVALUATION)["best"][protocol],
+        io.read_json(BASELINE_RESULTS)["tuning"].get("chosen", {}),
+    )
+    untuned = ModelSettings(config.baselines, config.knn, config.ease, config.tifu, config.nmf)
+    settings = chosen_settings(untuned, chosen, best, protocol)
     fitted = fitted_tables(io, "full", [best], settings)
     model = Excluding(build_model(best, fitted, settings), options.excluded_codes, fitted.codes)
     merge_minutes = config.sequences.merge_minutes
@@ -46,7 +55,7 @@ def run(io: StageIO, config: PipelineConfig) -> Metrics:
 
 STAGE = Stage(
     "recommend",
-    reads=(INTERACTIONS_CLEAN, CUSTOMER_ID_MAP, ITEM_ID_MAP, ITEMS_CLEAN, ITEM_POPULARITY, *MODEL_TABLES, EVALUATION),
+    reads=(*SOURCES, ITEMS_CLEAN, ITEM_POPULARITY, *MODEL_TABLES, BASELINE_RESULTS, EVALUATION),
     writes=(RECOMMENDATIONS, RECOMMENDATIONS_XLSX),
     sections=("recommend", "baselines", "knn", "ease", "tifu", "nmf", "sequences"),
     run=run,

@@ -19,7 +19,7 @@ from recsys_spark.contracts.model_config import EaseConfig
 from recsys_spark.contracts.model_schemas import EASE_WEIGHTS
 from recsys_spark.sequences.windows import Ints
 
-_BLOCK_BYTES = 256 << 20  # of the dense weights that exist at a time
+_BLOCK_BYTES = 64 << 20  # of the dense weights that exist at a time
 _WEIGHT_DECIMALS = 9
 
 
@@ -37,32 +37,33 @@ def ease_weights(matrix: sparse.csr_matrix, l2: float, num_weights: int) -> Iter
 
     matrix: (users, items) of zeros and ones.
     """
-    columns = _dual_columns(matrix, l2) if matrix.shape[0] < matrix.shape[1] else _primal_columns(matrix, l2)
+    columns = _dual(matrix, l2) if matrix.shape[0] < matrix.shape[1] else _primal(matrix, l2)
     width = max(_BLOCK_BYTES // (8 * max(matrix.shape[1], 1)), 1)
     for start in range(0, matrix.shape[1], width):
         targets = np.arange(start, min(start + width, matrix.shape[1]))
         block = np.round(columns(targets), _WEIGHT_DECIMALS)
-        block[targets, np.arange(len(targets))] = 0.0
+        block[np.arange(len(targets)), targets] = 0.0
         yield _largest(block, targets, num_weights)
 
 
-def _primal_columns(matrix: sparse.csr_matrix, l2: float) -> Callable[[Ints], Floats]:
+def _primal(matrix: sparse.csr_matrix, l2: float) -> Callable[[Ints], Floats]:
     gram = (matrix.T @ matrix).toarray()
     gram[np.diag_indices_from(gram)] += l2
     inverse = _inverse(gram)
     diagonal = np.diag(inverse).copy()
-    return lambda targets: inverse[:, targets] / -diagonal[targets]
+    return lambda targets: inverse[targets] / -diagonal[targets, None]  # symmetric, so rows are columns
 
 
-def _dual_columns(matrix: sparse.csr_matrix, l2: float) -> Callable[[Ints], Floats]:
+def _dual(matrix: sparse.csr_matrix, l2: float) -> Callable[[Ints], Floats]:
     gram = (matrix @ matrix.T).toarray()
     gram[np.diag_indices_from(gram)] += l2
     inverse = _inverse(gram)
     by_item = matrix.T.tocsr()
 
     def columns(targets: Ints) -> Floats:
-        explained = by_item @ (by_item[targets] @ inverse).T  # X' K X, as K is symmetric
-        return explained / (1.0 - explained[targets, np.arange(len(targets))])
+        inner = np.ascontiguousarray((by_item[targets] @ inverse).T)  # K X, as K is symmetric
+        explained = np.ascontiguousarray((by_item @ inner).T)  # (targets, items)
+        return explained / (1.0 - explained[np.arange(len(targets)), targets, None])
 
     return columns
 
@@ -74,14 +75,17 @@ def _inverse(gram: Floats) -> Floats:
 
 
 def _largest(block: Floats, targets: Ints, num_weights: int) -> tuple[Ints, Ints, Floats, Ints]:
-    num_kept = min(num_weights, len(block))
+    """block: (targets, items). Which of equal weights at the cut stay follows from the block alone."""
+    num_kept = min(num_weights, block.shape[1])
     size = -np.abs(block)
-    order = np.argsort(size, axis=0, kind="stable")[:num_kept]  # stable: ties by index
-    weights = np.take_along_axis(block, order, axis=0).T
+    chosen = np.sort(np.argpartition(size, num_kept - 1, axis=1)[:, :num_kept], axis=1)
+    order = np.argsort(np.take_along_axis(size, chosen, axis=1), axis=1, kind="stable")  # ties by index
+    chosen = np.take_along_axis(chosen, order, axis=1)
+    weights = np.take_along_axis(block, chosen, axis=1)
     ranks = np.broadcast_to(np.arange(1, num_kept + 1), weights.shape)
-    kept = weights != 0
     owners = np.broadcast_to(targets[:, None], weights.shape)
-    return owners[kept], order.T[kept], weights[kept], ranks[kept]
+    kept = weights != 0
+    return owners[kept], chosen[kept], weights[kept], ranks[kept]
 
 
 def _solver(config: EaseConfig) -> Callable[[Iterable[pa.RecordBatch]], Iterator[pa.RecordBatch]]:

@@ -17,7 +17,6 @@ from recsys_spark.baselines.matrices import FittedTable, knn_source, user_item_m
 from recsys_spark.baselines.nmf import fit_nmf_factors
 from recsys_spark.baselines.popularity import FittedPopularity, fit_popularity
 from recsys_spark.baselines.registry import Fitted, ModelSettings, tables_of
-from recsys_spark.baselines.rolling import item_days
 from recsys_spark.baselines.tifu_knn import fit_tifu_vectors
 from recsys_spark.baselines.user_knn import fit_user_neighbours
 from recsys_spark.contracts.artifacts import (
@@ -25,7 +24,6 @@ from recsys_spark.contracts.artifacts import (
     CUSTOMER_ID_MAP,
     EASE_WEIGHTS,
     INTERACTIONS_CLEAN,
-    ITEM_DAYS,
     ITEM_ID_MAP,
     ITEM_NEIGHBOURS,
     ITEM_POPULARITY,
@@ -68,23 +66,19 @@ def write_tables(fit: Fit, models: Sequence[str]) -> dict[str, float]:
     counts = fit_popularity(io.read(INTERACTIONS_CLEAN), io.read(ITEM_ID_MAP), fit.cutoff_time, recent_days)
     io.write(ITEM_POPULARITY, counts, fit=fit.name)
     for artifact in tables_of(models, fit.settings):
-        if artifact.keys or artifact.path_of() not in io.outputs:  # what knows no cutoff is made once
-            io.write(artifact, FITTERS[artifact.name](fit), **_keys(artifact, fit.name))
+        if artifact.keys:  # what knows no cutoff, the stage has written
+            io.write(artifact, FITTERS[artifact.name](fit), fit=fit.name)
     return fit.facts
 
 
 def fitted_tables(io: StageIO, fit_name: str, models: Sequence[str], settings: ModelSettings) -> Fitted:
     """What a fit has left of what some models need, as `build_model` takes it."""
     tables = {
-        artifact.name: FittedTable(*io.path_and_content(artifact, **_keys(artifact, fit_name)))
+        artifact.name: FittedTable(*io.path_and_content(artifact, **({"fit": fit_name} if artifact.keys else {})))
         for artifact in tables_of(models, settings)
     }
     popularity = FittedPopularity(*io.path_and_content(ITEM_POPULARITY, fit=fit_name))
     return Fitted(popularity, partial(load_codes, *io.path_and_content(ITEM_ID_MAP)), tables)
-
-
-def _keys(artifact: Artifact, fit_name: str) -> dict[str, str]:
-    return {"fit": fit_name} if artifact.keys else {}
 
 
 def _knn_source(fit: Fit) -> DataFrame:
@@ -127,5 +121,4 @@ FITTERS: dict[str, Callable[[Fit], DataFrame]] = {
     CATEGORY_POPULARITY.name: _category_popularity,
     TIFU_VECTORS.name: lambda fit: fit_tifu_vectors(fit.histories, fit.cutoff_time, fit.settings.tifu),
     NMF_FACTORS.name: lambda fit: fit_nmf_factors(fit.own(USER_ITEM_MATRIX), fit.settings.nmf, fit.seed),
-    ITEM_DAYS.name: lambda fit: item_days(fit.io.read(INTERACTIONS_CLEAN), fit.io.read(ITEM_ID_MAP)),
 }

@@ -41,6 +41,8 @@ class BaselinesConfig:
     models: tuple[str, ...] = DEFAULT_MODELS
     recent_days: int = 28
     half_life_days: float = 60.0
+    tune: bool = False
+    tune_queries: int = 2000
     blend: BlendConfig = field(default_factory=BlendConfig)
 
     def __post_init__(self) -> None:
@@ -48,6 +50,7 @@ class BaselinesConfig:
             one_of(model, MODELS, "an entry of baselines.models")
         require(len(self.models) > 0, "baselines.models", "a list of at least one model", self.models)
         require(self.recent_days >= 1, "baselines.recent_days", "at least 1", self.recent_days)
+        require(self.tune_queries >= 1, "baselines.tune_queries", "at least 1", self.tune_queries)
         require(self.half_life_days > 0, "baselines.half_life_days", "above 0", self.half_life_days)
 
     @property

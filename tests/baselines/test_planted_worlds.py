@@ -11,6 +11,7 @@ from recsys_spark.baselines.fitting import Fit, fitted_tables, write_tables
 from recsys_spark.baselines.query_batches import with_queries
 from recsys_spark.baselines.ranking import rank
 from recsys_spark.baselines.registry import ENTRIES, ModelSettings, build_model, tables_of
+from recsys_spark.baselines.rolling import item_days
 from recsys_spark.contracts import artifacts, schemas
 from recsys_spark.contracts.config import PipelineConfig
 from recsys_spark.contracts.model_config import (
@@ -96,6 +97,7 @@ def world(spark, tmp_path_factory):
     def fit(io: StageIO, _config: PipelineConfig) -> dict[str, int]:
         sold, items, customers = (io.read(artifact) for artifact in SOURCES[:3])
         kept["histories"] = customer_histories(sold, items, customers).localCheckpoint()
+        io.write(artifacts.ITEM_DAYS, item_days(sold, items))
         cutoff = (START + timedelta(days=3)).isoformat()
         kept["facts"] = write_tables(Fit(io, "val", cutoff, kept["histories"], SETTINGS, seed=1), NAMES)
         kept["fitted"] = fitted_tables(io, "val", NAMES, SETTINGS)

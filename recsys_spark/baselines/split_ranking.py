@@ -1,0 +1,80 @@
+"""Rank the queries of a split with every model, and publish the lists with the ranks of the positives."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from recsys_spark.baselines.fitting import fitted_tables
+from recsys_spark.baselines.query_batches import with_queries
+from recsys_spark.baselines.ranking import rank
+from recsys_spark.baselines.registry import Fitted, ModelSettings, build_model
+from recsys_spark.baselines.tuning import Changes, K, changed, choose, chosen_settings, tune
+from recsys_spark.contracts.artifacts import ITEM_ID_MAP, POSITIVE_RANKS, QUERIES, RANKINGS, SEQUENCES
+from recsys_spark.contracts.columns import LIST_LENGTH, LIST_PROTOCOLS
+from recsys_spark.evaluation.protocols import ALL_ITEMS, FIRST_PURCHASE, positive_ranks, recall_by_protocol
+from recsys_spark.stage import StageIO
+
+_BUCKETS = 1_000_000
+log = logging.getLogger("recsys")
+
+
+def rank_split(
+    io: StageIO, settings: ModelSettings, chosen: Mapping[str, Any], histories: DataFrame, fit: str, split: str
+) -> dict[str, Any]:
+    """Rank a split's queries with every model of the fit; returns the number of lists and Recall@20 of each.
+
+    chosen: of `choose_settings`, empty where nothing was tuned.
+    """
+    models = settings.baselines.ranked
+    fitted = fitted_tables(io, fit, models, settings)
+    asked = io.materialise(f"asked_{split}", with_queries(histories, io.read(QUERIES, split=split)))
+    positives = io.read(SEQUENCES, split=split)
+    found = {}
+    for name in models:
+        by_protocol = {protocol: chosen_settings(settings, chosen, name, protocol) for protocol in LIST_PROTOCOLS}
+        lists = io.materialise(f"{name}_{split}", lists_by_protocol(asked, name, fitted, by_protocol))
+        published = lists.filter(F.col("protocol").isin(*LIST_PROTOCOLS))
+        num_lists = io.write(RANKINGS, published, model=name, split=split)
+        io.write(POSITIVE_RANKS, positive_ranks(lists, positives, io.read(ITEM_ID_MAP)), model=name, split=split)
+        recall = recall_by_protocol(io.read(POSITIVE_RANKS, model=name, split=split), k=K)
+        found[name] = {"fit": fit, "lists": num_lists, "recall@20": recall}
+    return found
+
+
+def lists_by_protocol(asked: DataFrame, name: str, fitted: Fitted, settings: Mapping[str, ModelSettings]) -> DataFrame:
+    """RANKINGS where each protocol has settings of its own; masked_seen goes with all_items."""
+    general, first = settings[ALL_ITEMS], settings[FIRST_PURCHASE]
+    lists = rank(asked, build_model(name, fitted, general), fitted.codes, LIST_LENGTH)
+    if general == first:
+        return lists
+    others = rank(asked, build_model(name, fitted, first), fitted.codes, LIST_LENGTH)
+    is_first = F.col("protocol") == FIRST_PURCHASE
+    return lists.filter(~is_first).unionByName(others.filter(is_first))
+
+
+def choose_settings(io: StageIO, settings: ModelSettings, histories: DataFrame, fit: str, split: str) -> dict[str, Any]:
+    """Try settings on a sample of a split's queries: what was tried and what was chosen, by model."""
+    models = settings.baselines.models
+    fitted = fitted_tables(io, fit, models, settings)
+    queries, positives = io.read(QUERIES, split=split), io.read(SEQUENCES, split=split)
+    share = min(settings.baselines.tune_queries / max(queries.count(), 1), 1.0)
+    is_sampled = F.pmod(F.xxhash64("query_id"), F.lit(_BUCKETS)) < int(share * _BUCKETS)
+    asked = io.materialise("tuning_asked", with_queries(histories, queries.filter(is_sampled)))
+    sampled = io.materialise("tuning_positives", positives.filter(is_sampled))
+    tried = {}
+    for name in models:
+
+        def recall(changes: Changes, name: str = name) -> dict[str, float]:
+            model = build_model(name, fitted, changed(settings, changes))
+            lists = rank(asked, model, fitted.codes, LIST_LENGTH)
+            found = recall_by_protocol(positive_ranks(lists, sampled, io.read(ITEM_ID_MAP)), k=K)
+            log.info("tuning: %s %s %s", name, dict(changes), found)
+            return found
+
+        tried[name] = tune(name, recall)
+    return {"share_of_queries": share, "tried": tried, "chosen": {name: choose(found) for name, found in tried.items()}}

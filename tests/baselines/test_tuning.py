@@ -1,0 +1,72 @@
+"""Which settings are tried, and which are chosen."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import pytest
+
+from recsys_spark.baselines.loading import load_codes
+from recsys_spark.baselines.registry import Fitted, ModelSettings
+from recsys_spark.baselines.split_ranking import lists_by_protocol
+from recsys_spark.baselines.tuning import GRIDS, MAX_TRIALS, changed, choose, chosen_settings, trials, tune
+from recsys_spark.contracts.config import PipelineConfig
+from recsys_spark.contracts.errors import ConfigError
+from recsys_spark.contracts.model_config import MODELS
+from tests.baselines.test_model_scores import FLAT, Tables
+
+CONFIG = PipelineConfig()
+SETTINGS = ModelSettings(CONFIG.baselines, CONFIG.knn, CONFIG.ease, CONFIG.tifu, CONFIG.nmf)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_at_most_ten_settings_are_tried_all_of_them_known_and_different(name):
+    tried = [changed(SETTINGS, changes) for changes in trials(name)]
+    assert tried[0] == SETTINGS
+    assert len(tried) <= MAX_TRIALS
+    assert all(one != other for at, one in enumerate(tried) for other in tried[:at])
+
+
+def test_grids_are_those_of_models():
+    assert set(GRIDS) <= set(MODELS)
+
+
+def test_each_protocol_gets_what_did_best_under_it_and_of_equals_the_first():
+    recalls = [{"all_items": 0.1, "first_purchase": 0.2}, {"all_items": 0.3, "first_purchase": 0.1}]
+    given = iter([*recalls, *({"all_items": 0.3, "first_purchase": 0.2} for _ in range(MAX_TRIALS))])
+    tried = tune("personal_frequency", lambda _: next(given))
+    assert [trial["changes"] for trial in tried] == trials("personal_frequency")
+    assert choose(tried) == {"all_items": trials("personal_frequency")[1], "first_purchase": {}}
+
+
+def test_what_was_not_chosen_stays_as_the_config_has_it():
+    chosen = {"item_knn": {"all_items": {"knn.self_weight": 3.0}}}
+    assert chosen_settings(SETTINGS, chosen, "item_knn", "all_items").knn.self_weight == 3.0
+    assert chosen_settings(SETTINGS, chosen, "item_knn", "first_purchase") == SETTINGS
+    assert chosen_settings(SETTINGS, {}, "ease", "all_items") == SETTINGS
+
+
+def test_a_key_that_the_config_lacks_is_named():
+    with pytest.raises(ConfigError, match=r"knn\.zeal"):
+        changed(SETTINGS, {"knn.zeal": 1.0})
+
+
+def test_each_protocol_is_ranked_with_its_own_settings(spark, tmp_path):
+    tables = Tables(tmp_path)
+    codes = tables(item_idx=list(FLAT), stock_code=[f"i{item}" for item in FLAT])
+    # Item 1 is bought often but long ago, item 2 once and lately; which comes first depends on the half-life.
+    day = 86_400_000_000
+    asked = spark.createDataFrame(
+        [(1, "c1", [1, 1, 1, 2], [0, day, 2 * day, 60 * day], [7], [61 * day])],
+        "user_idx bigint, customer_id string, items array<bigint>, micros array<bigint>, query_ids array<bigint>, "
+        "query_micros array<bigint>",
+    )
+    fitted = Fitted(tables.popularity(FLAT), partial(load_codes, codes.path, codes.content), {})
+    short = changed(SETTINGS, {"baselines.half_life_days": 1.0})
+    long = changed(SETTINGS, {"baselines.half_life_days": 1000.0})
+    found = lists_by_protocol(asked, "personal_frequency", fitted, {"all_items": short, "first_purchase": long})
+    lists = {row.protocol: row.stock_codes for row in found.collect()}
+    assert lists["all_items"][:2] == lists["masked_seen"][:2] == ["i2", "i1"]
+    assert sorted(lists) == ["all_items", "first_purchase", "masked_seen"]
+    same = lists_by_protocol(asked, "personal_frequency", fitted, {"all_items": long, "first_purchase": long})
+    assert {row.protocol: row.stock_codes for row in same.collect()}["all_items"][:2] == ["i1", "i2"]
