@@ -6,13 +6,17 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from recsys_spark.contracts.schemas import ITEMS_CLEAN
-from recsys_spark.entities.statistics import commonest_texts, of_groups, of_interactions
+from recsys_spark.entities.statistics import commonest_texts, of_interactions
 
 
 def build_items(interactions: DataFrame, item_ids: DataFrame) -> DataFrame:
     """ITEMS_CLEAN: each item's commonest description, brand and category, taken together, and its statistics."""
-    by_customer = interactions.groupBy("stock_code", "customer_id").agg(*of_interactions())
-    items = by_customer.groupBy("stock_code").agg(F.count("customer_id").alias("num_customers"), *of_groups())
+    items = interactions.groupBy("stock_code").agg(*of_interactions())
+    # Apart from the sums: as one aggregation, every pair would carry them through the shuffle.
+    pairs = interactions.select("stock_code", "customer_id").distinct()
+    num_customers = pairs.groupBy("stock_code").agg(F.count("customer_id").alias("num_customers"))
     texts = commonest_texts(interactions, "stock_code", ("description", "brand", "category"))
-    joined = item_ids.join(items, on="stock_code", how="inner").join(texts, on="stock_code", how="inner")
+    joined = item_ids
+    for part in (items, num_customers, texts):
+        joined = joined.join(part, on="stock_code", how="inner")
     return joined.select(*ITEMS_CLEAN.names)

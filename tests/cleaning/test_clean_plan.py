@@ -1,0 +1,80 @@
+"""How often rows are moved between tasks: what makes cleaning cheap, stated so that a change of it is noticed."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from recsys_spark.cleaning import clean
+from recsys_spark.cleaning.clean import clean_lines
+from recsys_spark.contracts.config import CleanConfig, IngestConfig, SplitConfig, TablesConfig
+from recsys_spark.ingest.tables import read_tables
+from tests.support.lines import raw_lines
+from tests.support.memory_io import MemoryIO
+
+DATES = SplitConfig(fold_end="2011-01-10", train_end="2011-01-20", val_end="2011-01-25")
+LINES = [*({"stock_code": f"S{n}"} for n in range(6)), {"stock_code": "S0", "extra": "{}"}, {"customer_id": None}]
+
+
+@pytest.fixture
+def exchanges(capsys):
+    """Counts (shuffles, broadcasts) in a frame's physical plan."""
+
+    def count(frame):
+        capsys.readouterr()
+        frame.explain()
+        plan = capsys.readouterr().out
+        assert "Physical Plan" in plan
+        return len(re.findall(r"\bExchange ", plan)), len(re.findall(r"\bBroadcastExchange ", plan))
+
+    return count
+
+
+@pytest.fixture
+def cleaned(spark, exchanges):
+    """Cleans LINES; returns the result and the exchanges of each frame that was kept on the way."""
+
+    def run():
+        counts = {}
+
+        def materialise(name, frame, partition_by=None):
+            counts[name] = exchanges(frame)
+            return MemoryIO(spark).materialise(name, frame, partition_by)
+
+        return clean_lines(raw_lines(spark, LINES), CleanConfig(), DATES, materialise), counts
+
+    return run
+
+
+def test_cleaning_shuffles_the_hashes_of_keys_and_then_only_lines_whose_key_repeats(cleaned, exchanges):
+    result, counts = cleaned()
+    assert counts["lines"] == (0, 0)  # typed, labelled and written in one pass
+    assert counts["repeated"] == (1, 0)  # a hash per line, no line
+    assert counts["groups"] == (1, 1)  # behind a semi join with the repeated keys, which are broadcast
+    assert exchanges(result.interactions) == (0, 2)  # the keys again, and the bounds
+    assert exchanges(result.rejected)[0] == 0
+
+
+def test_where_most_keys_repeat_every_line_is_shuffled_once(cleaned, exchanges, monkeypatch):
+    monkeypatch.setattr(clean, "BROADCAST_ROWS", 0)
+    result, counts = cleaned()
+    assert counts["groups"] == (1, 0)
+    assert exchanges(result.interactions) == (0, 1)
+
+
+def test_three_tables_are_joined_by_a_shuffle_of_both_sides_each(spark, tmp_path, exchanges):
+    header = "invoice_id,stock_code,customer_id,invoice_date,quantity,line_amount"
+    texts = {
+        "transactions": f"{header}\n1,A1,7,2011-01-05,2,3.50\n2,B2,8,2011-01-06,1,1.00\n",
+        "products": "stock_code,description,brand\nA1,LANTERN,X\n",
+        "customers": "customer_id,showroom\n7,North\n",
+    }
+    for name, text in texts.items():
+        (tmp_path / f"{name}.csv").write_text(text)
+    tables = TablesConfig(**{name: str(tmp_path / f"{name}.csv") for name in texts})
+    lines = read_tables(spark, IngestConfig(tables=tables))
+    # Spark cannot tell how small products and customers are: behind the join that numbers a CSV file's rows (one
+    # broadcast each, three files) it takes every table for a large one.
+    assert exchanges(lines) == (4, 3)
+    assert lines.count() == 2
