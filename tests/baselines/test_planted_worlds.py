@@ -7,11 +7,14 @@ from datetime import timedelta
 import pytest
 from pyspark.sql import functions as F
 
+from recsys_spark.baselines.ease import fit_ease_weights
 from recsys_spark.baselines.fitting import Fit, fitted_tables, write_tables
+from recsys_spark.baselines.nmf import fit_nmf_factors
 from recsys_spark.baselines.query_batches import with_queries
 from recsys_spark.baselines.ranking import rank
 from recsys_spark.baselines.registry import ENTRIES, ModelSettings, build_model, tables_of
 from recsys_spark.baselines.rolling import item_days
+from recsys_spark.baselines.tifu_knn import fit_tifu_vectors
 from recsys_spark.contracts import artifacts, schemas
 from recsys_spark.contracts.config import PipelineConfig
 from recsys_spark.contracts.model_config import (
@@ -98,7 +101,7 @@ def world(spark, tmp_path_factory):
         sold, items, customers = (io.read(artifact) for artifact in SOURCES[:3])
         kept["histories"] = customer_histories(sold, items, customers).localCheckpoint()
         io.write(artifacts.ITEM_DAYS, item_days(sold, items))
-        cutoff = (START + timedelta(days=3)).isoformat()
+        kept["cutoff"] = cutoff = (START + timedelta(days=3)).isoformat()
         kept["facts"] = write_tables(Fit(io, "val", cutoff, kept["histories"], SETTINGS, seed=1), NAMES)
         kept["fitted"] = fitted_tables(io, "val", NAMES, SETTINGS)
         return {}
@@ -164,6 +167,19 @@ def test_lists_do_not_depend_on_partitions(name, world, ranked):
     model = build_model(name, world["fitted"], SETTINGS)
     lists = rank(world["asked"].repartition(7), model, world["fitted"].codes, 20)
     assert {(row.customer_id, row.protocol): row.stock_codes for row in lists.collect()} == ranked[name]
+
+
+@pytest.mark.parametrize("name", ["ease_weights", "nmf_factors", "tifu_vectors"])
+def test_what_is_fitted_does_not_depend_on_partitions(name, world, spark):
+    def table(artifact):
+        return spark.read.parquet(world["fitted"].table(artifact).path).repartition(7)
+
+    fits = {
+        "ease_weights": lambda: fit_ease_weights(table(artifacts.KNN_SOURCE), SETTINGS.ease),
+        "nmf_factors": lambda: fit_nmf_factors(table(artifacts.USER_ITEM_MATRIX), SETTINGS.nmf, seed=1),
+        "tifu_vectors": lambda: fit_tifu_vectors(world["histories"].repartition(7), world["cutoff"], SETTINGS.tifu),
+    }
+    assert rows(fits[name]()) == rows(spark.read.parquet(world["fitted"].tables[name].path))
 
 
 def test_the_share_that_the_cap_cut_is_told(world):
