@@ -30,10 +30,11 @@ def run(io: StageIO, config: PipelineConfig) -> Metrics:
         name: write_tables(Fit(io, name, cutoff_time, histories, settings, config.seed), models)
         for name, cutoff_time in cutoffs_of_fits(io.read_json(artifacts.SPLIT_CUTOFFS)).items()
     }
-    tuning: dict[str, Any] = choose_settings(io, settings, histories, "train", "val") if config.baselines.tune else {}
-    chosen = tuning.get("chosen", {})
+    tuning: dict[str, Any] = {"chosen": {}}
+    if config.baselines.tune:
+        tuning = choose_settings(io, settings, histories, fit="train", split="val")
     splits = artifacts.SPLIT_OF_FIT.items()
-    found = {split: rank_split(io, settings, chosen, histories, fit, split) for fit, split in splits}
+    found = {split: rank_split(io, settings, tuning["chosen"], histories, fit, split) for fit, split in splits}
     results = {"format": 1, "settings": dataclasses.asdict(settings), "fit": facts, "tuning": tuning, "split": found}
     io.write_json(artifacts.BASELINE_RESULTS, results)
     return {"models": len(models)}

@@ -34,12 +34,9 @@ def run(io: StageIO, config: PipelineConfig) -> Metrics:
     interactions, customer_ids = io.read(INTERACTIONS_CLEAN), io.read(CUSTOMER_ID_MAP)
     options, recent_days = config.recommend, config.baselines.recent_days
     protocol = "first_purchase" if options.only_new else "all_items"
-    best, chosen = (
-        io.read_json(EVALUATION)["best"][protocol],
-        io.read_json(BASELINE_RESULTS)["tuning"].get("chosen", {}),
-    )
-    untuned = ModelSettings(config.baselines, config.knn, config.ease, config.tifu, config.nmf)
-    settings = chosen_settings(untuned, chosen, best, protocol)
+    best = io.read_json(EVALUATION)["best"][protocol]
+    stated = ModelSettings(config.baselines, config.knn, config.ease, config.tifu, config.nmf)
+    settings = chosen_settings(stated, io.read_json(BASELINE_RESULTS)["tuning"]["chosen"], best, protocol)
     fitted = fitted_tables(io, "full", [best], settings)
     model = Excluding(build_model(best, fitted, settings), options.excluded_codes, fitted.codes)
     merge_minutes = config.sequences.merge_minutes

@@ -13,7 +13,7 @@ from scipy import sparse
 from recsys_spark.baselines.loading import numbers, read_columns
 from recsys_spark.baselines.matrices import FittedTable, csr_of
 from recsys_spark.baselines.popularity import FittedPopularity
-from recsys_spark.baselines.profiles import best_of_product, fitted_to, profiles
+from recsys_spark.baselines.profiles import best_of_product, fitted_to, nothing_own, profiles
 from recsys_spark.baselines.query_batches import QueryBatch
 from recsys_spark.baselines.ranking import Popular, Scored
 from recsys_spark.contracts.model_schemas import CATEGORY_POPULARITY
@@ -50,7 +50,8 @@ class CategoryPopularity:
     def score(self, batch: QueryBatch) -> Scored:
         category_of, shares = _matrices(self.categories)
         bought = fitted_to(profiles(batch, self.half_life_days), category_of.shape[0])
-        return best_of_product(batch, (bought @ category_of).tocsr(), shares, lambda product, _: product)
+        left = (bought @ category_of).tocsr()
+        return best_of_product(batch, left, shares, nothing_own(len(batch)), np.ones(shares.shape[1]))
 
 
 @functools.lru_cache(maxsize=2)

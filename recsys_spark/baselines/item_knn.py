@@ -13,7 +13,7 @@ from recsys_spark.baselines import weights
 from recsys_spark.baselines.matrices import FittedTable
 from recsys_spark.baselines.neighbours import NeighbourOptions, find_neighbours
 from recsys_spark.baselines.popularity import FittedPopularity
-from recsys_spark.baselines.profiles import best_of_product, fitted_to, profiles, trend
+from recsys_spark.baselines.profiles import best_of_product, profiles, trend
 from recsys_spark.baselines.query_batches import QueryBatch
 from recsys_spark.baselines.ranking import Popular, Scored
 from recsys_spark.contracts.model_config import KnnConfig
@@ -56,8 +56,9 @@ def neighbour_options(config: KnnConfig) -> NeighbourOptions:
 
 @dataclass(frozen=True)
 class NeighbourModel:
-    """score(item) = (profile . weights(., item) + self_weight * profile(item)) * trend(item) ** trend_exponent.
+    """score(item) = profile . weights(., item) * trend(item) ** trend_exponent + self_weight * mass * profile(item).
 
+    mass: the sum of the profile, so that repeats weigh alike for customers of few and of many purchases.
     neighbours: a table of neighbours. by_target: its item_idx is the item that is scored (EASE), not the one in the
     profile (ItemKNN).
     """
@@ -78,13 +79,7 @@ class NeighbourModel:
         row, col = ("neighbour_idx", "item_idx") if self.by_target else ("item_idx", "neighbour_idx")
         bought = profiles(batch, self.half_life_days)
         found = self.neighbours.csr(row, col, "score")
-        num_items = max(found.shape[1], bought.shape[1])
-        factors = trend(self.fitted, self.trend_exponent, num_items)
-
-        def finish(product: sparse.csr_matrix, part: slice) -> sparse.csr_matrix:
-            own = fitted_to(bought[part], num_items)
-            total = (fitted_to(product, num_items) + self.self_weight * own).tocsr()
-            total.data *= factors[total.indices]
-            return total
-
-        return best_of_product(batch, bought, found, finish)
+        factors = trend(self.fitted, self.trend_exponent, max(found.shape[1], bought.shape[1]))
+        mass = np.asarray(bought.sum(axis=1)).ravel()
+        own = (sparse.diags_array(self.self_weight * mass, format="csr") @ bought).tocsr()
+        return best_of_product(batch, bought, found, own, factors)

@@ -6,7 +6,7 @@ take: a list of LIST_LENGTH items that were never bought may have every item bou
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import numpy as np
 from scipy import sparse
@@ -61,20 +61,26 @@ def trend(popularity: FittedPopularity, exponent: float, num_items: int) -> Floa
 
 
 def best_of_product(
-    batch: QueryBatch,
-    left: sparse.csr_matrix,
-    right: sparse.csr_matrix,
-    finish: Callable[[sparse.csr_matrix, slice], sparse.csr_matrix],
+    batch: QueryBatch, left: sparse.csr_matrix, right: sparse.csr_matrix, own: sparse.csr_matrix, factors: Floats
 ) -> Scored:
-    """The best items of each row of `finish(left @ right)`, (Q, items); scores of 0 or less are left out.
+    """The best items of each row of `(left @ right) * factors + own`, (Q, items); scores of 0 or less are left out.
 
-    finish: takes some rows of the product and which rows these are.
+    factors: by item_idx, at least as many as there are columns.
     """
     left = fitted_to(left, right.shape[0])
-    wanted = num_wanted(batch)
-    return together(
-        [best_of_rows(finish(left[part] @ right, part), wanted[part], part.start) for part in row_parts(left, right)]
-    )
+    num_items, wanted = max(right.shape[1], own.shape[1]), num_wanted(batch)
+    found = []
+    for part in row_parts(left, right):
+        product = fitted_to(left[part] @ right, num_items)
+        product.data *= factors[product.indices]
+        total = (product + fitted_to(own[part], num_items)).tocsr()
+        found.append(best_of_rows(total, wanted[part], part.start))
+    return together(found)
+
+
+def nothing_own(num_queries: int) -> sparse.csr_matrix:
+    """No scores of a model's own, beside a product."""
+    return sparse.csr_matrix((num_queries, 1))
 
 
 def row_parts(left: sparse.csr_matrix, right: sparse.csr_matrix) -> Iterator[slice]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pyarrow as pa
 
@@ -117,7 +117,11 @@ def _category(fitted: Fitted, settings: ModelSettings) -> Model:
 
 def _blend(fitted: Fitted, settings: ModelSettings) -> Model:
     blend = settings.baselines.blend
-    neighbours = build_model(blend.neighbours, fitted, settings)
+    # The repeats are those of personal_frequency.
+    new_only = replace(
+        settings, knn=replace(settings.knn, self_weight=0.0), ease=replace(settings.ease, self_weight=0.0)
+    )
+    neighbours = build_model(blend.neighbours, fitted, new_only)
     parts = ((_personal(fitted, settings), blend.personal_weight), (neighbours, blend.neighbours_weight))
     return Blend(fitted.popularity, parts, blend.popularity_weight)
 

@@ -68,14 +68,8 @@ class TifuKnn:
         others = self.vectors.csr("user_idx", "item_idx", "weight")
         own = as_rows(frequencies(batch, self.config), len(batch))
         shares = nearest(fitted_to(own, others.shape[1]), others, batch.users, self.config.num_neighbours)
-        num_items = max(own.shape[1], others.shape[1])
-        alpha = self.config.alpha
-
-        def finish(product: sparse.csr_matrix, part: slice) -> sparse.csr_matrix:
-            mine = alpha * fitted_to(own[part], num_items)
-            return (mine + (1.0 - alpha) * fitted_to(product, num_items)).tocsr()
-
-        return best_of_product(batch, shares, others, finish)
+        mix = np.full(max(own.shape[1], others.shape[1]), 1.0 - self.config.alpha)
+        return best_of_product(batch, shares, others, self.config.alpha * own, mix)
 
 
 def nearest(own: sparse.csr_matrix, others: sparse.csr_matrix, users: np.ndarray, k: int) -> sparse.csr_matrix:

@@ -16,7 +16,7 @@ from recsys_spark.baselines.loading import numbers, read_columns
 from recsys_spark.baselines.matrices import FittedTable, csr_of, rows_of
 from recsys_spark.baselines.neighbours import find_neighbours
 from recsys_spark.baselines.popularity import FittedPopularity
-from recsys_spark.baselines.profiles import best_of_product, fitted_to, profiles, trend
+from recsys_spark.baselines.profiles import best_of_product, profiles, trend
 from recsys_spark.baselines.query_batches import QueryBatch
 from recsys_spark.baselines.ranking import Popular, Scored
 from recsys_spark.contracts.model_config import KnnConfig
@@ -37,7 +37,7 @@ def fit_user_neighbours(source: DataFrame, config: KnnConfig, folder: str) -> Da
 @dataclass(frozen=True)
 class UserKnn:
     """score(item) = mean of activity(v, item) over the neighbours v of the query's customer, weighted by similarity,
-    plus self_weight * profile(item); all times trend(item) ** trend_exponent.
+    times trend(item) ** trend_exponent, plus self_weight * profile(item).
 
     activity(v, item) = 2 ** (-days / half_life_days) for an item that v last bought at most recent_days before the
     last event of the fit. A customer that the fit does not know has no neighbours.
@@ -61,16 +61,8 @@ class UserKnn:
         mass = np.maximum(np.asarray(similar.sum(axis=1)).ravel(), 1e-12)
         shares = (sparse.diags_array(1.0 / mass, format="csr") @ similar).tocsr()
         shares.sort_indices()
-        num_items = max(active.shape[1], bought.shape[1])
-        factors = trend(self.fitted, config.trend_exponent, num_items)
-
-        def finish(product: sparse.csr_matrix, part: slice) -> sparse.csr_matrix:
-            own = fitted_to(bought[part], num_items)
-            total = (fitted_to(product, num_items) + config.self_weight * own).tocsr()
-            total.data *= factors[total.indices]
-            return total
-
-        return best_of_product(batch, shares, active, finish)
+        factors = trend(self.fitted, config.trend_exponent, max(active.shape[1], bought.shape[1]))
+        return best_of_product(batch, shares, active, config.self_weight * bought, factors)
 
 
 @functools.lru_cache(maxsize=2)

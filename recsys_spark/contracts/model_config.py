@@ -27,7 +27,7 @@ class BlendConfig:
 
     neighbours: str = "item_knn"
     personal_weight: float = 1.0
-    neighbours_weight: float = 0.3
+    neighbours_weight: float = 0.1
     popularity_weight: float = 0.05
 
     def __post_init__(self) -> None:
@@ -69,7 +69,7 @@ class KnnConfig:
     weighting: str = "binary"
     half_life_days: float = 60.0
     self_weight: float = 1.0
-    trend_exponent: float = 0.0
+    trend_exponent: float = 0.5
     recent_days: int = 90
     max_items_per_customer: int = 2000
     task_memory_mb: int = 1024
@@ -93,7 +93,7 @@ class EaseConfig:
     num_weights: int = 200
     half_life_days: float = 60.0
     self_weight: float = 0.2
-    trend_exponent: float = 0.0
+    trend_exponent: float = 0.5
 
     def __post_init__(self) -> None:
         for key in ("l2", "half_life_days"):

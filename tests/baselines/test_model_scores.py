@@ -86,7 +86,7 @@ def test_item_knn_adds_up_neighbours_of_the_decayed_profile_and_the_item_itself(
     model = NeighbourModel("item_knn", tables.popularity(FLAT), found, 2.0, 0.1, 0.0)
     # Item 2 was bought last, item 1 two days (one half-life) earlier: weights 1 and 1/2.
     assert scores(model, batch_of([(6, 1), (8, 2)])) == pytest.approx(
-        {(0, 1): 0.5 * 0.1, (0, 2): 0.5 * 0.5 + 0.1, (0, 3): 0.5 * 0.2 + 0.4}
+        {(0, 1): 0.1 * 1.5 * 0.5, (0, 2): 0.5 * 0.5 + 0.1 * 1.5, (0, 3): 0.5 * 0.2 + 0.4}
     )
 
 
@@ -145,7 +145,7 @@ def days(*numbers: int) -> pa.Array:
 def test_user_knn_averages_what_neighbours_bought_lately(tables):
     similar = tables(user_idx=[1, 1], neighbour_idx=[2, 3], score=[0.6, 0.2])
     bought = tables(user_idx=[2, 2, 3, 1], item_idx=[4, 5, 5, 6], last_time=days(8, 6, 8, 1))
-    config = KnnConfig(half_life_days=2.0, recent_days=3, self_weight=0.5)
+    config = KnnConfig(half_life_days=2.0, recent_days=3, self_weight=0.5, trend_exponent=0.0)
     model = UserKnn(tables.popularity(FLAT), similar, bought, config)
     # Activity at day 8: (2, 4) 1, (2, 5) 1/2, (3, 5) 1; customer 9 is not known to the fit.
     found = scores(model, batch_of([(8, 6)], [(8, 6)], day=9, users=(1, 9)))
