@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import sys
 from typing import Any
 
 from recsys_spark.baselines.fitting import Fit, write_tables
@@ -40,6 +39,7 @@ def run(io: StageIO, config: PipelineConfig) -> Metrics:
     return {"models": len(models)}
 
 
+SWITCHES = {"--tune": "baselines.tune=true"}
 LISTS = (artifacts.RANKINGS, artifacts.POSITIVE_RANKS)
 STAGE = Stage(
     "baselines",
@@ -50,7 +50,4 @@ STAGE = Stage(
 )
 
 if __name__ == "__main__":
-    if "--tune" in sys.argv:  # short for the config key
-        at = sys.argv.index("--tune")
-        sys.argv[at : at + 1] = ["--set", "baselines.tune=true"]
-    main(STAGE)
+    main(STAGE, SWITCHES)

@@ -10,7 +10,7 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 
 from jobs import baselines, check_leaks, clean, compare, entities, evaluate, folds, ingest, recommend, sequences
 from recsys_spark.closing import closing_words
-from recsys_spark.command_line import common_arguments, config_from, finish, guarded, open_storage
+from recsys_spark.command_line import add_switches, common_arguments, config_from, finish, guarded, open_storage
 from recsys_spark.contracts.errors import ConfigError
 from recsys_spark.export import FORMATS, export_table
 from recsys_spark.stage import Stage, run_stage
@@ -50,6 +50,8 @@ def command_parser() -> argparse.ArgumentParser:
             folds.add_arguments(alone)
         else:
             common_arguments(alone)
+        if stage.name == baselines.STAGE.name:
+            add_switches(alone, baselines.SWITCHES)
     return parser
 
 

@@ -6,7 +6,7 @@ import argparse
 import logging
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from recsys_spark.contracts.config import PipelineConfig
 from recsys_spark.contracts.errors import EXIT_DONE, EXIT_INTERRUPTED, EXIT_OTHER, PipelineError
@@ -16,9 +16,10 @@ from recsys_spark.stage import Stage, run_stage
 from recsys_spark.storage import Storage
 
 
-def main(stage: Stage) -> None:
-    """Entry point of `python jobs/<stage>.py`."""
+def main(stage: Stage, switches: Mapping[str, str] | None = None) -> None:
+    """Entry point of `python jobs/<stage>.py`. switches: see `add_switches`."""
     parser = common_arguments(argparse.ArgumentParser(description=sys.modules[stage.run.__module__].__doc__))
+    add_switches(parser, switches or {})
     arguments = parser.parse_args()
 
     def work() -> None:
@@ -36,6 +37,12 @@ def common_arguments(parser: argparse.ArgumentParser) -> argparse.ArgumentParser
     parser.add_argument("--verify", choices=("size", "full"), default="size", help="how inputs are checked")
     parser.add_argument("--debug", action="store_true", help="show tracebacks")
     return parser
+
+
+def add_switches(parser: argparse.ArgumentParser, switches: Mapping[str, str]) -> None:
+    """Add options that are short for a --set: {"--tune": "baselines.tune=true"}."""
+    for option, pair in switches.items():
+        parser.add_argument(option, dest="set", action="append_const", const=pair, help=f"short for --set {pair}")
 
 
 def config_from(arguments: argparse.Namespace) -> PipelineConfig:

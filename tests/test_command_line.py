@@ -4,7 +4,7 @@ import argparse
 
 import pytest
 
-from recsys_spark.command_line import common_arguments, config_from, finish, guarded
+from recsys_spark.command_line import add_switches, common_arguments, config_from, finish, guarded
 from recsys_spark.contracts.errors import ConfigError, DataError, GateError, StageGraphError
 
 
@@ -67,3 +67,10 @@ def test_a_wrong_argument_is_a_usage_error():
     with pytest.raises(SystemExit) as caught:
         common_arguments(argparse.ArgumentParser()).parse_args(["--verify", "some"])
     assert caught.value.code == 2
+
+
+def test_a_switch_is_short_for_a_config_value():
+    parser = common_arguments(argparse.ArgumentParser())
+    add_switches(parser, {"--tune": "baselines.tune=true"})
+    assert config_from(parser.parse_args(["--tune", "--set", "seed=2"])).baselines.tune
+    assert not config_from(parser.parse_args(["--set", "seed=2"])).baselines.tune
