@@ -1,4 +1,4 @@
-"""The three cutoffs, and which split an event falls into."""
+"""The three cutoffs that part the data by time."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from datetime import datetime, timedelta, timezone
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
-from recsys_spark.contracts.columns import SPLITS
 from recsys_spark.contracts.config import SplitConfig
 from recsys_spark.contracts.errors import ConfigError, DataError
 
@@ -43,16 +42,6 @@ def cutoff(iso: str) -> Column:
 def cutoffs_of_fits(cutoffs: dict[str, str]) -> dict[str, str]:
     """Last time that each fit may know: fold, train, val by their cutoffs, full for all data."""
     return {**{name.removesuffix("_end"): cutoffs[name] for name in CUTOFFS}, "full": END_OF_TIME}
-
-
-def split_of(event_time: Column, cutoffs: dict[str, str]) -> Column:
-    """train, val or test; an event at exactly a cutoff belongs to the earlier side."""
-    train, val, test = SPLITS
-    return (
-        F.when(event_time <= cutoff(cutoffs["train_end"]), train)
-        .when(event_time <= cutoff(cutoffs["val_end"]), val)
-        .otherwise(test)
-    )
 
 
 def _time_quantiles(interactions: DataFrame, shares: tuple[float, ...]) -> list[int | None]:
