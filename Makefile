@@ -22,8 +22,9 @@ demo: $(STAMP)  ## run every stage on public data; ARGS= goes to recsys
 	@$(BIN)/python jobs/demo_data.py
 	@$(BIN)/recsys --config conf/demo.yaml $(ARGS)
 
+# Two processes, a Spark session each: a session plans on one core, and most of these tests are planning.
 test: $(STAMP)  ## run all tests; ARGS= goes to pytest
-	@$(BIN)/python -m pytest -q $(ARGS)
+	@$(BIN)/python -m pytest -q --numprocesses 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 check: $(STAMP)  ## format, lint, types, import rules, plain tests; under a minute
 	@$(BIN)/ruff format --check --quiet --output-format concise .

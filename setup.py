@@ -56,6 +56,7 @@ setup(
             "jsonschema",
             "mypy",
             "pytest",
+            "pytest-xdist",
             "ranx",
             "ruff",
             "types-PyYAML",

@@ -27,6 +27,7 @@ MARKER = "_recsys.json"  # tells a root of ours from a folder that holds somethi
 _STAGING = "_staging"
 _STAGES = "_stages"
 _FOOTER_READERS = 16
+_SMALL_BYTES = 32 << 20  # of a table whose digests the driver takes itself: sooner done than a Spark job is started
 
 
 class Storage:
@@ -219,14 +220,19 @@ class Storage:
             path = self._at(label)
             size = self._fs.size(path) if self._fs.exists(path) else 0
             return (FileEntry(PurePosixPath(label).name, size, None, self._sha256(path) if with_digest else ""),)
-        folder = self._at(label)
-        paths = sorted(path for path in self._fs.find(folder) if path.endswith(".parquet"))
-        digests = self._table_digests(label) if with_digest else {}
+        paths = sorted(path for path in self._fs.find(self._at(label)) if path.endswith(".parquet"))
         with ThreadPoolExecutor(_FOOTER_READERS) as readers:
             stats = list(readers.map(self._size_and_rows, paths))
+            digests: dict[str, str] = {}
+            if with_digest and sum(size for size, _ in stats) <= _SMALL_BYTES:
+                digests = dict(zip(paths, readers.map(self._sha256, paths), strict=True))
+        if with_digest and not digests:
+            digests = self._digests_by_executors(label)
+        names = {path: PurePosixPath(path).name for path in paths}
+        by_name = {PurePosixPath(path).name: digest for path, digest in digests.items()}
         return tuple(
-            FileEntry(name, size, rows, digests.get(name, ""))
-            for name, (size, rows) in zip((PurePosixPath(path).name for path in paths), stats, strict=True)
+            FileEntry(names[path], size, rows, by_name.get(names[path], ""))
+            for path, (size, rows) in zip(paths, stats, strict=True)
         )
 
     def _size_and_rows(self, path: str) -> tuple[int, int]:
@@ -237,15 +243,15 @@ class Storage:
         except Exception as error:  # whatever pyarrow makes of a damaged footer
             raise ArtifactError(f"{path} is damaged: {error}") from error
 
-    def _table_digests(self, label: str) -> dict[str, str]:
-        """Digest of each part file, taken on the executors; Spark reads a binary file of up to 2 GiB."""
+    def _digests_by_executors(self, label: str) -> dict[str, str]:
+        """Digest of each part file by its path; Spark reads a binary file of up to 2 GiB."""
         parts = self.spark.read.format("binaryFile").option("pathGlobFilter", "*.parquet")
         digest = parts.load(f"{self._uri}/{label}").select("path", F.sha2("content", 256).alias("sha256"))
         try:
             found = digest.collect()
         except Exception as error:  # the file system's own checksums failed first
             raise ArtifactError(f"{self._at(label)} has a part file that cannot be read whole") from error
-        return {PurePosixPath(row["path"]).name: row["sha256"] for row in found}
+        return {row["path"]: row["sha256"] for row in found}
 
     def _sha256(self, path: str) -> str:
         digest = hashlib.sha256()

@@ -11,11 +11,14 @@ import pytest
 # Collected timestamps pass through Python's local time.
 os.environ["TZ"] = "UTC"
 time.tzset()
+# ranx compiles for 20 seconds what plain Python computes in one on small worlds.
+os.environ["NUMBA_DISABLE_JIT"] = "1"
 
 from pyspark.sql import SparkSession
 
 from recsys_spark.contracts.config import SessionConfig
 from recsys_spark.session import get_session
+from tests.support.sessions import SHORT_LIVED_JVM
 
 
 @pytest.fixture(scope="session")
@@ -30,9 +33,11 @@ def spark() -> Iterator[SparkSession]:
                 "spark.ui.showConsoleProgress": "false",
                 "spark.sql.shuffle.partitions": "2",
                 "spark.default.parallelism": "2",
+                "spark.sql.adaptive.enabled": "false",  # it plans each stage of a job anew
                 "spark.sql.codegen.wholeStage": "false",
                 "spark.sql.codegen.factoryMode": "NO_CODEGEN",
                 "spark.driver.memory": "2g",
+                "spark.driver.extraJavaOptions": SHORT_LIVED_JVM,
                 "spark.driver.host": "127.0.0.1",
                 "spark.driver.bindAddress": "127.0.0.1",
             },
@@ -44,7 +49,8 @@ def spark() -> Iterator[SparkSession]:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """A test that asks for the session is a Spark test."""
+    """A test that asks for the session is a Spark test. The longest file goes first, so that none waits for it alone."""
+    items.sort(key=lambda item: item.path.name != "test_pipeline.py")
     for item in items:
         if "spark" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.spark)

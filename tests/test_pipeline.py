@@ -11,11 +11,13 @@ import sys
 from datetime import datetime, timedelta
 from pathlib import Path
 
+import jsonschema
 import openpyxl
 import pytest
 
 from jobs.pipeline import STAGES
 from recsys_spark.contracts.artifacts import ARTIFACTS
+from tests.support.sessions import SHORT_LIVED_JVM
 
 REPOSITORY = Path(__file__).parent.parent
 HEADERS = ("InvoiceNo", "StockCode", "Description", "Quantity", "InvoiceDate", "Line Amount", "Customer ID", "Country")
@@ -52,6 +54,7 @@ def recsys(folder: Path, *words: str, cores: int = 2, partitions: int = 7) -> su
         "spark.ui.enabled": "false",
         "spark.driver.memory": "1g",
         "spark.driver.host": "127.0.0.1",
+        "spark.driver.extraJavaOptions": SHORT_LIVED_JVM,
         "spark.sql.codegen.wholeStage": "false",  # compiling takes longer than these few rows
         "spark.sql.codegen.factoryMode": "NO_CODEGEN",
     }
@@ -60,6 +63,7 @@ def recsys(folder: Path, *words: str, cores: int = 2, partitions: int = 7) -> su
         f"paths.processed={folder / 'run'}",
         f"ingest.sources=[{folder / 'shop.csv'}]",
         f"session.conf={{{pairs}}}",
+        "baselines.models=[popularity, personal_frequency]",
     ]
     config = ["--config", str(REPOSITORY / "conf" / "workbook.yaml")]
     pairs = [word for pair in settings for word in ("--set", pair)]
@@ -98,6 +102,14 @@ def test_a_run_ends_with_its_results_and_ten_recommendations(first_run, shop):
     names = {label.split("/")[-1].split(".")[0] for label in manifests(shop / "run")}
     plain = {name for name, artifact in ARTIFACTS.items() if not artifact.keys and artifact.kind != "file"}
     assert plain <= names
+
+
+@pytest.mark.spark
+@pytest.mark.parametrize("document", ["baseline_results", "evaluation"])
+def test_a_document_follows_its_published_schema(first_run, shop, document):
+    assert first_run.returncode == 0
+    schema = json.loads((REPOSITORY / "docs" / "schemas" / f"{document}.schema.json").read_text())
+    jsonschema.validate(json.loads((shop / "run" / f"{document}.json").read_text()), schema)
 
 
 @pytest.mark.spark

@@ -105,8 +105,19 @@ def test_a_part_file_that_went_or_came_is_found(spark, storage):
         storage.require(LABEL)
 
 
-@pytest.mark.parametrize(("has_checksums", "said"), [(True, "cannot be read whole"), (False, "differs from its manif")])
-def test_a_flipped_byte_is_found_by_full_verification_alone(spark, storage, has_checksums, said):
+@pytest.mark.parametrize(
+    ("digests_by", "has_checksums", "said"),
+    [
+        ("driver", True, "differs from its manif"),
+        ("executors", True, "cannot be read whole"),
+        ("executors", False, "differs from its manif"),
+    ],
+)
+def test_a_flipped_byte_is_found_by_full_verification_alone(
+    spark, storage, monkeypatch, digests_by, has_checksums, said
+):
+    if digests_by == "executors":
+        monkeypatch.setattr("recsys_spark.storage._SMALL_BYTES", 0)
     published(storage, people(spark, ANN_AND_BOB))
     part = part_file(storage)
     content = bytearray(part.read_bytes())

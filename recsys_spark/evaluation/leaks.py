@@ -36,6 +36,7 @@ PLANTED = "LEAK CHECK"  # the planted customer, product and invoice
 LEAK_CHECK = "leak_check"  # folder below the root
 _OLD_CUSTOMERS = 50
 _EARLY_FITS = ("fold", "train", "val")
+_NEIGHBOUR = "neighbour_idx"
 
 
 def check_leaks(stages: Sequence[Stage], config: PipelineConfig) -> list[str]:
@@ -126,9 +127,13 @@ def _comparable(
 
 def _named(run: Run, frame: DataFrame) -> DataFrame:
     """The frame under source ids: a planted product or customer shifts the dense ones."""
-    for index, artifact in (("item_idx", ITEM_ID_MAP), ("user_idx", CUSTOMER_ID_MAP)):
-        if index in frame.columns:
-            frame = frame.join(run.table(artifact), on=index, how="left").drop(index)
+    maps = {"item_idx": ITEM_ID_MAP, "user_idx": CUSTOMER_ID_MAP}
+    own = next((index for index in maps if index in frame.columns), None)
+    for index, artifact in {**maps, **({_NEIGHBOUR: maps[own]} if own else {})}.items():
+        if index in frame.columns:  # a neighbour is of the same kind as its row
+            idx, code = run.table(artifact).columns
+            ids = run.table(artifact).select(F.col(idx).alias(index), F.col(code).alias(f"{index}_code"))
+            frame = frame.join(ids, on=index, how="left").drop(index)
     return frame
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from jobs import baselines, clean, entities, sequences
 from recsys_spark.contracts import schemas
-from recsys_spark.contracts.artifacts import INTERACTIONS_CLEAN, ITEM_POPULARITY, RANKINGS, RAW_LINES
+from recsys_spark.contracts.artifacts import INTERACTIONS_CLEAN, ITEM_POPULARITY, RANKINGS, RAW_LINES, USER_NEIGHBOURS
 from recsys_spark.contracts.config import BaselinesConfig, PathsConfig, PipelineConfig
 from recsys_spark.contracts.errors import GateError
 from recsys_spark.evaluation.leaks import PLANTED, check_leaks, compare, planted_lines
@@ -17,7 +17,7 @@ from tests.support.frames import frame, rows
 
 STAGES = (clean.STAGE, entities.STAGE, sequences.STAGE, baselines.STAGE)
 START = datetime(2011, 1, 3, 9)
-MODELS = ("popularity", "personal_frequency")
+MODELS = ("personal_frequency", "user_knn")
 
 
 def _lines():
@@ -62,6 +62,7 @@ def test_later_lines_change_nothing_that_was_fitted_before(checked):
     _, labels = checked
     assert INTERACTIONS_CLEAN.path in labels
     assert ITEM_POPULARITY.path_of(fit="val") in labels
+    assert USER_NEIGHBOURS.path_of(fit="val") in labels  # whose neighbours are indices, which a planted customer shifts
     assert RANKINGS.path_of(model="personal_frequency", split="test") in labels
 
 
@@ -105,7 +106,7 @@ def test_a_fitted_table_that_knows_the_future_is_named(checked):
 
 def test_a_model_that_lists_the_planted_product_is_named(checked):
     run = Run(checked[0])
-    label = RANKINGS.path_of(model="popularity", split="test")
+    label = RANKINGS.path_of(model="user_knn", split="test")
     rewarded = _Altered(
         run,
         label,
@@ -113,5 +114,5 @@ def test_a_model_that_lists_the_planted_product_is_named(checked):
             "query_id", "customer_id", "event_time", "protocol", f"array('{PLANTED}') as stock_codes"
         ),
     )
-    with pytest.raises(GateError, match="rankings_popularity_test.parquet lists a product that no fit can know"):
+    with pytest.raises(GateError, match="rankings_user_knn_test.parquet lists a product that no fit can know"):
         compare(run, rewarded, MODELS)
