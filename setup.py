@@ -27,7 +27,9 @@ setup(
     packages=find_packages(include=["jobs*", "recsys_spark*", "training*"]),
     install_requires=[
         "pyspark>=3.5.0",
-        "pyarrow>=14.0.1",
+        "pyarrow>=14.0.1,<15",  # Petastorm imports modules that later ones removed
+        "petastorm>=0.12.1",
+        "torch>=2.3.1",
         "pandas>=1.5.3",
         "numpy>=1.23.5,<2",
         "scipy>=1.11.1",

@@ -23,6 +23,13 @@ HEADER = """# Results
 Written by `make results`; every figure says when, on what and with which versions it was measured.
 """
 
+_WITH_INTERVALS = (
+    ("per_positive", "recall@20"),
+    ("per_positive", "ndcg@20"),
+    ("per_basket", "recall@20"),
+    ("money", "recall@20"),
+)
+
 
 def write_results(runs: Mapping[str, str], results: Path = RESULTS) -> Path:
     """Take in the runs, then write the page beside the folder of results; returns its path."""
@@ -60,7 +67,8 @@ def run_section(name: str, root: Path) -> str:
     if report.exists():
         parts.append(funnel_table(json.loads(report.read_text(encoding="utf-8"))["funnel"]))
     if evaluation.exists():
-        parts.append(f"```text\n{evaluation_table(json.loads(evaluation.read_text(encoding='utf-8')))}\n```\n")
+        document = json.loads(evaluation.read_text(encoding="utf-8"))
+        parts += [f"```text\n{evaluation_table(document)}\n```\n", interval_table(document)]
     if not parts:
         sys.exit(f"error: '{root}' holds neither {report.name} nor {evaluation.name}; name the root of a run")
     last = evaluation if evaluation.exists() else report
@@ -81,6 +89,38 @@ def funnel_table(funnel: Mapping[str, Any]) -> str:
         for name, counts in [*taken, ("kept", funnel["kept"])]
     ]
     return f"{read}.\n\n" + _table(["rule", "lines", "units", "money"], rows)
+
+
+def interval_table(evaluation: Mapping[str, Any]) -> str:
+    """Test means with 95 % intervals, and paired differences of Recall@20 to the model that was best on val."""
+    rows = []
+    for protocol, found in evaluation["split"]["test"]["protocols"].items():
+        for model, values in found["models"].items():
+            moved = values["difference"]["per_positive"]["recall@20"] if values["difference"] else None
+            cells = [_with_interval(values, *name) for name in _WITH_INTERVALS]
+            rows.append([protocol, model, *cells, _spell_difference(moved)])
+    header = [
+        "test, protocol",
+        "model",
+        "Recall@20",
+        "NDCG@20",
+        "basket recall@20",
+        "money recall@20",
+        "Recall@20 - best",
+    ]
+    return _table(header, rows)
+
+
+def _with_interval(values: Mapping[str, Any], section: str, label: str) -> str:
+    low, high = values["intervals"][section][label]
+    return "-" if low is None else f"{values[section][label]:.4f} [{low:.4f}, {high:.4f}]"
+
+
+def _spell_difference(moved: Mapping[str, Any] | None) -> str:
+    if moved is None or moved["estimate"] is None:
+        return "-"
+    low, high = moved["interval_holm"]
+    return f"{moved['estimate']:+.4f} [{low:+.4f}, {high:+.4f}]"
 
 
 def _lines(path: Path) -> list[str]:

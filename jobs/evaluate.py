@@ -16,7 +16,7 @@ from recsys_spark.contracts.artifacts import (
     SPLIT_CUTOFFS,
     SPLIT_OF_FIT,
 )
-from recsys_spark.contracts.config import PipelineConfig
+from recsys_spark.contracts.config import SENTINEL, PipelineConfig
 from recsys_spark.evaluation.console import evaluation_table
 from recsys_spark.evaluation.document import evaluation_document
 from recsys_spark.evaluation.summary import SplitFrames, summarise
@@ -24,7 +24,7 @@ from recsys_spark.stage import Metrics, Stage, StageIO
 
 
 def run(io: StageIO, config: PipelineConfig) -> Metrics:
-    models, summaries = config.baselines.ranked, {}
+    models, summaries = (*config.baselines.models, *config.retriever.ranked, SENTINEL), {}
     for fit, split in SPLIT_OF_FIT.items():
         frames = _frames(io, fit, split, models, config.evaluation.test_end)
         summaries[split] = summarise(frames, io.materialise, config.evaluation, config.seed)
@@ -53,7 +53,7 @@ def _frames(io: StageIO, fit: str, split: str, models: tuple[str, ...], test_end
 
 TABLES = (SEQUENCES, ITEMS_CLEAN, ITEM_POPULARITY, POSITIVE_RANKS, RANKINGS, INTERACTIONS_CLEAN)
 READS = (*TABLES, CUSTOMER_ID_MAP, ITEM_ID_MAP, SPLIT_CUTOFFS)
-STAGE = Stage("evaluate", reads=READS, writes=(EVALUATION,), sections=("baselines", "evaluation"), run=run)
+STAGE = Stage("evaluate", reads=READS, writes=(EVALUATION,), sections=("baselines", "retriever", "evaluation"), run=run)
 
 if __name__ == "__main__":
     main(STAGE)

@@ -8,7 +8,19 @@ import sys
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
-from jobs import baselines, check_leaks, clean, compare, entities, evaluate, folds, ingest, recommend, sequences
+from jobs import (
+    baselines,
+    check_leaks,
+    clean,
+    compare,
+    entities,
+    evaluate,
+    folds,
+    ingest,
+    recommend,
+    sequences,
+    train_retriever,
+)
 from recsys_spark.closing import closing_words
 from recsys_spark.command_line import add_switches, common_arguments, config_from, finish, guarded, open_storage
 from recsys_spark.contracts.errors import ConfigError
@@ -16,7 +28,7 @@ from recsys_spark.export import FORMATS, export_table
 from recsys_spark.stage import Stage, run_stage
 
 STAGES: tuple[Stage, ...] = tuple(
-    module.STAGE for module in (ingest, clean, entities, sequences, baselines, evaluate, recommend)
+    module.STAGE for module in (ingest, clean, entities, sequences, baselines, train_retriever, evaluate, recommend)
 )
 _NAMES = tuple(stage.name for stage in STAGES)
 

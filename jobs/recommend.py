@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from functools import partial
+from itertools import product
 
 from recsys_spark.baselines.fitting import fitted_tables
+from recsys_spark.baselines.loading import load_codes
 from recsys_spark.baselines.query_batches import with_queries
+from recsys_spark.baselines.ranking import Model
 from recsys_spark.baselines.registry import ModelSettings, build_model
 from recsys_spark.baselines.tuning import chosen_settings
 from recsys_spark.command_line import main
@@ -20,9 +23,12 @@ from recsys_spark.contracts.artifacts import (
     MODEL_TABLES,
     RECOMMENDATIONS,
     RECOMMENDATIONS_XLSX,
+    TOWER_FILES,
 )
 from recsys_spark.contracts.config import PipelineConfig
+from recsys_spark.contracts.retriever_config import ranked_as
 from recsys_spark.recommendations.lists import SHEET, Excluding, list_items, queries_now, recommendations
+from recsys_spark.retriever.rankings import tower_model
 from recsys_spark.sequences.histories import customer_histories
 from recsys_spark.stage import Metrics, Stage, StageIO
 from recsys_spark.workbook_writer import write_workbook
@@ -35,10 +41,8 @@ def run(io: StageIO, config: PipelineConfig) -> Metrics:
     options, recent_days = config.recommend, config.baselines.recent_days
     protocol = "first_purchase" if options.only_new else "all_items"
     best = io.read_json(EVALUATION)["best"][protocol]
-    stated = ModelSettings(config.baselines, config.knn, config.ease, config.tifu, config.nmf)
-    settings = chosen_settings(stated, io.read_json(BASELINE_RESULTS)["tuning"]["chosen"], best, protocol)
-    fitted = fitted_tables(io, "full", [best], settings)
-    model = Excluding(build_model(best, fitted, settings), options.excluded_codes, fitted.codes)
+    codes = partial(load_codes, *io.path_and_content(ITEM_ID_MAP))
+    model = Excluding(_best_model(io, config, best, protocol), options.excluded_codes, codes)
     merge_minutes = config.sequences.merge_minutes
     histories = customer_histories(interactions, io.read(ITEM_ID_MAP), customer_ids, merge_minutes)
     asked = with_queries(histories, queries_now(customer_ids, interactions))
@@ -50,11 +54,22 @@ def run(io: StageIO, config: PipelineConfig) -> Metrics:
     return {"recommendations": rows, "model": best}
 
 
+def _best_model(io: StageIO, config: PipelineConfig, name: str, protocol: str) -> Model:
+    """The model of that name, fitted to all data."""
+    towers = product(config.retriever.towers, config.retriever.rank_by)
+    found = next((pair for pair in towers if ranked_as(*pair) == name), None)
+    if found is not None:
+        return tower_model(io, *found, fit="full")
+    stated = ModelSettings(config.baselines, config.knn, config.ease, config.tifu, config.nmf)
+    settings = chosen_settings(stated, io.read_json(BASELINE_RESULTS)["tuning"]["chosen"], name, protocol)
+    return build_model(name, fitted_tables(io, "full", [name], settings), settings)
+
+
 STAGE = Stage(
     "recommend",
-    reads=(*SOURCES, ITEMS_CLEAN, ITEM_POPULARITY, *MODEL_TABLES, BASELINE_RESULTS, EVALUATION),
+    reads=(*SOURCES, ITEMS_CLEAN, ITEM_POPULARITY, *MODEL_TABLES, *TOWER_FILES, BASELINE_RESULTS, EVALUATION),
     writes=(RECOMMENDATIONS, RECOMMENDATIONS_XLSX),
-    sections=("recommend", "baselines", "knn", "ease", "tifu", "nmf", "sequences"),
+    sections=("recommend", "baselines", "knn", "ease", "tifu", "nmf", "retriever", "sequences"),
     run=run,
 )
 

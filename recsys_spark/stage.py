@@ -103,6 +103,21 @@ class StageIO:
         """Keep an intermediate frame on disk until the stage ends: computed once, read as often as needed."""
         return self.storage.materialise(self.stage.name, name, frame, partition_by)
 
+    def num_rows(self, artifact: Artifact, **keys: str) -> int:
+        """Rows of a table artifact, as its manifest states them."""
+        manifest = self.storage.manifest(self._input(artifact, **keys))
+        assert manifest is not None
+        assert manifest.rows is not None
+        return manifest.rows
+
+    def scratch(self, name: str) -> str:
+        """An empty folder that every process of the stage reaches, gone when the stage ends."""
+        return self.storage.scratch(self.stage.name, name)
+
+    def checkpoint_folder(self, name: str) -> str:
+        """A folder that outlives a killed stage; the stage removes what is in it when it is done."""
+        return self.storage.checkpoint_folder(self.stage.name, name)
+
     def _input(self, artifact: Artifact, **keys: str) -> str:
         allowed = self.stage.reads + self.stage.writes  # a stage may read back what it wrote
         label = self._declared(artifact, allowed, "reads").path_of(**keys)

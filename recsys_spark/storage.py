@@ -160,6 +160,14 @@ class Storage:
         frame.write.mode("overwrite").parquet(uri, partitionBy=partition_by)
         return self.spark.read.schema(frame.schema).parquet(uri)
 
+    def scratch(self, stage: str, name: str) -> str:
+        """An empty folder in the stage's scratch space, as Spark and Python open it."""
+        return f"{self.root.rstrip('/')}/{self._staged(stage, f'scratch/{name}')}"
+
+    def checkpoint_folder(self, stage: str, name: str) -> str:
+        """Where a stage keeps what a killed run goes on from, as Python opens it."""
+        return self._at(f"_checkpoints/{stage}/{name}")
+
     def sweep(self, stage: str) -> None:
         """Remove what a stage staged and did not publish."""
         staging = self._at(f"{_STAGING}/{stage}")

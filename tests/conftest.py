@@ -49,7 +49,7 @@ def spark() -> Iterator[SparkSession]:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """A test that asks for the session is a Spark test. The longest file goes first, so that none waits for it alone."""
+    """A test that asks for the session is a Spark test. The longest file goes first: none waits for it alone."""
     items.sort(key=lambda item: item.path.name != "test_pipeline.py")
     for item in items:
         if "spark" in getattr(item, "fixturenames", ()):

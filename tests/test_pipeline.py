@@ -64,6 +64,9 @@ def recsys(folder: Path, *words: str, cores: int = 2, partitions: int = 7) -> su
         f"ingest.sources=[{folder / 'shop.csv'}]",
         f"session.conf={{{pairs}}}",
         "baselines.models=[popularity, personal_frequency]",
+        "retriever.towers=[all]",
+        "retriever.all.dim=8",
+        "retriever.all.max_epochs=2",
     ]
     config = ["--config", str(REPOSITORY / "conf" / "workbook.yaml")]
     pairs = [word for pair in settings for word in ("--set", pair)]

@@ -57,7 +57,7 @@ class Fit:
 
     def scratch(self, artifact: Artifact) -> str:
         """An empty folder that all executors reach, gone when the stage ends."""
-        return f"{self.io.storage.root.rstrip('/')}/_staging/{self.io.stage.name}/{artifact.name}_{self.name}"
+        return self.io.scratch(f"{artifact.name}_{self.name}")
 
 
 def write_tables(fit: Fit, models: Sequence[str]) -> dict[str, float]:

@@ -37,13 +37,21 @@ def rank_split(
     found = {}
     for name in models:
         by_protocol = {protocol: chosen_settings(settings, chosen, name, protocol) for protocol in LIST_PROTOCOLS}
-        lists = io.materialise(f"{name}_{split}", lists_by_protocol(asked, name, fitted, by_protocol))
-        published = lists.filter(F.col("protocol").isin(*LIST_PROTOCOLS))
-        num_lists = io.write(RANKINGS, published, model=name, split=split)
-        io.write(POSITIVE_RANKS, positive_ranks(lists, positives, io.read(ITEM_ID_MAP)), model=name, split=split)
-        recall = recall_by_protocol(io.read(POSITIVE_RANKS, model=name, split=split), k=K)
-        found[name] = {"fit": fit, "lists": num_lists, "recall@20": recall}
+        lists = lists_by_protocol(asked, name, fitted, by_protocol)
+        found[name] = {"fit": fit, **publish_lists(io, name, split, lists, positives)}
     return found
+
+
+def publish_lists(io: StageIO, name: str, split: str, lists: DataFrame, positives: DataFrame) -> dict[str, Any]:
+    """Publish a model's lists of a split and the ranks of its positives; returns their number and Recall@20.
+
+    lists: of `rank`; positives: SEQUENCES of the split.
+    """
+    kept = io.materialise(f"{name}_{split}", lists)
+    num_lists = io.write(RANKINGS, kept.filter(F.col("protocol").isin(*LIST_PROTOCOLS)), model=name, split=split)
+    io.write(POSITIVE_RANKS, positive_ranks(kept, positives, io.read(ITEM_ID_MAP)), model=name, split=split)
+    recall = recall_by_protocol(io.read(POSITIVE_RANKS, model=name, split=split), k=K)
+    return {"lists": num_lists, "recall@20": recall}
 
 
 def lists_by_protocol(asked: DataFrame, name: str, fitted: Fitted, settings: Mapping[str, ModelSettings]) -> DataFrame:

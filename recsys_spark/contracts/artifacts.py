@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from string import Formatter
 
-from recsys_spark.contracts import model_schemas, schemas
+from recsys_spark.contracts import model_schemas, retriever_schemas, schemas
 from recsys_spark.contracts.columns import SPLITS
 from recsys_spark.contracts.errors import StageGraphError
 from recsys_spark.contracts.schemas import Table
@@ -49,7 +49,13 @@ def _table(name: str, schema: Table, path: str | None = None) -> Artifact:
 
 
 def _fitted(name: str, schema: Table) -> Artifact:
-    return _table(name, schema, path=f"fit={{fit}}/{name}.parquet")
+    """name: may hold further keys, such as {part}."""
+    return _table(name.split("_{")[0], schema, path=f"fit={{fit}}/{name}.parquet")
+
+
+def _tower_file(name: str) -> Artifact:
+    """A file that a trained tower leaves."""
+    return Artifact(name, kind="file", path=f"fit={{fit}}/two_tower_{{tower}}/{name}")
 
 
 def _json(name: str) -> Artifact:
@@ -88,6 +94,20 @@ MODEL_TABLES = (  # what baselines are made of, beside item_popularity
     NMF_FACTORS,
     ITEM_DAYS,
 )
+TOWER_EXAMPLES = _fitted("tower_examples_{source}_{part}", retriever_schemas.TOWER_EXAMPLES)
+TOWER_ITEMS = _fitted("tower_items_{source}", retriever_schemas.TOWER_ITEMS)
+ITEM_SALES = _fitted("item_sales", retriever_schemas.ITEM_SALES)
+CO_PURCHASES = _fitted("co_purchases", retriever_schemas.CO_PURCHASES)
+USER_HISTORIES = _fitted("user_histories", retriever_schemas.USER_HISTORIES)
+RETRIEVER_TABLES = (TOWER_EXAMPLES, TOWER_ITEMS, ITEM_SALES, CO_PURCHASES, USER_HISTORIES)
+USER_EMBEDDINGS = _tower_file("user_embeddings.npy")
+ITEM_EMBEDDINGS = _tower_file("item_embeddings.npy")
+ITEM_OFFSETS = _tower_file("item_offsets.npy")
+USER_TOWER = _tower_file("user_tower.npz")
+ITEM_INDEX = _tower_file("index.faiss")
+ITEM_INDEX_CARD = _tower_file("index.json")
+TOWER_FILES = (USER_EMBEDDINGS, ITEM_EMBEDDINGS, ITEM_OFFSETS, USER_TOWER, ITEM_INDEX, ITEM_INDEX_CARD)
+TWOTOWER_RESULTS = _json("twotower_results")
 RANKINGS = _table("rankings", schemas.RANKINGS, path="rankings_{model}_{split}.parquet")
 POSITIVE_RANKS = _table("positive_ranks", schemas.POSITIVE_RANKS, path="positive_ranks_{model}_{split}.parquet")
 BASELINE_RESULTS = _json("baseline_results")

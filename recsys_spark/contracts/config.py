@@ -13,6 +13,7 @@ from recsys_spark.contracts.model_config import MODELS as MODELS
 from recsys_spark.contracts.model_config import SENTINEL as SENTINEL
 from recsys_spark.contracts.model_config import BaselinesConfig as BaselinesConfig
 from recsys_spark.contracts.model_config import EaseConfig, KnnConfig, NmfConfig, TifuConfig
+from recsys_spark.contracts.retriever_config import IndexConfig, RetrieverConfig
 
 INGEST_RULES = ("orphan_customer", "orphan_product", "totals_row")
 CLEAN_RULES = (
@@ -266,6 +267,8 @@ class PipelineConfig:
     ease: EaseConfig = field(default_factory=EaseConfig)
     tifu: TifuConfig = field(default_factory=TifuConfig)
     nmf: NmfConfig = field(default_factory=NmfConfig)
+    retriever: RetrieverConfig = field(default_factory=RetrieverConfig)
+    index: IndexConfig = field(default_factory=IndexConfig)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
     recommend: RecommendConfig = field(default_factory=RecommendConfig)
 

@@ -42,6 +42,10 @@ class ArtifactError(DataError):
     """An artifact is missing, half written, or not what its manifest says."""
 
 
+class TrainingError(PipelineError):
+    """Training cannot go on: its loss is no number, or a process of it failed."""
+
+
 class GateError(PipelineError):
     """A quality gate of the config was missed."""
 

@@ -1,0 +1,112 @@
+"""Train the two-tower models, index their item vectors, and rank the val and test queries with them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from pyspark.sql import DataFrame
+
+from recsys_spark.baselines.item_knn import neighbour_options
+from recsys_spark.command_line import main
+from recsys_spark.contracts import artifacts
+from recsys_spark.contracts.artifacts import SPLIT_OF_FIT
+from recsys_spark.contracts.config import PipelineConfig
+from recsys_spark.gpu_launch import launch
+from recsys_spark.retriever.inputs import DEV, EARLY, FITS, TRAIN, FitInputs, early_end, write_examples, write_inputs
+from recsys_spark.retriever.publish import publish_tower
+from recsys_spark.retriever.rankings import rank_queries
+from recsys_spark.sequences.histories import customer_histories
+from recsys_spark.sequences.split import cutoff, cutoffs_of_fits
+from recsys_spark.stage import Metrics, Stage, StageIO
+
+SOURCES = (artifacts.INTERACTIONS_CLEAN, artifacts.ITEM_ID_MAP, artifacts.CUSTOMER_ID_MAP)
+
+
+def run(io: StageIO, config: PipelineConfig) -> Metrics:
+    settings, results = config.retriever, {}
+    interactions, item_ids, customer_ids = (io.read(table) for table in SOURCES)
+    merge_minutes = config.sequences.merge_minutes
+    histories = io.materialise("histories", customer_histories(interactions, item_ids, customer_ids, merge_minutes))
+    inputs = {fit: _write_fit(io, config, fit, histories) for fit in FITS}
+    for tower in settings.towers:
+        trained = {EARLY: _train(io, config, inputs[EARLY], tower)}
+        for fit in FITS[1:]:
+            trained[fit] = _train(io, config, inputs[fit], tower, trained[EARLY])
+        ranked = {
+            split: rank_queries(io, settings, tower, histories, fit, split) for fit, split in SPLIT_OF_FIT.items()
+        }
+        results[tower] = {"trained": trained, "ranked": ranked}
+    io.write_json(artifacts.TWOTOWER_RESULTS, {"format": 1, "towers": results})
+    return {"towers": len(settings.towers)}
+
+
+def _write_fit(io: StageIO, config: PipelineConfig, fit: str, histories: DataFrame) -> FitInputs:
+    """The tables that the towers of one fit are trained from."""
+    settings, cutoffs = config.retriever, cutoffs_of_fits(io.read_json(artifacts.SPLIT_CUTOFFS))
+    train_end = cutoff(cutoffs["train"])
+    is_early = fit == EARLY
+    queries = io.read(artifacts.QUERIES, split="train")
+    end = early_end(queries, settings.dev_share) if is_early else cutoff(cutoffs[fit])
+    chosen = [settings.tower(tower) for tower in settings.towers]
+    pairs = neighbour_options(replace(config.knn, shrinkage=0.0)) if "ppmi" in {t.start for t in chosen} else None
+    inputs = write_inputs(io, settings, fit, end, histories, config.queries.hist_max, pairs)
+    for source in sorted({tower.examples for tower in chosen}):
+        write_examples(io, settings, inputs, source, config.seed, dev_until=train_end if is_early else None)
+    return inputs
+
+
+def _train(
+    io: StageIO, config: PipelineConfig, inputs: FitInputs, tower: str, early: dict[str, Any] | None = None
+) -> dict[str, Any]:
+    """Train a tower on one fit and, unless it is the early one, publish it. early: what the early one came to."""
+    from training.retriever.train import RetrieverJob, train_retriever  # torch, which other commands need not load
+
+    settings, fit, options = config.retriever, inputs.fit, config.retriever.tower(tower)
+    source = options.examples
+    job = RetrieverJob(
+        tower=options,
+        num_users=io.num_rows(artifacts.CUSTOMER_ID_MAP),
+        num_items=io.num_rows(artifacts.ITEM_ID_MAP),
+        num_periods=inputs.snapshots.num + 1,
+        hist_max=config.queries.hist_max,
+        train_path=io.path(artifacts.TOWER_EXAMPLES, fit=fit, source=source, part=TRAIN),
+        dev_path=None if early else io.path(artifacts.TOWER_EXAMPLES, fit=fit, source=source, part=DEV),
+        items_path=io.path(artifacts.TOWER_ITEMS, fit=fit, source=source),
+        sales_path=io.path(artifacts.ITEM_SALES, fit=fit),
+        users_path=io.path(artifacts.USER_HISTORIES, fit=fit),
+        co_purchases_path=io.path(artifacts.CO_PURCHASES, fit=fit) if options.start == "ppmi" else None,
+        out_folder=io.scratch(f"{tower}_{fit}"),
+        checkpoint_folder=io.checkpoint_folder(f"{tower}_{fit}"),
+        engine=settings.engine,
+        seed=config.seed,
+        precision=settings.precision,
+        compile=settings.compile,
+        clip_norm=settings.clip_norm,
+        checkpoint_seconds=settings.checkpoint_seconds,
+        num_epochs=early["best_epoch"] if early else 0,
+        learning_rates=tuple(entry["learning_rate"] for entry in early["curve"]) if early else (),
+        tracking=settings.tracking,
+    )
+    found = launch(io.spark, train_retriever, job, num_processes=settings.num_processes, launcher=settings.launcher)
+    if early:
+        found["index"] = publish_tower(io, config.index, job.out_folder, tower, fit, config.seed)
+    return found
+
+
+STAGE = Stage(
+    "train_retriever",
+    reads=(*SOURCES, artifacts.SPLIT_CUTOFFS, artifacts.QUERIES, artifacts.SEQUENCES, artifacts.ITEM_POPULARITY),
+    writes=(
+        *artifacts.RETRIEVER_TABLES,
+        *artifacts.TOWER_FILES,
+        artifacts.RANKINGS,
+        artifacts.POSITIVE_RANKS,
+        artifacts.TWOTOWER_RESULTS,
+    ),
+    sections=("retriever", "index", "knn", "sequences", "queries"),
+    run=run,
+)
+
+if __name__ == "__main__":
+    main(STAGE)

@@ -1,0 +1,64 @@
+"""The files that a trained tower left, as tasks find them: on local disk, arrays memory-mapped."""
+
+from __future__ import annotations
+
+import getpass
+import hashlib
+import os
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from fsspec.implementations.local import LocalFileSystem
+
+from recsys_spark.paths import filesystem
+
+_MOUNTED = ("/dbfs/", "/Volumes/")  # file paths to Python, but an object store behind
+
+
+@dataclass(frozen=True)
+class FittedFile:
+    """A published file as tasks find it: its path and the digest of its bytes."""
+
+    path: str
+    content: str
+
+    def local(self) -> str:
+        """The file's path where that is local; else the path of a copy that the processes of a machine share."""
+        fs, plain = filesystem(self.path)
+        if isinstance(fs, LocalFileSystem) and not plain.startswith(_MOUNTED):
+            return plain
+        folder = Path(tempfile.gettempdir()) / f"recsys_{getpass.getuser()}"
+        copy = folder / f"{self.content}{Path(plain).suffix}"
+        if not copy.exists():
+            folder.mkdir(parents=True, exist_ok=True)
+            aside = folder / f"{copy.name}.{os.getpid()}"
+            fs.get_file(plain, str(aside))
+            aside.replace(copy)  # at once: another process may be looking for it
+        return str(copy)
+
+    def array(self) -> np.ndarray:
+        """The array of a .npy file; a page of it is read when it is touched, and processes share it."""
+        return np.load(self.local(), mmap_mode="r")
+
+
+@dataclass(frozen=True)
+class TowerFiles:
+    """What one tower of one fit ranks with. id_map: the content of the ITEM_ID_MAP that its item_idx are of."""
+
+    item_embeddings: FittedFile
+    item_offsets: FittedFile
+    user_tower: FittedFile
+    index: FittedFile
+    index_card: FittedFile
+    id_map: str
+
+
+def sha256_of(path: str | Path) -> str:
+    """Digest of a local file's bytes, which is the content that its manifest states."""
+    digest = hashlib.sha256()
+    with Path(path).open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()

@@ -1,0 +1,72 @@
+"""What the towers learn from: the examples of a fit with their histories, and customers as of the cutoff."""
+
+from __future__ import annotations
+
+from functools import reduce
+
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F
+
+from recsys_spark.contracts.columns import PAD_IDX
+from recsys_spark.contracts.retriever_schemas import TOWER_EXAMPLES, USER_HISTORIES
+from recsys_spark.retriever.periods import Snapshots
+from recsys_spark.sequences.windows import MICROS_PER_DAY
+
+
+def tower_examples(splits: list[DataFrame], cutoff: Column, snapshots: Snapshots) -> DataFrame:
+    """TOWER_EXAMPLES up to a cutoff, from QUERIES (whole baskets) or SEQUENCES (one next item each).
+
+    splits: those that hold events up to the cutoff.
+    """
+    every = reduce(DataFrame.unionByName, splits).filter(F.col("event_time") <= cutoff)
+    if "positives" not in every.columns:
+        every = every.withColumn("positives", F.array("pos_item_idx"))
+    history = F.col("history").cast("array<int>")
+    positives = F.col("positives").cast("array<int>")
+    is_repeat = F.transform(positives, lambda item: (item != PAD_IDX) & F.array_contains(history, item))
+    return every.select(
+        "user_idx",
+        "event_time",
+        history.alias("history"),
+        "history_days",
+        positives.alias("positives"),
+        is_repeat.alias("is_repeat"),
+        snapshots.period_of(F.col("event_time")).alias("period"),
+    ).select(*TOWER_EXAMPLES.names)
+
+
+def in_random_order(examples: DataFrame, seed: int, num_files: int) -> DataFrame:
+    """The rows spread over files and ordered within each by a hash, so that any row group is a sample of all.
+
+    The number of files and their order do not depend on how the frame was partitioned.
+    """
+    key = F.xxhash64("user_idx", "event_time", "positives", F.lit(seed))
+    keyed = examples.withColumn("_key", key)
+    spread = keyed.repartitionByRange(num_files, "_key").sortWithinPartitions("_key", "user_idx", "event_time")
+    return spread.drop("_key")
+
+
+def user_histories(histories: DataFrame, cutoff_micros: int, length: int) -> DataFrame:
+    """USER_HISTORIES: the newest `length` events of each customer up to the cutoff, and their age then.
+
+    histories: of `customer_histories`, over all time.
+    """
+    num_known = F.size(F.filter("micros", lambda micros: micros <= cutoff_micros))
+    known = histories.withColumn("num_known", num_known).filter("num_known > 0")
+    first = F.greatest(F.col("num_known") - length + 1, F.lit(1))
+    num_kept = F.least(F.col("num_known"), F.lit(length))
+    kept = known.select(
+        "user_idx",
+        F.slice("items", first, num_kept).cast("array<int>").alias("items"),
+        F.transform(
+            F.slice("micros", first, num_kept),
+            lambda micros: ((F.lit(cutoff_micros) - micros) / MICROS_PER_DAY).cast("float"),
+        ).alias("days"),
+    )
+    padding = F.array_repeat(F.lit(PAD_IDX), F.lit(length) - F.size("items"))
+    no_days = F.array_repeat(F.lit(0.0).cast("float"), F.lit(length) - F.size("items"))
+    return kept.select(
+        "user_idx",
+        F.concat(padding, F.col("items")).alias("history"),
+        F.concat(no_days, F.col("days")).alias("history_days"),
+    ).select(*USER_HISTORIES.names)

@@ -1,0 +1,60 @@
+"""What the towers know of items beside their indices: how often each is sold and a target, and hashed features."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F
+
+from recsys_spark.contracts.columns import PAD_IDX
+from recsys_spark.contracts.retriever_schemas import TOWER_ITEMS
+
+SIDE_BUCKETS = 1 << 14  # hashed features
+SIDE_LENGTH = 12  # features of an item; of more, those with the smallest hashes stay
+_MIN_WORD = 3  # letters
+_PRICE_BANDS_PER_E = 2.0  # bands in which log price is cut: prices of a band differ by up to 65 %
+
+
+def tower_items(examples: DataFrame, events: DataFrame, side_features: Sequence[str]) -> DataFrame:
+    """TOWER_ITEMS: every item with an event up to the cutoff, and the times it is a target of the TOWER_EXAMPLES.
+
+    events: item_idx, description, brand, category, price of the interactions up to the cutoff.
+    """
+    target = F.explode(F.col("positives").cast("array<bigint>")).alias("item_idx")
+    targets = examples.select(target).filter(F.col("item_idx") != PAD_IDX)
+    counted = targets.groupBy("item_idx").agg(F.count(F.lit(1)).alias("num_targets"))
+    known = events.groupBy("item_idx").agg(F.count(F.lit(1)).alias("num_events"))
+    found = known.join(counted, on="item_idx", how="left").join(
+        _sides(events, side_features), on="item_idx", how="left"
+    )
+    return (
+        found.withColumn("num_targets", F.coalesce("num_targets", F.lit(0)))
+        .withColumn("side", F.coalesce("side", F.array_repeat(F.lit(PAD_IDX), SIDE_LENGTH)))
+        .select(*TOWER_ITEMS.names)
+    )
+
+
+def _sides(events: DataFrame, features: Sequence[str]) -> DataFrame:
+    """Hashed features of each item, of any of its lines: words go together, other values apart by their name."""
+    words = F.filter(F.split("description", r"[^\p{L}\p{N}]+"), lambda word: F.length(word) >= _MIN_WORD)
+    band = F.floor(F.log("price") * _PRICE_BANDS_PER_E).cast("string")
+    values = {
+        "brand": F.array("brand"),
+        "category": F.array("category"),
+        "price": F.array(F.when(F.col("price") > 0, band)),
+        "description": words,
+    }
+    named = [_named(values[feature], feature) for feature in features] or [F.array().cast("array<int>")]
+    every = events.select("item_idx", F.explode(F.concat(*named)).alias("feature"))
+    kept = every.groupBy("item_idx").agg(F.slice(F.array_sort(F.collect_set("feature")), 1, SIDE_LENGTH).alias("side"))
+    padding = F.array_repeat(F.lit(PAD_IDX), F.lit(SIDE_LENGTH) - F.size("side"))
+    return kept.select("item_idx", F.concat("side", padding).alias("side"))
+
+
+def _named(values: Column, feature: str) -> Column:
+    """Buckets 1..SIDE_BUCKETS of an array of values, nulls left out."""
+    present = F.filter(values, lambda value: value.isNotNull())
+    return F.transform(
+        present, lambda value: (F.pmod(F.xxhash64(F.lit(feature), value), F.lit(SIDE_BUCKETS)) + 1).cast("int")
+    )

@@ -1,0 +1,36 @@
+"""Publishes what training left of a tower, and the index over its item vectors."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from recsys_spark.contracts.artifacts import ITEM_ID_MAP, TOWER_FILES
+from recsys_spark.contracts.retriever_config import IndexConfig
+from recsys_spark.paths import filesystem
+from recsys_spark.stage import StageIO
+
+
+def publish_tower(io: StageIO, config: IndexConfig, folder: str, tower: str, fit: str, seed: int) -> dict[str, Any]:
+    """Index the item vectors in a local folder, publish all files of the tower, and say what index it is.
+
+    Raises GateError, with nothing published, where the index finds too little.
+    """
+    from recsys_spark.candidates.index_build import write_index  # faiss, which other commands need not load
+
+    _, id_map = io.path_and_content(ITEM_ID_MAP)
+    every_item = np.arange(1, io.num_rows(ITEM_ID_MAP) + 1)  # those that the fit has not seen have no vector
+    card = write_index(folder, every_item, id_map, config, seed)
+    for artifact in TOWER_FILES:
+        source = Path(folder) / Path(artifact.path).name
+        io.write_file(artifact, partial(_copy, str(source)), fit=fit, tower=tower)
+    return asdict(card)
+
+
+def _copy(source: str, target: str) -> None:
+    fs, plain = filesystem(target)
+    fs.put_file(source, plain)

@@ -1,0 +1,99 @@
+"""The user tower in NumPy: answers worked by hand, and those of the PyTorch model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from recsys_spark.candidates.tower_files import FittedFile
+from recsys_spark.candidates.towers import UserTower, load_tower
+from recsys_spark.sequences.windows import window_values
+from tests.candidates.tower_folders import histories, random_histories, random_vectors, unit, write_tower
+
+NUM_USERS, NUM_ITEMS, DIM, HIST_MAX = 12, 30, 8, 5
+AXES = np.concatenate([np.zeros((1, 3)), np.eye(3)]).astype(np.float32)  # items 1, 2, 3 are the axes
+
+
+def load(folder: Path) -> UserTower:
+    tower, items = (FittedFile(str(folder / name), str(folder)) for name in ("user_tower.npz", "item_embeddings.npy"))
+    return load_tower(tower, items)
+
+
+def test_the_mean_takes_the_newest_events_and_counts_repeats(tmp_path):
+    tower = load(write_tower(tmp_path, AXES, np.zeros(4), hist_max=3))
+    # Items 3, 1, 1, 2 in time order: the newest three are twice item 1 and once item 2.
+    found = tower.vectors(histories([(1, 3), (2, 1), (3, 1), (4, 2)]))
+    np.testing.assert_allclose(found, [unit(np.array([2.0, 1.0, 0.0]))])
+
+
+def test_recency_fades_by_days_before_the_query(tmp_path):
+    tower = load(write_tower(tmp_path, AXES, np.zeros(4), pooling="recency", decay_days=10.0))
+    found = tower.vectors(histories([(90, 1), (100, 2)], day=110))
+    np.testing.assert_allclose(found, [unit(np.array([np.exp(-2), np.exp(-1), 0.0]))], atol=1e-7)
+
+
+def test_a_query_without_a_known_item_has_no_vector_whatever_the_blocks_make_of_it(tmp_path):
+    rng = np.random.default_rng(0)
+    items = AXES.copy()
+    items[3] = 0  # never seen by the fit
+    block = {
+        "block0.linear.weight": rng.normal(size=(3, 3)),
+        "block0.linear.bias": rng.normal(size=3),
+        "block0.norm.weight": np.ones(3),
+        "block0.norm.bias": np.ones(3),
+        "norm.weight": np.ones(3),
+        "norm.bias": np.ones(3),
+    }
+    tower = load(write_tower(tmp_path, items, np.zeros(4), **block))
+    found = tower.vectors(histories([], [(1, 3)], [(1, 3), (2, 77)], [(1, 3), (2, 1)]))
+    assert found.any(axis=1).tolist() == [False, False, False, True]
+
+
+def test_a_table_of_its_own_knows_the_items_that_the_fit_knows(tmp_path):
+    items = AXES.copy()
+    items[3] = 0
+    own = np.arange(12, dtype=np.float32).reshape(4, 3)
+    tower = load(write_tower(tmp_path, items, np.zeros(4), history_emb=own))
+    found = tower.vectors(histories([(1, 1), (2, 2), (3, 3)], [(1, 3)]))
+    np.testing.assert_allclose(found, [unit(own[1] + own[2]), np.zeros(3)], atol=1e-7)
+
+
+def test_an_id_tower_knows_customers_and_not_their_histories(tmp_path):
+    users = random_vectors(4, 3)
+    tower = load(write_tower(tmp_path, AXES, np.zeros(4), user_tower="id", user_emb=users * 2))
+    found = tower.vectors(histories([(1, 1)], [], [(2, 2)], [(1, 1)], users=[2, 4, 0, 9]))
+    np.testing.assert_allclose(found, [users[2], users[4], np.zeros(3), np.zeros(3)], atol=1e-6)
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize("num_blocks", [0, 2])
+@pytest.mark.parametrize("tied", [True, False])
+@pytest.mark.parametrize("pooling", ["mean", "recency", "attention"])
+@pytest.mark.parametrize("user_tower", ["id", "history", "both"])
+def test_vectors_are_those_of_the_model_that_was_trained(tmp_path, user_tower, pooling, tied, num_blocks):
+    torch = pytest.importorskip("torch")
+    from training.retriever import export
+    from training.retriever.model import PooledHistory, TowerShape, TwoTower
+    from training.retriever.objective import RetrieverTask
+
+    torch.manual_seed(0)
+    shape = TowerShape(
+        NUM_USERS, NUM_ITEMS, DIM, user_tower, pooling, tied, decay_days=20.0, num_blocks=num_blocks, hist_max=HIST_MAX
+    )
+    towers = TwoTower(shape).eval()
+    with torch.no_grad():
+        for name, value in towers.named_parameters():
+            if "norm" in name or "bias" in name or name == "attention":  # these start as ones and zeros
+                value.normal_()
+        everything = torch.arange(NUM_ITEMS + 1)
+        items = towers.items(everything)
+        items[0] = 0
+        batch = random_histories(NUM_USERS, NUM_ITEMS, most_events=2 * HIST_MAX)
+        history, days, _ = window_values(batch.events, batch.start, batch.end, batch.micros, HIST_MAX)
+        pooled = PooledHistory.of(torch.from_numpy(history), torch.from_numpy(days), everything)
+        expected = towers.users(torch.from_numpy(batch.users), pooled, items)
+    told = export.user_tower(RetrieverTask(towers, 0.1, False, False))
+    found = load(write_tower(tmp_path, items.numpy(), np.zeros(NUM_ITEMS + 1), **told)).vectors(batch)
+    np.testing.assert_allclose(found, expected.numpy(), atol=1e-5)

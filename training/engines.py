@@ -1,0 +1,138 @@
+"""Two ways to read a row group into NumPy arrays: through Petastorm and through pyarrow alone.
+
+Both give the same arrays. `petastorm` opens one batch reader for each row group, told by its shard, so that the order
+is the plan's and does not depend on Petastorm's version, seed or number of workers; `arrow` also reads object stores.
+"""
+
+from __future__ import annotations
+
+import re
+import warnings
+from abc import ABC, abstractmethod
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+from fsspec.implementations.local import LocalFileSystem
+
+from recsys_spark.contracts.errors import ConfigError
+from training.row_groups import ColumnForm, RowGroup, Tables, unpadded, with_nulls
+
+Arrays = dict[str, npt.NDArray[Any]]  # (rows,) or (rows, width)
+
+ENGINES = ("petastorm", "arrow")
+_PETASTORM_PYARROW = 15  # the first version without what Petastorm calls
+_USE_ARROW = "; use engine arrow"
+
+
+class Engine(ABC):
+    """Reads whole row groups; called from several threads at once."""
+
+    def __init__(self, tables: Tables) -> None:
+        self._tables = tables
+
+    @abstractmethod
+    def read(self, group: RowGroup) -> Arrays:
+        """The columns of a row group in their forms. Raises SchemaError for nulls and unpadded lists."""
+
+
+def open_engine(name: str, tables: Tables) -> Engine:
+    """Raises ConfigError where Petastorm cannot read the tables."""
+    return PetastormEngine(tables) if name == "petastorm" else ArrowEngine(tables)
+
+
+class ArrowEngine(Engine):
+    """pyarrow on any file system that fsspec knows."""
+
+    def read(self, group: RowGroup) -> Arrays:
+        file = pq.ParquetFile(group.file, filesystem=self._tables.fs, pre_buffer=True)
+        try:
+            # The reader's own threads each read another row group.
+            table = file.read_row_group(group.index, columns=list(self._tables.forms), use_threads=False)
+        finally:
+            file.close()
+        return to_arrays(table, self._tables.forms, group.file)
+
+
+class PetastormEngine(Engine):
+    """Petastorm's batch reader, which reads local files alone unless pyarrow is older than 11."""
+
+    def __init__(self, tables: Tables) -> None:
+        super().__init__(tables)
+        if not isinstance(tables.fs, LocalFileSystem):
+            raise ConfigError(f"engine petastorm reads local files, not {tables.groups[0].file}" + _USE_ARROW)
+        odd = next((group.file for group in tables.groups if set("?#;") & set(group.file)), None)
+        if odd is not None:
+            raise ConfigError(f"engine petastorm cannot open {odd}, whose name holds one of ? # ;" + _USE_ARROW)
+        if int(pa.__version__.split(".")[0]) >= _PETASTORM_PYARROW:
+            raise ConfigError(
+                f"engine petastorm wants pyarrow below {_PETASTORM_PYARROW}, has {pa.__version__}" + _USE_ARROW
+            )
+        # It calls what pyarrow has deprecated, which then warns for each row group.
+        warnings.filterwarnings("ignore", category=FutureWarning, module=r"petastorm\.|pyarrow\.parquet")
+        try:
+            from petastorm import make_batch_reader  # not in every environment that reads with arrow
+        except ImportError as error:
+            raise ConfigError(f"engine petastorm cannot be imported: {error}" + _USE_ARROW) from error
+        self._make_reader = make_batch_reader
+        self._fields = [f"^{re.escape(name)}$" for name in tables.forms]  # Petastorm takes names for patterns
+
+    def read(self, group: RowGroup) -> Arrays:
+        reader = self._make_reader(
+            [f"file://{group.file}"],
+            schema_fields=self._fields,
+            workers_count=1,
+            shuffle_row_groups=False,
+            cur_shard=group.index,
+            shard_count=group.num_in_file,
+        )
+        # Its own step from Arrow to NumPy makes an object of every list and stacks them: half of all its time.
+        reader._results_queue_reader = _Stacking(self._tables.forms, group.file)
+        try:
+            return next(reader)._asdict()
+        finally:  # not a `with`, which prints a line for each reader
+            reader.stop()
+            reader.join()
+
+
+class _Stacking:
+    """What takes a row group from Petastorm's workers and makes a named tuple of arrays of it."""
+
+    batched_output = True
+
+    def __init__(self, forms: dict[str, ColumnForm], file: str) -> None:
+        self._forms, self._file = forms, file
+
+    def read_next(self, workers_pool: Any, schema: Any, _ngram: None) -> Any:
+        return schema.make_namedtuple(**to_arrays(workers_pool.get_results(), self._forms, self._file))
+
+
+def to_arrays(table: pa.Table, forms: dict[str, ColumnForm], file: str) -> Arrays:
+    """Columns of a row group as arrays, without an object for each list.
+
+    Raises SchemaError for nulls and unpadded lists.
+    """
+    return {name: _column(table[name], name, form, file) for name, form in forms.items()}
+
+
+def _column(column: pa.ChunkedArray, name: str, form: ColumnForm, file: str) -> npt.NDArray[Any]:
+    stored = column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
+    if stored.null_count:
+        raise with_nulls(name, file)
+    if form.width is None:
+        return _values(stored, form)
+    offsets = stored.offsets.to_numpy()
+    if not np.array_equal(offsets - offsets[0], np.arange(len(offsets)) * form.width):
+        raise unpadded(name, file)
+    values = stored.flatten()
+    if values.null_count:
+        raise with_nulls(name, file)
+    return _values(values, form).reshape(len(stored), form.width)
+
+
+def _values(values: pa.Array, form: ColumnForm) -> npt.NDArray[Any]:
+    if pa.types.is_timestamp(form.kind):
+        values = values.cast(pa.timestamp("us", form.kind.tz), safe=False).cast(pa.int64())
+    return values.to_numpy(zero_copy_only=False)

@@ -1,0 +1,100 @@
+"""What training leaves for Spark: vectors as memory-mapped arrays, and the user tower as named arrays."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.dataset as ds
+import torch
+from numpy.lib.format import open_memmap
+from torch import Tensor
+
+from recsys_spark.contracts.columns import PAD_IDX
+from training.retriever.model import Head, PooledHistory
+from training.retriever.objective import RetrieverTask, RetrieverTrainee
+
+_ROWS = 8192
+
+
+@torch.no_grad()
+def export_towers(model: RetrieverTask, trainee: RetrieverTrainee, users_path: str, folder: Path) -> None:
+    """Write item_embeddings.npy, item_offsets.npy, user_embeddings.npy and user_tower.npz.
+
+    Row = index; rows have unit length, but those of padding and of what the fit has not seen are zero. Scores are
+    user vector . item vector + offset of the item; the offsets hold the trends as of the cutoff.
+    users_path: USER_HISTORIES.
+    """
+    model.eval()
+    folder.mkdir(parents=True, exist_ok=True)
+    vectors = trainee.item_vectors()
+    vectors[~trainee.is_known] = 0
+    _write_rows(folder / "item_embeddings.npy", vectors)
+    np.save(folder / "item_offsets.npy", _offsets(model, trainee).numpy())
+    _write_users(model, vectors, users_path, folder / "user_embeddings.npy")
+    np.savez(folder / "user_tower.npz", **user_tower(model))
+
+
+def user_tower(model: RetrieverTask) -> dict[str, Any]:
+    """What maps a history or an index to a user vector, for `recsys_spark/candidates/towers.py`."""
+    towers, shape = model.towers, model.towers.shape
+    told: dict[str, Any] = {
+        "user_tower": shape.user_tower,
+        "pooling": shape.pooling,
+        "decay_days": shape.decay_days,
+        "hist_max": shape.hist_max,
+    }
+    if towers.attention is not None:
+        told["attention"] = _array(towers.attention)
+    if towers.history_emb is not None:
+        told["history_emb"] = _array(towers.history_emb.weight)
+    if towers.user_emb is not None:
+        told["user_emb"] = _array(towers.user_emb.weight)
+    return told | _head(towers.user_head)
+
+
+def _head(head: Head) -> dict[str, Any]:
+    names = {"0": "linear", "1": "norm"}  # places in the body of a ResidualBlock
+    told = {}
+    for name, value in head.state_dict().items():
+        parts = name.split(".")
+        label = f"block{parts[1]}.{names[parts[3]]}.{parts[4]}" if parts[0] == "blocks" else name
+        told[label] = _array(value)
+    return told
+
+
+def _offsets(model: RetrieverTask, trainee: RetrieverTrainee) -> Tensor:
+    if model.trend_weight is None or trainee.sales is None:
+        return torch.zeros(trainee.num_items + 1)
+    latest = trainee.sales.of_period(trainee.sales.num_periods - 1)
+    return (model.log_temperature.exp() * model.trend_weight).cpu() * latest
+
+
+def _write_users(model: RetrieverTask, vectors: Tensor, users_path: str, path: Path) -> None:
+    shape = model.towers.shape
+    out = open_memmap(path, mode="w+", dtype=np.float32, shape=(shape.num_users + 1, shape.dim))
+    everything = torch.arange(len(vectors), device=vectors.device)
+    for batch in ds.dataset(users_path).to_batches(batch_size=_ROWS):
+        if batch.num_rows == 0:
+            continue
+        users = torch.from_numpy(batch.column("user_idx").to_numpy()).to(vectors.device)
+        history, days = (
+            torch.from_numpy(batch.column(name).flatten().to_numpy().reshape(batch.num_rows, -1)).to(vectors.device)
+            for name in ("history", "history_days")
+        )
+        pooled = PooledHistory.of(history.long(), days, everything)
+        out[users.cpu().numpy()] = model.towers.users(users, pooled, vectors).float().cpu().numpy()
+    out[PAD_IDX] = 0
+    out.flush()
+
+
+def _write_rows(path: Path, vectors: Tensor) -> None:
+    out = open_memmap(path, mode="w+", dtype=np.float32, shape=tuple(vectors.shape))
+    for first in range(0, len(vectors), _ROWS):
+        out[first : first + _ROWS] = vectors[first : first + _ROWS].float().cpu().numpy()
+    out.flush()
+
+
+def _array(value: Tensor) -> Any:
+    return value.detach().float().cpu().numpy()

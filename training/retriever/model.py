@@ -1,0 +1,149 @@
+"""The two towers: items and users as unit vectors whose inner product says how well they go together.
+
+Names: B queries, L places of history, M items, D embedding size.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as nnf
+from torch import Tensor, nn
+
+from recsys_spark.contracts.columns import PAD_IDX
+
+
+@dataclass(frozen=True)
+class TowerShape:
+    """num_users, num_items: largest indices; 0 is padding. num_side: largest side feature of an item, 0 for none.
+
+    user_tower: `id` (a vector per customer), `history` (pooled item vectors) or `both` (their sum).
+    pooling: `mean`, `recency` (exp(-days / decay_days)) or `attention` (learned).
+    tied: the history looks its items up in the item tower; else it has a table of its own. hist_max: the newest
+    events that a history holds.
+    """
+
+    num_users: int
+    num_items: int
+    dim: int = 256
+    user_tower: str = "history"
+    pooling: str = "recency"
+    tied: bool = True
+    decay_days: float = 90.0
+    num_blocks: int = 2
+    dropout: float = 0.1
+    num_side: int = 0
+    hist_max: int = 200
+
+
+class ResidualBlock(nn.Module):
+    """x + Dropout(ReLU(LayerNorm(Linear(x)))), (M, D) to (M, D)."""
+
+    def __init__(self, dim: int, dropout: float) -> None:
+        super().__init__()
+        self.body = nn.Sequential(nn.Linear(dim, dim), nn.LayerNorm(dim), nn.ReLU(), nn.Dropout(dropout))
+
+    def forward(self, x_MD: Tensor) -> Tensor:
+        found: Tensor = self.body(x_MD)
+        return x_MD + found
+
+
+class Head(nn.Module):
+    """Residual blocks, LayerNorm and L2 norm. Without blocks the vectors are only brought to unit length."""
+
+    def __init__(self, dim: int, num_blocks: int, dropout: float) -> None:
+        super().__init__()
+        self.blocks = nn.Sequential(*(ResidualBlock(dim, dropout) for _ in range(num_blocks)))
+        self.norm = nn.LayerNorm(dim) if num_blocks else nn.Identity()
+
+    def forward(self, x_MD: Tensor) -> Tensor:
+        return nnf.normalize(self.norm(self.blocks(x_MD)), dim=-1)
+
+
+class TwoTower(nn.Module):
+    """Item vectors from indices (and side features), user vectors from an index, a history, or both."""
+
+    def __init__(self, shape: TowerShape, sparse: bool = True) -> None:
+        super().__init__()
+        self.shape = shape
+        self.item_emb = _table(shape.num_items, shape.dim, sparse)
+        self.item_head = Head(shape.dim, shape.num_blocks, shape.dropout)
+        self.user_head = Head(shape.dim, shape.num_blocks, shape.dropout)
+        self.user_emb = None if shape.user_tower == "history" else _table(shape.num_users, shape.dim, sparse)
+        untied = shape.user_tower != "id" and not shape.tied
+        self.history_emb = _table(shape.num_items, shape.dim, sparse) if untied else None
+        self.side_emb = _table(shape.num_side, shape.dim, sparse) if shape.num_side else None
+        self.attention = nn.Parameter(torch.zeros(shape.dim + 1)) if shape.pooling == "attention" else None
+
+    def items(self, items_M: Tensor, side_MS: Tensor | None = None) -> Tensor:
+        """Unit vectors of items, (M, D). side_MS: indices of each item's side features, 0 for padding."""
+        vectors: Tensor = self.item_emb(items_M)
+        if self.side_emb is not None and side_MS is not None:
+            filled = (side_MS != PAD_IDX).sum(dim=1, keepdim=True).clamp_min(1)
+            vectors = vectors + self.side_emb(side_MS).sum(dim=1) / filled
+        found: Tensor = self.item_head(vectors)
+        return found
+
+    def users(self, user_B: Tensor, history: PooledHistory, known_MD: Tensor) -> Tensor:
+        """Unit vectors of queries, (B, D).
+
+        known_MD: vectors of `items` for the items that the history's places name; unused where the towers share none.
+        """
+        vectors = torch.zeros(len(user_B), self.shape.dim, device=user_B.device)
+        if self.shape.user_tower != "id":
+            looked_up = known_MD if self.history_emb is None else self.history_emb(history.items_M)
+            vectors = vectors + self.pool(history, looked_up)
+        if self.user_emb is not None:
+            vectors = vectors + self.user_emb(user_B)
+        found: Tensor = self.user_head(vectors)
+        return found
+
+    def pool(self, history: PooledHistory, vectors_MD: Tensor) -> Tensor:
+        """Each history's weighted mean of item vectors, at unit length, (B, D); zero for an empty one."""
+        weights = self._weights(history, vectors_MD).to(vectors_MD.dtype)
+        sums = nnf.embedding_bag(history.place_E, vectors_MD, history.start_B, mode="sum", per_sample_weights=weights)
+        return nnf.normalize(sums, dim=-1)
+
+    def _weights(self, history: PooledHistory, vectors_MD: Tensor) -> Tensor:
+        if self.shape.pooling == "mean":
+            return torch.ones_like(history.days_E)
+        ages_E = history.days_E / self.shape.decay_days
+        if self.attention is None:
+            return torch.exp(-ages_E)
+        affinity_M = vectors_MD @ self.attention[:-1]
+        # Bounded, so that no softmax over each history is needed: its sum is normalised away.
+        return torch.exp(4 * torch.tanh(affinity_M[history.place_E]) - ages_E * nnf.softplus(self.attention[-1]))
+
+
+@dataclass(frozen=True)
+class PooledHistory:
+    """The E items of B histories without padding, end to end: that of query b begins at start_B[b].
+
+    items_M: the distinct items, ascending; place_E: position of each event's item among them. days_E: how much older an
+    event is than the newest of its history. Only ratios of weights count, and those of very old events would be too
+    small for float32.
+    """
+
+    items_M: Tensor
+    place_E: Tensor
+    start_B: Tensor
+    days_E: Tensor
+
+    @classmethod
+    def of(cls, history_BL: Tensor, days_BL: Tensor, items_M: Tensor) -> PooledHistory:
+        """items_M: sorted items that hold all of the histories. days_BL: of each event, since any one moment."""
+        filled = history_BL != PAD_IDX
+        lengths = filled.sum(dim=1)
+        start_B = lengths.cumsum(0) - lengths
+        newest_B = days_BL.masked_fill(~filled, torch.inf).amin(dim=1)
+        days_E = (days_BL - newest_B[:, None])[filled]
+        return cls(items_M, torch.searchsorted(items_M, history_BL[filled]), start_B, days_E)
+
+
+def _table(num_rows: int, dim: int, sparse: bool) -> nn.Embedding:
+    table = nn.Embedding(num_rows + 1, dim, padding_idx=PAD_IDX, sparse=sparse)
+    nn.init.normal_(table.weight, std=dim**-0.5)
+    with torch.no_grad():
+        table.weight[PAD_IDX].zero_()
+    return table

@@ -1,0 +1,201 @@
+"""The retriever's loss of a batch, and its Recall@K on the dev slice."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from recsys_spark.contracts.columns import PAD_IDX
+from training import losses, negatives
+from training.batches import RetrieverBatch
+from training.process_group import Group
+from training.retriever.model import PooledHistory, TwoTower
+from training.retriever.trends import RecentSales
+
+_ITEMS_PER_SLICE = 65_536
+_UNIFORM, _OWN = 1, 2  # purposes of draws
+
+
+@dataclass(frozen=True)
+class ObjectiveOptions:
+    """form: `shared` (in-batch and uniform candidates with logQ) or `per_example` (own uniform negatives).
+
+    num_negatives: uniform draws, of the batch or of each query. targets: `all` items of the basket, or only the `new`
+    ones. basket_exponent: a target weighs (targets of its basket) to the minus this.
+    """
+
+    form: str = "shared"
+    num_negatives: int = 1024
+    temperature: float = 0.15
+    learn_temperature: bool = False
+    targets: str = "all"
+    basket_exponent: float = 0.5
+    log_q: bool = True
+
+
+class RetrieverTask(nn.Module):
+    """The towers with what turns cosines into logits: cosine / temperature + trend weight x log recent sales."""
+
+    def __init__(self, towers: TwoTower, temperature: float, learn_temperature: bool, trend: bool) -> None:
+        super().__init__()
+        self.towers = towers
+        self.log_temperature = nn.Parameter(torch.tensor(temperature).log(), requires_grad=learn_temperature)
+        self.trend_weight = nn.Parameter(torch.tensor(0.5)) if trend else None
+
+    def logits(self, cosines: Tensor, trend: Tensor | None) -> Tensor:
+        scaled = cosines.float() / self.log_temperature.exp()
+        return scaled if self.trend_weight is None or trend is None else scaled + self.trend_weight * trend
+
+
+class RetrieverTrainee:
+    """What the loop trains.
+
+    share: of each item among the training targets; is_known: it has an event up to the cutoff, (num_items + 1,) each.
+    """
+
+    def __init__(
+        self,
+        model: RetrieverTask,
+        options: ObjectiveOptions,
+        share: Tensor,
+        is_known: Tensor,
+        sales: RecentSales | None,
+        side: Tensor | None,
+        group: Group,
+        seed: int,
+        dev: Callable[[], Iterable[RetrieverBatch]] | None = None,
+        k: tuple[int, ...] = (20, 100),
+    ) -> None:
+        self.model, self.options, self.group, self.seed, self.dev, self.k = model, options, group, seed, dev, k
+        self.share, self.is_known = share.to(group.device), is_known.to(group.device)
+        self.sales = None if sales is None else sales.to(group.device)
+        self.side = None if side is None else side.to(group.device)
+        self.num_items = len(share) - 1
+
+    def loss(self, batch: RetrieverBatch, step: int) -> Tensor:
+        """A rank's part of a global step, such that the mean over ranks is the mean over all targets.
+
+        Shared candidates are those of all ranks.
+        """
+        batch = batch.to(self.group.device)
+        return self._per_example(batch, step) if self.options.form == "per_example" else self._shared(batch, step)
+
+    def _shared(self, batch: RetrieverBatch, step: int) -> Tensor:
+        options = self.options
+        in_batch = self.group.gather_rows(batch.positives[self._is_target(batch)])
+        drawn_by = negatives.generator(self.seed, step, _UNIFORM)
+        drawn = negatives.uniform_items(options.num_negatives, self.num_items, drawn_by)
+        candidates_N = torch.unique(torch.cat([in_batch, drawn.to(in_batch.device)]))
+        users, items_M, vectors = self._encode(batch, candidates_N)
+        cosines = users @ vectors[torch.searchsorted(items_M, candidates_N)].T
+        trend = None if self.sales is None else self.sales.log_counts(batch.period, candidates_N)
+        log_q = torch.zeros(len(candidates_N), device=cosines.device)
+        if options.log_q:
+            share = self.share[candidates_N]
+            log_q = negatives.log_inclusion(share, len(in_batch), options.num_negatives, self.num_items)
+        place = torch.searchsorted(candidates_N, batch.positives).clamp_max(len(candidates_N) - 1)
+        masked = negatives.masked_candidates(candidates_N, batch.positives)
+        weights = self._weights(batch)
+        loss = losses.shared_softmax(self.model.logits(cosines, trend), place, weights, log_q, masked)
+        return self._over_all_ranks(loss, weights)
+
+    def _per_example(self, batch: RetrieverBatch, step: int) -> Tensor:
+        own_BK = negatives.own_negatives(batch.history, batch.positives, self._own_draws(batch, step), self.num_items)
+        offered = torch.cat([batch.positives, own_BK], dim=1)
+        users, items_M, vectors = self._encode(batch, offered.flatten())
+        cosines = torch.einsum("bd,bkd->bk", users, vectors[torch.searchsorted(items_M, offered)])
+        trend = None if self.sales is None else self.sales.log_counts(batch.period, offered)
+        target, negative = self.model.logits(cosines, trend).tensor_split([batch.positives.shape[1]], dim=1)
+        weights = self._weights(batch)
+        loss = losses.info_nce(target, negative.masked_fill(own_BK == PAD_IDX, -torch.inf), weights)
+        return self._over_all_ranks(loss, weights)
+
+    def _own_draws(self, batch: RetrieverBatch, step: int) -> Tensor:
+        """Draws for the rows that this rank has of the global batch, (B, K). Every rank has as many rows."""
+        drawn_by = negatives.generator(self.seed, step, _OWN)
+        shape = self.group.world_size, len(batch), self.options.num_negatives
+        return torch.rand(shape, dtype=torch.float64, generator=drawn_by)[self.group.rank].to(self.group.device)
+
+    def _over_all_ranks(self, loss: Tensor, weights: Tensor) -> Tensor:
+        """A mean over this rank's weights, scaled so that the mean over ranks is that over the weights of all."""
+        own = weights.sum()
+        return loss * own * self.group.world_size / self.group.sum(own).clamp_min(1e-9)
+
+    def _is_target(self, batch: RetrieverBatch) -> Tensor:
+        filled = batch.positives != PAD_IDX
+        return filled & ~batch.is_repeat if self.options.targets == "new" else filled
+
+    def _weights(self, batch: RetrieverBatch) -> Tensor:
+        """Of each target, (B, P); 0 for what is none."""
+        is_target = self._is_target(batch).float()
+        return is_target / is_target.sum(dim=1, keepdim=True).clamp_min(1) ** self.options.basket_exponent
+
+    def _encode(self, batch: RetrieverBatch, others: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """User vectors, and the distinct items of histories and `others` with their vectors: one pass for both."""
+        is_unused = self.model.towers.shape.user_tower == "id"
+        history = torch.zeros_like(batch.history) if is_unused else batch.history
+        items_M = torch.unique(torch.cat([others, history.flatten()]))
+        vectors = self.model.towers.items(items_M, None if self.side is None else self.side[items_M])
+        users = self.model.towers.users(batch.user_idx, PooledHistory.of(history, batch.history_days, items_M), vectors)
+        return users, items_M, vectors
+
+    @torch.no_grad()
+    def evaluate(self) -> dict[str, float]:
+        """Recall@K per dev target over the whole catalogue; for `new` targets with what was bought before masked.
+
+        Empty where there is no dev target.
+        """
+        if self.dev is None:
+            return {}
+        vectors = self.item_vectors()
+        found = torch.zeros(len(self.k), dtype=torch.float64, device=self.group.device)
+        count = torch.zeros((), dtype=torch.float64, device=self.group.device)
+        for read in self.dev():
+            if len(read) == 0:
+                continue
+            batch = read.to(self.group.device)
+            is_target = self._is_target(batch)
+            top = self._top(batch, vectors)
+            for place, k in enumerate(self.k):
+                hit = (batch.positives[:, :, None] == top[:, None, :k]).any(dim=2)
+                found[place] += (hit & is_target).sum()
+            count += is_target.sum()
+        found, count = self.group.sum(found), self.group.sum(count)
+        return {f"recall@{k}": float(hits / count) for k, hits in zip(self.k, found, strict=True) if count > 0}
+
+    def item_vectors(self) -> Tensor:
+        """Vectors of all items, (num_items + 1, D); row 0 is zero."""
+        items = torch.arange(self.num_items + 1, device=self.group.device)
+        parts = [
+            self.model.towers.items(part, None if self.side is None else self.side[part])
+            for part in torch.split(items, _ITEMS_PER_SLICE)
+        ]
+        vectors = torch.cat(parts)
+        vectors[PAD_IDX] = 0
+        return vectors
+
+    def _top(self, batch: RetrieverBatch, vectors: Tensor) -> Tensor:
+        """The best items of each query among those the fit has seen, (B, largest k); PAD_IDX where there are fewer."""
+        everything = torch.arange(len(vectors), device=vectors.device)
+        history = PooledHistory.of(batch.history, batch.history_days, everything)
+        users = self.model.towers.users(batch.user_idx, history, vectors)
+        scores, top = users.new_empty(len(batch), 0), batch.history[:, :0]
+        for items in torch.split(everything, _ITEMS_PER_SLICE):  # so that memory does not grow with the catalogue
+            trend = None if self.sales is None else self.sales.log_counts(batch.period, items)
+            offered = self.model.logits(users @ vectors[items].T, trend).masked_fill(~self.is_known[items], -torch.inf)
+            if self.options.targets == "new":
+                offered = _without(offered, items, batch.history)
+            scores, top = torch.cat([scores, offered], dim=1), torch.cat([top, items.expand(offered.shape)], dim=1)
+            scores, place = scores.topk(min(max(self.k), scores.shape[1]), dim=1)
+            top = top.gather(1, place)
+        return top.masked_fill(scores == -torch.inf, PAD_IDX)
+
+
+def _without(scores_BN: Tensor, items_N: Tensor, history_BL: Tensor) -> Tensor:
+    """The scores of consecutive items with -inf for those of each query's history."""
+    place = history_BL - items_N[0]
+    row, column = ((place >= 0) & (place < len(items_N))).nonzero(as_tuple=True)
+    return scores_BN.index_put((row, place[row, column]), scores_BN.new_tensor(-torch.inf))

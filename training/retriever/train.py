@@ -1,0 +1,237 @@
+"""Assembly of a tower's training: data, model, loss, optimizers, loop; and what it leaves."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow.parquet as pq
+import torch
+from torch import Tensor
+
+from recsys_spark.contracts.retriever_config import TowerConfig
+from training.batches import RETRIEVER_COLUMNS, RetrieverBatch
+from training.loop import Loop, LoopSettings, Trained
+from training.optimizers import Optimizers
+from training.process_group import Group, process_group
+from training.reader import ParquetReader, ReaderOptions
+from training.retriever.export import export_towers
+from training.retriever.model import TowerShape, TwoTower
+from training.retriever.objective import ObjectiveOptions, RetrieverTask, RetrieverTrainee
+from training.retriever.start import ppmi_vectors
+from training.retriever.trends import RecentSales
+from training.tracking import tracker
+
+
+@dataclass(frozen=True)
+class RetrieverJob:
+    """Everything one training needs, as plain values that travel to other processes.
+
+    The paths are those of the tables of the same names (contracts/retriever_schemas.py); dev_path is None where the
+    number of epochs is known. num_epochs and learning_rates: of the fit with a dev slice, 0 and empty for that fit.
+    tracking_folder: under which TensorBoard's files stay.
+    """
+
+    tower: TowerConfig
+    num_users: int
+    num_items: int
+    num_periods: int
+    hist_max: int
+    train_path: str
+    dev_path: str | None
+    items_path: str
+    sales_path: str
+    users_path: str
+    co_purchases_path: str | None
+    out_folder: str
+    checkpoint_folder: str
+    engine: str
+    seed: int
+    precision: str = "auto"
+    compile: bool = False
+    clip_norm: float = 1.0
+    checkpoint_seconds: float = 300.0
+    num_epochs: int = 0
+    learning_rates: tuple[float, ...] = ()
+    tracking: str = "none"
+    tracking_folder: str = "."
+
+    def fingerprint(self, world_size: int) -> str:
+        """Changes with whatever a checkpoint may not be gone on with; ranks read other rows where there are more."""
+        told = {name: value for name, value in asdict(self).items() if name not in _OF_NO_CONSEQUENCE}
+        paths = self.train_path, self.dev_path, self.items_path, self.sales_path, self.co_purchases_path
+        manifests = [Path(f"{path}.manifest.json") for path in paths if path is not None]
+        told["contents"] = [json.loads(path.read_text())["content"] for path in manifests if path.exists()]
+        told["world_size"] = world_size
+        return hashlib.sha256(json.dumps(told, sort_keys=True, default=str).encode()).hexdigest()
+
+
+# For the weights, that is.
+_OF_NO_CONSEQUENCE = (
+    "users_path", "out_folder", "checkpoint_folder", "engine", "checkpoint_seconds", "tracking", "tracking_folder",
+)  # fmt: skip
+
+
+def train_retriever(job: RetrieverJob) -> dict[str, Any]:
+    """Train one tower on this process's share of the examples; the first process writes the files of `export_towers`.
+
+    Returns the curve, the best epoch and timings. Deterministic on CPU for a seed, however often it was interrupted.
+    """
+    with process_group() as group:
+        items = _Items.load(job.items_path, job.num_items)
+        sales = load_sales(job.sales_path, job.num_items, job.num_periods) if job.tower.trend else None
+        model = build_task(job, items).to(group.device)
+        group.share_weights(model)  # an SVD is the same to the last bit on the same kind of machine only
+        trainee = RetrieverTrainee(
+            model,
+            objective_of(job.tower),
+            items.share,
+            items.is_known,
+            sales,
+            items.side if job.tower.side_features else None,
+            group,
+            job.seed,
+            _dev(job, group),
+        )
+        optimizers = Optimizers(model, job.tower.learning_rate, job.tower.weight_decay)
+        reader = ParquetReader(job.train_path, _reader_options(job, group, shuffle=True))
+
+        def batches(epoch: int, skip: int) -> Iterator[RetrieverBatch]:
+            return (RetrieverBatch.of(columns) for columns in reader.epoch(epoch, skip))
+
+        if job.compile:  # the heads: the rest of a step has shapes that follow from the data
+            model.towers.item_head.compile(dynamic=True)
+            model.towers.user_head.compile(dynamic=True)
+        tracking, name = job.tracking if group.is_first else "none", Path(job.out_folder).name
+        with tracker(tracking, job.tracking_folder, name, asdict(job.tower)) as report:
+            settings = _loop_settings(job, group)
+            loop = Loop(trainee, optimizers, batches, settings, group, job.checkpoint_folder, report)
+            trained = loop.run()
+        if group.is_first:
+            export_towers(model, trainee, job.users_path, Path(job.out_folder))
+        group.wait()
+    return _told(trained, reader)
+
+
+def objective_of(tower: TowerConfig) -> ObjectiveOptions:
+    """The options of the loss that a tower's settings state."""
+    return ObjectiveOptions(
+        form=tower.loss,
+        num_negatives=tower.num_negatives,
+        temperature=tower.temperature,
+        learn_temperature=tower.learn_temperature,
+        targets=tower.targets,
+        basket_exponent=tower.basket_exponent,
+        log_q=tower.log_q,
+    )
+
+
+def build_task(job: RetrieverJob, items: _Items) -> RetrieverTask:
+    """The model at its start, the same on every process."""
+    tower = job.tower
+    torch.manual_seed(job.seed)
+    shape = TowerShape(
+        num_users=job.num_users,
+        num_items=job.num_items,
+        dim=tower.dim,
+        user_tower=tower.user_tower,
+        pooling=tower.pooling,
+        tied=tower.tied,
+        decay_days=tower.decay_days,
+        num_blocks=tower.num_blocks,
+        dropout=tower.dropout,
+        num_side=int(items.side.max()) if tower.side_features else 0,
+        hist_max=job.hist_max,
+    )
+    towers = TwoTower(shape)
+    if job.co_purchases_path is not None and tower.start == "ppmi":
+        start = ppmi_vectors(job.co_purchases_path, job.num_items, tower.dim, job.seed)
+        with torch.no_grad():
+            towers.item_emb.weight.copy_(start)
+    return RetrieverTask(towers, tower.temperature, tower.learn_temperature, tower.trend)
+
+
+@dataclass(frozen=True)
+class _Items:
+    """By item_idx: share of the training targets, whether an event up to the cutoff is known, side features."""
+
+    share: Tensor
+    is_known: Tensor
+    side: Tensor
+
+    @classmethod
+    def load(cls, path: str, num_items: int) -> _Items:
+        table = pq.read_table(path, columns=["item_idx", "num_targets", "side"])
+        index = torch.from_numpy(table.column("item_idx").to_numpy())
+        targets = torch.from_numpy(table.column("num_targets").to_numpy().astype(np.float64))
+        share, known = torch.zeros(num_items + 1, dtype=torch.float64), torch.zeros(num_items + 1, dtype=torch.bool)
+        share[index] = targets / targets.sum().clamp_min(1)
+        known[index] = True
+        rows = table.column("side").combine_chunks()
+        width = len(rows.flatten()) // max(len(rows), 1)
+        side = torch.zeros(num_items + 1, width, dtype=torch.long)
+        side[index] = torch.from_numpy(rows.flatten().to_numpy().reshape(len(rows), width).astype(np.int64))
+        return cls(share.float(), known, side)
+
+
+def load_sales(path: str, num_items: int, num_periods: int) -> RecentSales:
+    """ITEM_SALES as the trainer holds it."""
+    table = pq.read_table(path)
+
+    def column(name: str, dtype: npt.DTypeLike) -> npt.NDArray[Any]:
+        values: npt.NDArray[Any] = table.column(name).to_numpy().astype(dtype)
+        return values
+
+    columns = column("period", np.int64), column("item_idx", np.int64), column("num_events", np.float32)
+    return RecentSales.of_rows(*columns, num_items, num_periods)
+
+
+def _dev(job: RetrieverJob, group: Group) -> Any:
+    if job.dev_path is None:
+        return None
+    reader = ParquetReader(job.dev_path, _reader_options(job, group, shuffle=False))
+    return lambda: (RetrieverBatch.of(columns) for columns in reader.epoch(0))
+
+
+def _reader_options(job: RetrieverJob, group: Group, shuffle: bool) -> ReaderOptions:
+    return ReaderOptions(
+        engine=job.engine,
+        batch_size=max(job.tower.batch_size // group.world_size, 1),
+        columns=RETRIEVER_COLUMNS,
+        seed=job.seed,
+        shuffle=shuffle,
+        rank=group.rank,
+        world_size=group.world_size,
+        pin_memory=group.device.type == "cuda",
+    )
+
+
+def _loop_settings(job: RetrieverJob, group: Group) -> LoopSettings:
+    autocast = job.precision == "bfloat16" or (job.precision == "auto" and group.device.type == "cuda")
+    return LoopSettings(
+        max_epochs=job.num_epochs or job.tower.max_epochs,
+        patience=job.tower.patience,
+        clip_norm=job.clip_norm,
+        checkpoint_seconds=job.checkpoint_seconds,
+        learning_rates=job.learning_rates,
+        autocast=autocast,
+        seed=job.seed,
+        fingerprint=job.fingerprint(group.world_size),
+    )
+
+
+def _told(trained: Trained, reader: ParquetReader) -> dict[str, Any]:
+    return {
+        "curve": trained.curve,
+        "best_epoch": trained.best_epoch,
+        "seconds": round(trained.seconds, 2),
+        "share_waiting": round(trained.share_waiting, 4),
+        "examples": reader.num_rows,
+        "steps_per_epoch": reader.batches_per_epoch,
+    }
