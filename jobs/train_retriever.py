@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import replace
 from typing import Any
 
 from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
 
 from recsys_spark.baselines.item_knn import neighbour_options
 from recsys_spark.command_line import main
@@ -13,47 +15,67 @@ from recsys_spark.contracts import artifacts
 from recsys_spark.contracts.artifacts import SPLIT_OF_FIT
 from recsys_spark.contracts.config import PipelineConfig
 from recsys_spark.gpu_launch import launch
-from recsys_spark.retriever.inputs import DEV, EARLY, FITS, TRAIN, FitInputs, early_end, write_examples, write_inputs
+from recsys_spark.retriever.inputs import (
+    DEV,
+    EARLY,
+    PARTS_OF_FIT,
+    FitInputs,
+    early_end,
+    example_paths,
+    grid_of,
+    indexed_events,
+    sources_of,
+    write_examples,
+    write_fit,
+)
 from recsys_spark.retriever.publish import publish_tower
 from recsys_spark.retriever.rankings import rank_queries
 from recsys_spark.sequences.histories import customer_histories
 from recsys_spark.sequences.split import cutoff, cutoffs_of_fits
 from recsys_spark.stage import Metrics, Stage, StageIO
 
+log = logging.getLogger("recsys")
+FITS = ("train", "val", "full")
 SOURCES = (artifacts.INTERACTIONS_CLEAN, artifacts.ITEM_ID_MAP, artifacts.CUSTOMER_ID_MAP)
 
 
 def run(io: StageIO, config: PipelineConfig) -> Metrics:
     settings, results = config.retriever, {}
-    interactions, item_ids, customer_ids = (io.read(table) for table in SOURCES)
-    merge_minutes = config.sequences.merge_minutes
-    histories = io.materialise("histories", customer_histories(interactions, item_ids, customer_ids, merge_minutes))
-    inputs = {fit: _write_fit(io, config, fit, histories) for fit in FITS}
-    for tower in settings.towers:
-        trained = {EARLY: _train(io, config, inputs[EARLY], tower)}
-        for fit in FITS[1:]:
-            trained[fit] = _train(io, config, inputs[fit], tower, trained[EARLY])
-        ranked = {
-            split: rank_queries(io, settings, tower, histories, fit, split) for fit, split in SPLIT_OF_FIT.items()
-        }
-        results[tower] = {"trained": trained, "ranked": ranked}
+    if settings.towers:
+        histories, inputs = _write_inputs(io, config)
+        for tower in settings.towers:
+            trained = {EARLY: _train(io, config, inputs[EARLY], tower)}
+            for fit in FITS:
+                trained[fit] = _train(io, config, inputs[fit], tower, trained[EARLY])
+            ranked = {
+                split: rank_queries(io, settings, tower, histories, fit, split) for fit, split in SPLIT_OF_FIT.items()
+            }
+            results[tower] = {"trained": trained, "ranked": ranked}
     io.write_json(artifacts.TWOTOWER_RESULTS, {"format": 1, "towers": results})
     return {"towers": len(settings.towers)}
 
 
-def _write_fit(io: StageIO, config: PipelineConfig, fit: str, histories: DataFrame) -> FitInputs:
-    """The tables that the towers of one fit are trained from."""
-    settings, cutoffs = config.retriever, cutoffs_of_fits(io.read_json(artifacts.SPLIT_CUTOFFS))
-    train_end = cutoff(cutoffs["train"])
-    is_early = fit == EARLY
-    queries = io.read(artifacts.QUERIES, split="train")
-    end = early_end(queries, settings.dev_share) if is_early else cutoff(cutoffs[fit])
-    chosen = [settings.tower(tower) for tower in settings.towers]
-    pairs = neighbour_options(replace(config.knn, shrinkage=0.0)) if "ppmi" in {t.start for t in chosen} else None
-    inputs = write_inputs(io, settings, fit, end, histories, config.queries.hist_max, pairs)
-    for source in sorted({tower.examples for tower in chosen}):
-        write_examples(io, settings, inputs, source, config.seed, dev_until=train_end if is_early else None)
-    return inputs
+def _write_inputs(io: StageIO, config: PipelineConfig) -> tuple[DataFrame, dict[str, FitInputs]]:
+    """Publish what the towers are trained from; returns all customers' histories and the inputs by fit."""
+    settings = config.retriever
+    interactions, item_ids, customer_ids = (io.read(table) for table in SOURCES)
+    merge_minutes = config.sequences.merge_minutes
+    histories = io.materialise("histories", customer_histories(interactions, item_ids, customer_ids, merge_minutes))
+    events = indexed_events(io)
+    grid = grid_of(events, settings.snapshot_days)
+    early = early_end(io.read(artifacts.QUERIES, split="train"), settings.dev_share)
+    for source in sources_of(settings):
+        write_examples(io, settings, source, grid, early, config.seed)
+    starts = {settings.tower(tower).start for tower in settings.towers}
+    pairs = neighbour_options(replace(config.knn, shrinkage=0.0)) if "ppmi" in starts else None
+    cutoffs = cutoffs_of_fits(io.read_json(artifacts.SPLIT_CUTOFFS))
+    ends = {EARLY: early, **{fit: cutoff(cutoffs[fit]) for fit in FITS}}
+    inputs = {}
+    for fit, end in ends.items():
+        known = events.filter(F.col("invoice_date") <= end)
+        inputs[fit] = write_fit(io, settings, fit, known, histories, grid, config.queries.hist_max, pairs)
+        log.info("train_retriever: inputs of fit=%s", fit)
+    return histories, inputs
 
 
 def _train(
@@ -68,10 +90,10 @@ def _train(
         tower=options,
         num_users=io.num_rows(artifacts.CUSTOMER_ID_MAP),
         num_items=io.num_rows(artifacts.ITEM_ID_MAP),
-        num_periods=inputs.snapshots.num + 1,
+        num_periods=inputs.num_periods,
         hist_max=config.queries.hist_max,
-        train_path=io.path(artifacts.TOWER_EXAMPLES, fit=fit, source=source, part=TRAIN),
-        dev_path=None if early else io.path(artifacts.TOWER_EXAMPLES, fit=fit, source=source, part=DEV),
+        train_paths=example_paths(io, source, PARTS_OF_FIT[fit]),
+        dev_paths=() if early else example_paths(io, source, (DEV,)),
         items_path=io.path(artifacts.TOWER_ITEMS, fit=fit, source=source),
         sales_path=io.path(artifacts.ITEM_SALES, fit=fit),
         users_path=io.path(artifacts.USER_HISTORIES, fit=fit),

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+import re
+import sys
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from dataclasses import dataclass, field
+from typing import Any, TextIO
 
 from pyspark.sql import SparkSession
 
 from recsys_spark.contracts.errors import TrainingError
 
-_LAST_LINES = 5
+_FAILED = "training process failed: "
+_ENDED = re.compile(r"exitcode\s*: (-?\d+)")  # as torchrun lists processes; -9 is often want of memory
+_LINES_KEPT = 1000
 
 
 def launch(
@@ -29,10 +36,56 @@ def launch(
     amount = "spark.driver.resource.gpu.amount" if is_local else "spark.task.resource.gpu.amount"
     use_gpu = int(float(spark.conf.get(amount, "0") or 0)) > 0
     distributor = TorchDistributor(num_processes=num_processes, local_mode=is_local, use_gpu=use_gpu)
-    try:
-        found = distributor.run(train, *args)
-    except RuntimeError as error:
-        lines = [line for line in str(error).splitlines() if line.strip()]
-        raise TrainingError(f"a training process failed: {' | '.join(lines[-_LAST_LINES:])}") from error
-    assert found is not None  # the first process returns
-    return dict(found)
+    with _listening() as lines:
+        try:
+            found = distributor.run(_SayingWhy(train), *args)
+        except Exception as error:  # whatever Spark makes of it, which never holds the reason
+            raise TrainingError(f"a {_FAILED}{_reason(lines) or str(error).splitlines()[0]}") from error
+    if is_local and (reason := _reason(lines)):  # of any but the first process, which Spark does not see
+        raise TrainingError(f"a {_FAILED}{reason}")
+    return dict(found or {})
+
+
+@dataclass(frozen=True)
+class _SayingWhy:
+    """A training function that prints on one line why it fails: TorchDistributor hands on what is printed."""
+
+    train: Callable[..., dict[str, Any]]
+
+    def __call__(self, *args: Any) -> dict[str, Any]:
+        try:
+            return self.train(*args)
+        except Exception as error:
+            told = " ".join(f"{type(error).__name__}: {error}".split())
+            print(f"{_FAILED}{told}", file=sys.stderr, flush=True)
+            raise
+
+
+def _reason(lines: Iterable[str]) -> str:
+    """What the first process that failed said, else how one ended; empty where none failed."""
+    said = [line.split(_FAILED, 1)[1] for line in lines if _FAILED in line]
+    ended = [f"it ended with exit code {code}" for line in lines for code in _ENDED.findall(line)]
+    return (said or ended or [""])[0]
+
+
+@contextmanager
+def _listening() -> Iterator[deque[str]]:
+    """The last lines that are printed meanwhile; they are still printed."""
+    lines: deque[str] = deque(maxlen=_LINES_KEPT)
+    with redirect_stdout(_Tee(sys.stdout, lines)), redirect_stderr(_Tee(sys.stderr, lines)):  # type: ignore[type-var]
+        yield lines
+
+
+@dataclass
+class _Tee:
+    stream: TextIO
+    lines: deque[str]
+    begun: str = field(default="")
+
+    def write(self, text: str) -> int:
+        *whole, self.begun = (self.begun + text).split("\n")
+        self.lines.extend(whole)
+        return self.stream.write(text)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.stream, name)

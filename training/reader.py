@@ -43,7 +43,7 @@ class ReaderOptions:
     rank: int = 0
     world_size: int = 1
     shuffle_rows_buffer: int = 262_144
-    workers: int = 2
+    workers: int = 3
     pin_memory: bool = False
 
     def __post_init__(self) -> None:
@@ -151,8 +151,15 @@ class ParquetReader:
         return _Reading(buffer, parts, skip_rows)
 
     def _put(self, buffer: Buffer, span: Span, first: int) -> None:
-        arrays = self._engine.read(span.group)
-        buffer.put({name: values[span.first : span.last] for name, values in arrays.items()}, first)
+        """Copy a span to the places of the window's rows from `first` on."""
+        begin = 0  # of the part, in the row group
+        for part in self._engine.read(span.group):
+            end = begin + len(next(iter(part.values())))
+            wanted = slice(max(span.first - begin, 0), max(span.last - begin, 0))
+            buffer.put({name: values[wanted] for name, values in part.items()}, first + max(begin - span.first, 0))
+            begin = end
+            if begin >= span.last:
+                break
 
 
 @dataclass(frozen=True)

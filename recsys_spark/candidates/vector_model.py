@@ -14,6 +14,7 @@ from recsys_spark.candidates.towers import load_tower, newest, pooled
 from recsys_spark.contracts.columns import LIST_LENGTH
 from recsys_spark.sequences.windows import Ints
 
+_BELOW_ALL = -2.0  # a score no cosine reaches, for the popular items behind the model's own
 _PAIRS_AT_A_TIME = 4096  # whose vectors are looked up together
 
 
@@ -32,7 +33,7 @@ class TwoTowerModel:
 
     def popular(self) -> Popular:
         order = self.fitted.order(by_recent=True)
-        return Popular(order.items, np.zeros(len(order.items)))
+        return Popular(order.items, np.full(len(order.items), _BELOW_ALL))
 
     def score(self, batch: QueryBatch) -> Scored:
         from recsys_spark.candidates.index import load_index  # faiss is an extra, and the baselines run without it

@@ -94,7 +94,7 @@ MODEL_TABLES = (  # what baselines are made of, beside item_popularity
     NMF_FACTORS,
     ITEM_DAYS,
 )
-TOWER_EXAMPLES = _fitted("tower_examples_{source}_{part}", retriever_schemas.TOWER_EXAMPLES)
+TOWER_EXAMPLES = _table("tower_examples", retriever_schemas.TOWER_EXAMPLES, "tower_examples_{source}_{part}.parquet")
 TOWER_ITEMS = _fitted("tower_items_{source}", retriever_schemas.TOWER_ITEMS)
 ITEM_SALES = _fitted("item_sales", retriever_schemas.ITEM_SALES)
 CO_PURCHASES = _fitted("co_purchases", retriever_schemas.CO_PURCHASES)

@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-from functools import reduce
-
-from pyspark.sql import Column, DataFrame
+from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from recsys_spark.contracts.columns import PAD_IDX
 from recsys_spark.contracts.retriever_schemas import TOWER_EXAMPLES, USER_HISTORIES
-from recsys_spark.retriever.periods import Snapshots
+from recsys_spark.retriever.periods import Grid
 from recsys_spark.sequences.windows import MICROS_PER_DAY
 
 
-def tower_examples(splits: list[DataFrame], cutoff: Column, snapshots: Snapshots) -> DataFrame:
-    """TOWER_EXAMPLES up to a cutoff, from QUERIES (whole baskets) or SEQUENCES (one next item each).
-
-    splits: those that hold events up to the cutoff.
-    """
-    every = reduce(DataFrame.unionByName, splits).filter(F.col("event_time") <= cutoff)
+def tower_examples(split: DataFrame, grid: Grid) -> DataFrame:
+    """TOWER_EXAMPLES of a split of QUERIES (whole baskets) or SEQUENCES (one next item each)."""
+    every = split
     if "positives" not in every.columns:
         every = every.withColumn("positives", F.array("pos_item_idx"))
     history = F.col("history").cast("array<int>")
@@ -31,18 +26,17 @@ def tower_examples(splits: list[DataFrame], cutoff: Column, snapshots: Snapshots
         "history_days",
         positives.alias("positives"),
         is_repeat.alias("is_repeat"),
-        snapshots.period_of(F.col("event_time")).alias("period"),
+        grid.period_of(F.col("event_time")).alias("period"),
     ).select(*TOWER_EXAMPLES.names)
 
 
 def in_random_order(examples: DataFrame, seed: int, num_files: int) -> DataFrame:
-    """The rows spread over files and ordered within each by a hash, so that any row group is a sample of all.
+    """The rows spread over files and ordered within each by hashes, so that any row group is a sample of all.
 
-    The number of files and their order do not depend on how the frame was partitioned.
+    Which rows a file holds, and their order, does not depend on how the frame was partitioned.
     """
-    key = F.xxhash64("user_idx", "event_time", "positives", F.lit(seed))
-    keyed = examples.withColumn("_key", key)
-    spread = keyed.repartitionByRange(num_files, "_key").sortWithinPartitions("_key", "user_idx", "event_time")
+    keyed = examples.withColumn("_key", F.xxhash64("user_idx", "event_time", "positives", F.lit(seed)))
+    spread = keyed.repartition(num_files, "_key").sortWithinPartitions(F.xxhash64("_key"), "user_idx", "event_time")
     return spread.drop("_key")
 
 

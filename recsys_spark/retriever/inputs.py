@@ -1,7 +1,8 @@
-"""Publishes what the towers of one fit are trained from."""
+"""Publishes what towers are trained from: examples once for all fits, and for each fit what it may know."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pyspark.sql import Column, DataFrame, Window
@@ -10,83 +11,102 @@ from pyspark.sql import functions as F
 from recsys_spark.baselines.neighbours import NeighbourOptions
 from recsys_spark.contracts import artifacts
 from recsys_spark.contracts.artifacts import CUSTOMER_ID_MAP, INTERACTIONS_CLEAN, ITEM_ID_MAP
-from recsys_spark.contracts.columns import SPLITS
 from recsys_spark.contracts.errors import DataError
 from recsys_spark.contracts.retriever_config import RetrieverConfig
 from recsys_spark.retriever.co_purchases import co_purchases
 from recsys_spark.retriever.examples import in_random_order, tower_examples, user_histories
 from recsys_spark.retriever.items import tower_items
-from recsys_spark.retriever.periods import Snapshots, item_sales
+from recsys_spark.retriever.periods import Grid, item_sales
+from recsys_spark.sequences.windows import MICROS_PER_DAY
 from recsys_spark.stage import StageIO
 
-TRAIN, DEV = "train", "dev"
 # What of fit=train lies before its dev slice: the number of epochs is found with nothing but that.
-EARLY = "early"
-FITS = (EARLY, "train", "val", "full")
+EARLY, DEV = "early", "dev"
+PARTS_OF_FIT = {
+    EARLY: (EARLY,),
+    "train": (EARLY, DEV),
+    "val": (EARLY, DEV, "val"),
+    "full": (EARLY, DEV, "val", "test"),
+}
 _SOURCES = {"queries": artifacts.QUERIES, "sequences": artifacts.SEQUENCES}
+_EVENT_COLUMNS = ("user_idx", "item_idx", "invoice_date", "description", "brand", "category", "price")
 _MAX_FILES = 512
 
 
 @dataclass(frozen=True)
 class FitInputs:
-    """What one fit may know: its last event, and the snapshots of recent sales up to then."""
+    """One fit: the time of the last event that it knows, and the number of snapshots of recent sales up to then."""
 
     fit: str
     last_micros: int
-    snapshots: Snapshots
-
-    @property
-    def cutoff(self) -> Column:
-        return F.timestamp_micros(F.lit(self.last_micros))
+    num_periods: int
 
 
-def write_inputs(
+def indexed_events(io: StageIO) -> DataFrame:
+    """All interactions under their indices, kept on disk until the stage ends."""
+    items, users = io.read(ITEM_ID_MAP), io.read(CUSTOMER_ID_MAP)
+    lines = io.read(INTERACTIONS_CLEAN).join(items, on="stock_code", how="inner")
+    return io.materialise("events", lines.join(users, on="customer_id", how="inner").select(*_EVENT_COLUMNS))
+
+
+def grid_of(events: DataFrame, snapshot_days: int) -> Grid:
+    """The grid of snapshots that begins with the first event."""
+    row = events.agg(F.min(F.unix_micros("invoice_date")).alias("first")).first()
+    assert row is not None
+    return Grid(row["first"], snapshot_days * MICROS_PER_DAY)
+
+
+def write_examples(io: StageIO, settings: RetrieverConfig, source: str, grid: Grid, early: Column, seed: int) -> None:
+    """Publish TOWER_EXAMPLES of QUERIES or SEQUENCES in the parts `early`, `dev`, `val` and `test`.
+
+    early: the time up to which training examples are no dev examples.
+    """
+    train = tower_examples(io.read(_SOURCES[source], split="train"), grid)
+    parts = {EARLY: train.filter(F.col("event_time") <= early), DEV: train.filter(F.col("event_time") > early)}
+    parts |= {split: tower_examples(io.read(_SOURCES[source], split=split), grid) for split in ("val", "test")}
+    for part, rows in parts.items():
+        num_files = max(rows.count() // settings.row_group_rows, settings.num_processes)
+        spread = in_random_order(rows, seed, min(num_files, _MAX_FILES))
+        io.write(artifacts.TOWER_EXAMPLES, spread, source=source, part=part)
+
+
+def write_fit(
     io: StageIO,
     settings: RetrieverConfig,
     fit: str,
-    cutoff: Column,
+    known: DataFrame,
     histories: DataFrame,
+    grid: Grid,
     hist_max: int,
     pairs: NeighbourOptions | None,
 ) -> FitInputs:
-    """Publish ITEM_SALES, USER_HISTORIES and, with options for the pairs, CO_PURCHASES of a fit."""
-    events = _events(io, cutoff)
-    ends = events.agg(F.min("invoice_date").alias("first"), F.max("invoice_date").alias("last"))
-    row = ends.select(F.unix_micros("first").alias("first"), F.unix_micros("last").alias("last")).first()
-    assert row is not None
-    inputs = FitInputs(fit, row["last"], Snapshots.before(row["last"], row["first"], settings.snapshot_days))
-    io.write(artifacts.ITEM_SALES, item_sales(events, inputs.snapshots, settings.recent_days), fit=fit)
-    io.write(artifacts.USER_HISTORIES, user_histories(histories, inputs.last_micros, hist_max), fit=fit)
-    if pairs is not None:
-        io.write(artifacts.CO_PURCHASES, co_purchases(events, pairs, io.scratch(f"co_purchases_{fit}")), fit=fit)
-    return inputs
+    """Publish ITEM_SALES, USER_HISTORIES, TOWER_ITEMS and, with options for the pairs, CO_PURCHASES of a fit.
 
-
-def write_examples(
-    io: StageIO,
-    settings: RetrieverConfig,
-    inputs: FitInputs,
-    source: str,
-    seed: int,
-    dev_until: Column | None = None,
-) -> None:
-    """Publish TOWER_EXAMPLES and TOWER_ITEMS of a fit. dev_until: the examples after the cutoff and up to then are the
-    part `dev`.
+    known: of `indexed_events`, up to the cutoff of the fit.
     """
-    splits = [io.read(_SOURCES[source], split=split) for split in _splits_up_to(inputs.fit)]
-    examples = tower_examples(splits, inputs.cutoff if dev_until is None else dev_until, inputs.snapshots)
-    examples = io.materialise(f"examples_{inputs.fit}_{source}", examples)
-    is_known = F.col("event_time") <= inputs.cutoff
-    parts = {TRAIN: examples.filter(is_known)}
-    if dev_until is not None:
-        parts[DEV] = examples.filter(~is_known)
-    for part, rows in parts.items():
-        num_files = min(max(rows.count() // settings.row_group_rows, settings.num_processes), _MAX_FILES)
-        spread = in_random_order(rows, seed, num_files)
-        io.write(artifacts.TOWER_EXAMPLES, spread, fit=inputs.fit, source=source, part=part)
-    features = {feature for tower in settings.towers for feature in settings.tower(tower).side_features}
-    items = tower_items(parts[TRAIN], _events(io, inputs.cutoff), sorted(features))
-    io.write(artifacts.TOWER_ITEMS, items, fit=inputs.fit, source=source)
+    row = known.agg(F.max(F.unix_micros("invoice_date")).alias("last")).first()
+    assert row is not None
+    last = row["last"]
+    io.write(artifacts.ITEM_SALES, item_sales(known, grid, last, settings.recent_days), fit=fit)
+    io.write(artifacts.USER_HISTORIES, user_histories(histories, last, hist_max), fit=fit)
+    if pairs is not None:
+        io.write(artifacts.CO_PURCHASES, co_purchases(known, pairs, io.scratch(f"co_purchases_{fit}")), fit=fit)
+    chosen = [settings.tower(tower) for tower in settings.towers]
+    features = sorted({feature for tower in chosen for feature in tower.side_features})
+    for source in sources_of(settings):
+        items = tower_items(_all_parts(io, source, PARTS_OF_FIT[fit]), known, features)
+        io.write(artifacts.TOWER_ITEMS, items, fit=fit, source=source)
+    return FitInputs(fit, last, grid.last_before(last) + 2)
+
+
+def sources_of(settings: RetrieverConfig) -> list[str]:
+    """The tables that the chosen towers take their examples from."""
+    return sorted({settings.tower(tower).examples for tower in settings.towers})
+
+
+def example_paths(io: StageIO, source: str, parts: Sequence[str]) -> tuple[str, ...]:
+    """Where some parts of the examples lie."""
+    return tuple(io.path(artifacts.TOWER_EXAMPLES, source=source, part=part) for part in parts)
 
 
 def early_end(queries: DataFrame, dev_share: float) -> Column:
@@ -102,12 +122,8 @@ def early_end(queries: DataFrame, dev_share: float) -> Column:
     return F.timestamp_micros(F.lit(row["micros"]))
 
 
-def _splits_up_to(fit: str) -> tuple[str, ...]:
-    return SPLITS[: {EARLY: 1, "fold": 1, "train": 1, "val": 2, "full": 3}[fit]]
-
-
-def _events(io: StageIO, cutoff: Column) -> DataFrame:
-    """Interactions up to a cutoff under their indices."""
-    lines = io.read(INTERACTIONS_CLEAN).filter(F.col("invoice_date") <= cutoff)
-    users = io.read(CUSTOMER_ID_MAP)
-    return lines.join(io.read(ITEM_ID_MAP), on="stock_code", how="inner").join(users, on="customer_id", how="inner")
+def _all_parts(io: StageIO, source: str, parts: Sequence[str]) -> DataFrame:
+    found = io.read(artifacts.TOWER_EXAMPLES, source=source, part=parts[0])
+    for part in parts[1:]:
+        found = found.unionByName(io.read(artifacts.TOWER_EXAMPLES, source=source, part=part))
+    return found

@@ -1,7 +1,7 @@
-"""Snapshots of recent sales: numbered moments, the last of which is the cutoff of the fit.
+"""Snapshots of recent sales: moments on a grid, and last of all the cutoff of the fit.
 
-A query falls into the period after the last snapshot strictly before it, so what it may know is as old in training as
-it is when a model of that cutoff serves the days after it.
+A training query knows the newest snapshot of the grid strictly before it, which is half a step old on average; about as
+old is the snapshot at the cutoff in the days that a model serves.
 """
 
 from __future__ import annotations
@@ -16,35 +16,35 @@ from recsys_spark.sequences.windows import MICROS_PER_DAY
 
 
 @dataclass(frozen=True)
-class Snapshots:
-    """Snapshot k lies at last - (num - k) * step, in microseconds since 1970; k is 0..num."""
+class Grid:
+    """Snapshot k lies k steps after the first event, in microseconds since 1970; the same for every fit."""
 
-    last: int
+    first: int
     step: int
-    num: int
-
-    @classmethod
-    def before(cls, cutoff_micros: int, first_micros: int, step_days: int) -> Snapshots:
-        """As many as reach back to the first event."""
-        step = step_days * MICROS_PER_DAY
-        return cls(cutoff_micros, step, max(-(-(cutoff_micros - first_micros) // step), 1))
 
     def period_of(self, time: Column) -> Column:
-        """The number of the newest snapshot strictly before a time; times up to the first belong to it."""
-        steps_back = F.floor((F.lit(self.last) - F.unix_micros(time)) / self.step) + 1
-        return F.least(F.greatest(self.num - steps_back, F.lit(0)), F.lit(self.num)).cast("int")
+        """The number of the newest snapshot strictly before a time; 0 for the first event's."""
+        steps = F.ceil((F.unix_micros(time) - self.first) / self.step).cast("int")
+        return F.greatest(steps - 1, F.lit(0))
+
+    def last_before(self, cutoff_micros: int) -> int:
+        """The number of the newest snapshot up to a cutoff."""
+        return (cutoff_micros - self.first) // self.step
 
 
-def item_sales(events: DataFrame, snapshots: Snapshots, recent_days: int) -> DataFrame:
+def item_sales(events: DataFrame, grid: Grid, cutoff_micros: int, recent_days: int) -> DataFrame:
     """ITEM_SALES: interactions of each item in the `recent_days` up to each snapshot, the snapshot's moment included.
 
-    events: item_idx, invoice_date, none later than the last snapshot.
+    events: item_idx, invoice_date, none later than the cutoff. The snapshot at the cutoff has the number after that of
+    the newest one of the grid.
     """
-    # A snapshot j steps back sees the event where 0 <= age - j * step < window.
-    age = F.lit(snapshots.last) - F.unix_micros("invoice_date")
-    nearest = F.greatest(F.floor((age - recent_days * MICROS_PER_DAY) / snapshots.step) + 1, F.lit(0))
-    farthest = F.least(F.floor(age / snapshots.step), F.lit(snapshots.num))
-    steps_back = F.explode(F.when(nearest <= farthest, F.sequence(nearest, farthest)))
-    seen = events.select("item_idx", steps_back.alias("steps_back"))
-    period = (F.lit(snapshots.num) - F.col("steps_back")).cast("int").alias("period")
-    return seen.groupBy(period, "item_idx").agg(F.count(F.lit(1)).alias("num_events")).select(*ITEM_SALES.names)
+    newest, window = grid.last_before(cutoff_micros), recent_days * MICROS_PER_DAY
+    # A snapshot sees the event where 0 <= snapshot - time < window.
+    time = F.unix_micros("invoice_date")
+    start = F.ceil((time - grid.first) / grid.step)
+    end = F.least(F.ceil((time - grid.first + window) / grid.step) - 1, F.lit(newest))
+    nothing = F.array().cast("array<bigint>")
+    on_grid = F.when(start <= end, F.sequence(start, end)).otherwise(nothing)
+    at_cutoff = F.when(time > cutoff_micros - window, F.array(F.lit(newest + 1).cast("bigint"))).otherwise(nothing)
+    seen = events.select("item_idx", F.explode(F.concat(on_grid, at_cutoff).cast("array<int>")).alias("period"))
+    return seen.groupBy("period", "item_idx").agg(F.count(F.lit(1)).alias("num_events")).select(*ITEM_SALES.names)

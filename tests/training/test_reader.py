@@ -125,6 +125,17 @@ def test_a_resumed_epoch_does_not_read_what_lies_before(tmp_path, monkeypatch):
     assert len(rows_of(found.epoch(0, skip=7))) == len(opened) == 3
 
 
+def test_row_groups_that_come_in_parts_give_the_same_batches(tmp_path, monkeypatch):
+    path = publish(tmp_path / "t.parquet", REMAINDERS)
+    given = {"columns": ("row", "history"), "shuffle_rows_buffer": 16, "rank": 1, "world_size": 2}
+    whole = [batch["row"].tolist() for batch in reader(path, **given).epoch(0)]
+    monkeypatch.setattr("training.engines._PART_ROWS", 3)
+    parted = list(reader(path, **given).epoch(0))
+    assert [batch["row"].tolist() for batch in parted] == whole
+    assert all((batch["history"][:, 0] == batch["row"] * 10).all() for batch in parted)
+    assert flat(flat(by_rank(path, 2, shuffle=False))) == list(range(67))  # the second rank begins within a row group
+
+
 def test_the_rows_left_out_are_others_in_each_epoch_and_for_each_seed(tmp_path):
     path = publish(tmp_path / "t.parquet", [[4], [3, 3]])
     left_out = [frozenset(range(10)) - set(flat(read(path, epoch))) for epoch in range(40)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,14 +20,18 @@ _ROWS = 8192
 
 
 @torch.no_grad()
-def export_towers(model: RetrieverTask, trainee: RetrieverTrainee, users_path: str, folder: Path) -> None:
+def export_towers(
+    model: RetrieverTask, trainee: RetrieverTrainee, examples: Sequence[str], users_path: str, folder: Path
+) -> None:
     """Write item_embeddings.npy, item_offsets.npy, user_embeddings.npy and user_tower.npz.
 
     Row = index; rows have unit length, but those of padding and of what the fit has not seen are zero. Scores are
     user vector . item vector + offset of the item; the offsets hold the trends as of the cutoff.
-    users_path: USER_HISTORIES.
+    examples: paths of the TOWER_EXAMPLES trained on; users_path: USER_HISTORIES.
     """
     model.eval()
+    if model.towers.user_emb is not None:
+        _forget_untrained(model.towers.user_emb.weight, examples)
     folder.mkdir(parents=True, exist_ok=True)
     vectors = trainee.item_vectors()
     vectors[~trainee.is_known] = 0
@@ -64,11 +69,20 @@ def _head(head: Head) -> dict[str, Any]:
     return told
 
 
+def _forget_untrained(table: Tensor, examples: Sequence[str]) -> None:
+    """Zero the rows of customers without an example, which still hold what they were started with."""
+    trained = torch.zeros(len(table), dtype=torch.bool)
+    for path in examples:
+        for batch in ds.dataset(path).to_batches(columns=["user_idx"]):
+            trained[torch.from_numpy(batch.column("user_idx").to_numpy())] = True
+    table[~trained.to(table.device)] = 0
+
+
 def _offsets(model: RetrieverTask, trainee: RetrieverTrainee) -> Tensor:
     if model.trend_weight is None or trainee.sales is None:
         return torch.zeros(trainee.num_items + 1)
     latest = trainee.sales.of_period(trainee.sales.num_periods - 1)
-    return (model.log_temperature.exp() * model.trend_weight).cpu() * latest
+    return (model.log_temperature.exp() * model.trend_weight * latest).cpu()
 
 
 def _write_users(model: RetrieverTask, vectors: Tensor, users_path: str, path: Path) -> None:
@@ -78,9 +92,9 @@ def _write_users(model: RetrieverTask, vectors: Tensor, users_path: str, path: P
     for batch in ds.dataset(users_path).to_batches(batch_size=_ROWS):
         if batch.num_rows == 0:
             continue
-        users = torch.from_numpy(batch.column("user_idx").to_numpy()).to(vectors.device)
+        users = torch.tensor(batch.column("user_idx").to_numpy(), device=vectors.device)
         history, days = (
-            torch.from_numpy(batch.column(name).flatten().to_numpy().reshape(batch.num_rows, -1)).to(vectors.device)
+            torch.tensor(batch.column(name).flatten().to_numpy(), device=vectors.device).view(batch.num_rows, -1)
             for name in ("history", "history_days")
         )
         pooled = PooledHistory.of(history.long(), days, everything)

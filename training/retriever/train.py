@@ -33,8 +33,8 @@ from training.tracking import tracker
 class RetrieverJob:
     """Everything one training needs, as plain values that travel to other processes.
 
-    The paths are those of the tables of the same names (contracts/retriever_schemas.py); dev_path is None where the
-    number of epochs is known. num_epochs and learning_rates: of the fit with a dev slice, 0 and empty for that fit.
+    The paths are those of the tables of the same names (contracts/retriever_schemas.py); dev_paths are none where
+    the number of epochs is known. num_epochs and learning_rates: of the fit with a dev slice, 0 and empty for that fit.
     tracking_folder: under which TensorBoard's files stay.
     """
 
@@ -43,8 +43,8 @@ class RetrieverJob:
     num_items: int
     num_periods: int
     hist_max: int
-    train_path: str
-    dev_path: str | None
+    train_paths: tuple[str, ...]
+    dev_paths: tuple[str, ...]
     items_path: str
     sales_path: str
     users_path: str
@@ -65,7 +65,7 @@ class RetrieverJob:
     def fingerprint(self, world_size: int) -> str:
         """Changes with whatever a checkpoint may not be gone on with; ranks read other rows where there are more."""
         told = {name: value for name, value in asdict(self).items() if name not in _OF_NO_CONSEQUENCE}
-        paths = self.train_path, self.dev_path, self.items_path, self.sales_path, self.co_purchases_path
+        paths = (*self.train_paths, *self.dev_paths, self.items_path, self.sales_path, self.co_purchases_path)
         manifests = [Path(f"{path}.manifest.json") for path in paths if path is not None]
         told["contents"] = [json.loads(path.read_text())["content"] for path in manifests if path.exists()]
         told["world_size"] = world_size
@@ -100,7 +100,7 @@ def train_retriever(job: RetrieverJob) -> dict[str, Any]:
             _dev(job, group),
         )
         optimizers = Optimizers(model, job.tower.learning_rate, job.tower.weight_decay)
-        reader = ParquetReader(job.train_path, _reader_options(job, group, shuffle=True))
+        reader = ParquetReader(job.train_paths, _reader_options(job, group, shuffle=True))
 
         def batches(epoch: int, skip: int) -> Iterator[RetrieverBatch]:
             return (RetrieverBatch.of(columns) for columns in reader.epoch(epoch, skip))
@@ -114,7 +114,7 @@ def train_retriever(job: RetrieverJob) -> dict[str, Any]:
             loop = Loop(trainee, optimizers, batches, settings, group, job.checkpoint_folder, report)
             trained = loop.run()
         if group.is_first:
-            export_towers(model, trainee, job.users_path, Path(job.out_folder))
+            export_towers(model, trainee, job.train_paths, job.users_path, Path(job.out_folder))
         group.wait()
     return _told(trained, reader)
 
@@ -168,15 +168,15 @@ class _Items:
     @classmethod
     def load(cls, path: str, num_items: int) -> _Items:
         table = pq.read_table(path, columns=["item_idx", "num_targets", "side"])
-        index = torch.from_numpy(table.column("item_idx").to_numpy())
-        targets = torch.from_numpy(table.column("num_targets").to_numpy().astype(np.float64))
+        index = torch.tensor(table.column("item_idx").to_numpy())
+        targets = torch.tensor(table.column("num_targets").to_numpy(), dtype=torch.float64)
         share, known = torch.zeros(num_items + 1, dtype=torch.float64), torch.zeros(num_items + 1, dtype=torch.bool)
         share[index] = targets / targets.sum().clamp_min(1)
         known[index] = True
         rows = table.column("side").combine_chunks()
         width = len(rows.flatten()) // max(len(rows), 1)
         side = torch.zeros(num_items + 1, width, dtype=torch.long)
-        side[index] = torch.from_numpy(rows.flatten().to_numpy().reshape(len(rows), width).astype(np.int64))
+        side[index] = torch.tensor(rows.flatten().to_numpy(), dtype=torch.long).view(len(rows), width)
         return cls(share.float(), known, side)
 
 
@@ -193,9 +193,9 @@ def load_sales(path: str, num_items: int, num_periods: int) -> RecentSales:
 
 
 def _dev(job: RetrieverJob, group: Group) -> Any:
-    if job.dev_path is None:
+    if not job.dev_paths:
         return None
-    reader = ParquetReader(job.dev_path, _reader_options(job, group, shuffle=False))
+    reader = ParquetReader(job.dev_paths, _reader_options(job, group, shuffle=False))
     return lambda: (RetrieverBatch.of(columns) for columns in reader.epoch(0))
 
 

@@ -1,0 +1,124 @@
+"""What the towers learn from, worked by hand."""
+
+import math
+from datetime import datetime, timedelta
+
+import pytest
+
+from recsys_spark.baselines.neighbours import NeighbourOptions
+from recsys_spark.contracts import schemas
+from recsys_spark.contracts.errors import DataError
+from recsys_spark.retriever.co_purchases import co_purchases
+from recsys_spark.retriever.examples import in_random_order, tower_examples, user_histories
+from recsys_spark.retriever.inputs import early_end
+from recsys_spark.retriever.items import SIDE_LENGTH, tower_items
+from recsys_spark.retriever.periods import Grid
+from recsys_spark.sequences.histories import HISTORIES
+from tests.support.frames import frame, rows
+
+NOON = datetime(2011, 1, 10, 12)
+DAY = 86_400_000_000
+EPOCH = datetime(1970, 1, 1)
+
+
+def micros(time):
+    return int((time - EPOCH).total_seconds() * 1_000_000)
+
+
+GRID = Grid(micros(NOON - timedelta(days=30)), 28 * DAY)
+
+
+def _query(user, time, history, positives):
+    pads = [0] * (4 - len(history))
+    days = [0.0] * len(pads) + [float(n) for n in range(len(history), 0, -1)]
+    return {
+        "user_idx": user,
+        "event_time": time,
+        "history": pads + history,
+        "history_days": days,
+        "positives": positives + [0] * (3 - len(positives)),
+    }
+
+
+def test_examples_know_what_is_bought_again(spark):
+    queries = frame(spark, schemas.QUERIES, [_query(1, NOON, [5, 6], [6, 7])])
+    found = tower_examples(queries, GRID)
+    assert rows(found.drop("history_days", "event_time")) == [(1, [0, 0, 5, 6], [6, 7, 0], [True, False, False], 1)]
+
+
+def test_a_purchase_alone_is_an_example_with_one_target(spark):
+    line = {key: value for key, value in _query(1, NOON, [5], []).items() if key != "positives"}
+    sequences = frame(spark, schemas.SEQUENCES, [{**line, "pos_item_idx": 9}])
+    assert rows(tower_examples(sequences, GRID), "positives", "is_repeat") == [([9], [False])]
+
+
+def test_the_order_of_examples_does_not_depend_on_partitions(spark):
+    lines = [_query(user, NOON - timedelta(minutes=user), [5], [user % 7 + 1]) for user in range(1, 60)]
+    examples = tower_examples(frame(spark, schemas.QUERIES, lines), GRID)
+
+    def order(partitions, seed=1):
+        spread = in_random_order(examples.repartition(partitions), seed, num_files=1)
+        return [row.user_idx for row in spread.collect()]
+
+    assert order(1) == order(7)
+    assert order(1) != order(1, seed=2)
+    assert sorted(order(1)) == list(range(1, 60))
+
+
+def test_histories_hold_the_newest_events_up_to_the_cutoff(spark):
+    at = micros(NOON)
+    times = [at - 3 * DAY, at - 2 * DAY, at, at + DAY]
+    known = spark.createDataFrame(
+        [(1, "A", [4, 5, 6, 7], times, [1.0] * 4), (2, "B", [8], [at + DAY], [1.0])], HISTORIES
+    )
+    assert rows(user_histories(known, at, length=2)) == [(1, [5, 6], [2.0, 0.0])]
+    assert rows(user_histories(known, at, length=5)) == [(1, [0, 0, 4, 5, 6], [0.0, 0.0, 3.0, 2.0, 0.0])]
+
+
+def test_ppmi_is_that_of_baskets(spark, tmp_path):
+    # Four baskets: items 1 and 2 together twice, 1 and 3 once, 3 alone once.
+    baskets = {(1, 0): [1, 2], (1, 1): [1, 2], (2, 0): [1, 3], (2, 1): [3]}
+    lines = [(user, NOON + timedelta(day), item) for (user, day), items in baskets.items() for item in items]
+    events = spark.createDataFrame(lines, "user_idx bigint, invoice_date timestamp, item_idx bigint")
+    lift = math.log(2 * 4 / (3 * 2))  # n(1, 2) = 2, n(1) = 3, n(2) = 2; that of 1 and 3 is below 0
+    found = rows(co_purchases(events, NeighbourOptions(num_neighbours=5), str(tmp_path)))
+    assert {(i, j): ppmi for i, j, ppmi in found} == {
+        (1, 2): pytest.approx(lift, abs=1e-5),
+        (2, 1): pytest.approx(lift, abs=1e-5),
+    }
+
+
+def test_items_tell_how_often_they_are_targets(spark):
+    queries = frame(spark, schemas.QUERIES, [_query(1, NOON, [5, 6], [6, 7]), _query(2, NOON, [6], [6])])
+    examples = tower_examples(queries, GRID)
+    events = _events(spark, [(6, "RED CUP", "ACME"), (6, "RED CUP", "ACME"), (7, "CUP", None), (8, "TIN", "ACME")])
+    found = rows(tower_items(examples, events, ()), "item_idx", "num_events", "num_targets", "side")
+    assert sorted(found) == [(6, 2, 2, [0] * SIDE_LENGTH), (7, 1, 1, [0] * SIDE_LENGTH), (8, 1, 0, [0] * SIDE_LENGTH)]
+
+
+def test_items_share_hashed_features_where_they_share_words_or_brand(spark):
+    examples = tower_examples(frame(spark, schemas.QUERIES, [_query(1, NOON, [5], [6])]), GRID)
+    events = _events(spark, [(6, "RED CUP", "ACME"), (7, "CUP 12", None), (8, "TIN", "ACME")])
+    found = tower_items(examples, events, ("brand", "description"))
+    sides = {item: {side for side in sides if side} for item, sides in rows(found, "item_idx", "side")}
+    assert [len(sides[item]) for item in (6, 7, 8)] == [3, 1, 2]  # a word of two letters is none
+    assert len(sides[6] & sides[7]) == 1
+    assert len(sides[6] & sides[8]) == 1
+    assert not sides[7] & sides[8]
+
+
+def test_the_dev_slice_starts_between_two_times(spark):
+    times = [NOON + timedelta(hours=hour) for hour in (0, 1, 2, 2, 2, 3, 3, 4, 5, 6)]
+    queries = frame(spark, schemas.QUERIES, [{"event_time": time} for time in times])
+    found = spark.range(1).select(early_end(queries, dev_share=0.4))
+    assert rows(found) == [(NOON + timedelta(hours=2),)]  # five of ten; six would end within an hour's two
+
+
+def test_too_few_queries_for_a_dev_slice_are_an_error(spark):
+    with pytest.raises(DataError, match="too few training queries"):
+        early_end(frame(spark, schemas.QUERIES, [{"event_time": NOON}]), dev_share=0.1)
+
+
+def _events(spark, lines):
+    columns = "item_idx bigint, description string, brand string, category string, price double"
+    return spark.createDataFrame([(*line, None, 2.0) for line in lines], columns)

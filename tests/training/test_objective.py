@@ -1,0 +1,239 @@
+"""The loss of a batch and Recall@K on the dev slice, against references that go query by query."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+
+from tests.support.towers import (
+    NUM_ITEMS,
+    NUM_PERIODS,
+    NUM_USERS,
+    SHAPE,
+    Query,
+    batch_of,
+    make_task,
+    make_trainee,
+    random_queries,
+    random_sales,
+    random_share,
+    rows_of,
+)
+from training import negatives
+from training.retriever import objective
+from training.retriever.export import export_towers
+from training.retriever.model import PooledHistory
+from training.retriever.objective import ObjectiveOptions, RetrieverTrainee
+from training.retriever.trends import RecentSales
+
+pytestmark = pytest.mark.torch
+
+QUERIES = random_queries(12, seed=2)
+EVERY_ITEM = torch.arange(NUM_ITEMS + 1)
+FORMS = [
+    ObjectiveOptions(num_negatives=6),
+    ObjectiveOptions(num_negatives=6, log_q=False, basket_exponent=0.0),
+    ObjectiveOptions(num_negatives=6, targets="new", basket_exponent=1.0),
+    ObjectiveOptions(num_negatives=6, form="per_example"),
+    ObjectiveOptions(num_negatives=6, form="per_example", targets="new", basket_exponent=0.0),
+]
+
+
+def trainee_of(options: ObjectiveOptions, user_tower: str = "history", trend: bool = True, **more) -> RetrieverTrainee:
+    task = make_task(replace(SHAPE, user_tower=user_tower), trend=trend)
+    return make_trainee(task, options, random_sales() if trend else None, **more)
+
+
+@torch.no_grad()
+def scores(trainee: RetrieverTrainee, query: Query) -> list[float]:
+    """The logit of every item by its index, from the parts of the model."""
+    task, batch = trainee.model, batch_of([query]).to(torch.device("cpu"))
+    items = task.towers.items(EVERY_ITEM)
+    history = PooledHistory.of(batch.history, batch.history_days, EVERY_ITEM)
+    user = task.towers.users(batch.user_idx, history, items)[0]
+    found = []
+    for item in range(NUM_ITEMS + 1):
+        logit = float(user @ items[item]) / math.exp(task.log_temperature)
+        if trainee.sales is not None and task.trend_weight is not None:
+            logit += float(task.trend_weight) * float(trainee.sales.of_period(query.period)[item])
+        found.append(logit)
+    return found
+
+
+def targets_of(query: Query, options: ObjectiveOptions) -> list[int]:
+    return [item for item in query.positives if options.targets == "all" or item not in query.repeats]
+
+
+def slow_shared(trainee: RetrieverTrainee, step: int) -> float:
+    options, share = trainee.options, random_share().double()
+    in_batch = [item for query in QUERIES for item in targets_of(query, options)]
+    drawn = negatives.uniform_items(options.num_negatives, NUM_ITEMS, negatives.generator(11, step, 1)).tolist()
+    q = {
+        item: 1 - (1 - float(share[item])) ** len(in_batch) * (1 - 1 / NUM_ITEMS) ** options.num_negatives
+        for item in {*in_batch, *drawn}
+    }
+    total = weights = 0.0
+    for query in QUERIES:
+        logits, targets = scores(trainee, query), targets_of(query, options)
+        for target in targets:
+            others = sum(
+                math.exp(logits[item]) / (odds if options.log_q else 1.0)
+                for item, odds in q.items()
+                if item not in query.positives
+            )
+            weight = len(targets) ** -options.basket_exponent
+            total += weight * math.log(1 + others / math.exp(logits[target]))
+            weights += weight
+    return total / weights
+
+
+def slow_per_example(trainee: RetrieverTrainee, step: int) -> float:
+    options = trainee.options
+    shape = (len(QUERIES), options.num_negatives)
+    draws = torch.rand(shape, dtype=torch.float64, generator=negatives.generator(11, step, 2)).tolist()
+    total = weights = 0.0
+    for query, row in zip(QUERIES, draws, strict=True):
+        known = {item for item, _ in query.history} | set(query.positives)
+        outside = [item for item in range(1, NUM_ITEMS + 1) if item not in known]
+        logits, targets = scores(trainee, query), targets_of(query, options)
+        for target in targets:
+            others = sum(math.exp(logits[outside[int(draw * len(outside))]]) for draw in row)
+            weight = len(targets) ** -options.basket_exponent
+            total += weight * math.log(1 + others / math.exp(logits[target]))
+            weights += weight
+    return total / weights
+
+
+@pytest.mark.parametrize("user_tower", ["id", "history", "both"])
+@pytest.mark.parametrize("options", FORMS, ids=str)
+def test_the_loss_of_a_batch_equals_a_loop_over_queries_targets_and_candidates(options, user_tower):
+    trainee = trainee_of(options, user_tower)
+    slow = slow_per_example if options.form == "per_example" else slow_shared
+    assert any(query.repeats for query in QUERIES)
+    for step in (0, 5):
+        found = trainee.loss(batch_of(QUERIES), step).item()
+        assert found == pytest.approx(slow(trainee, step), rel=1e-4)
+
+
+@pytest.mark.parametrize("form", ["shared", "per_example"])
+def test_a_batch_without_a_target_costs_nothing(form):
+    trainee = trainee_of(ObjectiveOptions(form=form, targets="new", num_negatives=4))
+    loss = trainee.loss(batch_of([Query(1, ((2, 1.0),), (2,), repeats=(2,))]), 0)
+    loss.backward()
+    assert loss.item() == 0
+    gradient = trainee.model.towers.item_emb.weight.grad
+    assert gradient is not None
+    assert bool((gradient.coalesce().values() == 0).all())
+
+
+@pytest.mark.parametrize("form", ["shared", "per_example"])
+def test_the_loss_under_bfloat16_is_near_the_full_one(form):
+    task = make_task(replace(SHAPE, user_tower="both", pooling="attention", num_blocks=2), temperature=0.5)
+    trainee = make_trainee(task, ObjectiveOptions(form=form, num_negatives=6))
+    full = trainee.loss(batch_of(QUERIES), 0)
+    with torch.autocast("cpu", torch.bfloat16):
+        rounded = trainee.loss(batch_of(QUERIES), 0)
+    rounded.backward()
+    assert rounded.dtype == torch.float32
+    assert rounded.item() == pytest.approx(full.item(), rel=0.02)
+
+
+@pytest.mark.parametrize("targets", ["all", "new"])
+@pytest.mark.parametrize("items_per_slice", [5, 1000])
+def test_dev_recall_equals_a_loop_over_targets(targets, items_per_slice, monkeypatch):
+    monkeypatch.setattr(objective, "_ITEMS_PER_SLICE", items_per_slice)
+    unknown = (4, 9)
+    whole = batch_of(QUERIES)
+    parts = [rows_of(whole, first, last) for first, last in ((0, 7), (7, 7), (7, 12))]  # a rank may have an empty one
+    trainee = trainee_of(ObjectiveOptions(targets=targets), "both", dev=lambda: parts, unknown=unknown, k=(1, 4, 40))
+    hits, count = {1: 0, 4: 0, 40: 0}, 0
+    for query in QUERIES:
+        logits = scores(trainee, query)
+        bought = {item for item, _ in query.history} if targets == "new" else set()
+        eligible = [item for item in range(1, NUM_ITEMS + 1) if item not in unknown and item not in bought]
+        ranked = sorted(eligible, key=lambda item: -logits[item])
+        for target in targets_of(query, trainee.options):
+            count += 1
+            for k in hits:
+                hits[k] += target in ranked[:k]
+    assert trainee.evaluate() == pytest.approx({f"recall@{k}": found / count for k, found in hits.items()})
+    assert hits[40] < count  # an item that the fit has not seen is never found
+
+
+def test_a_dev_slice_without_targets_gives_no_metric():
+    trainee = trainee_of(ObjectiveOptions(targets="new"), dev=lambda: [batch_of([Query(1, ((2, 1.0),), (2,), (2,))])])
+    assert trainee.evaluate() == {}
+    assert trainee_of(ObjectiveOptions()).evaluate() == {}
+
+
+def test_recent_sales_are_the_logarithm_of_counts_by_period_whatever_the_order_of_rows():
+    period, items, counts = np.array([1, 0, 1]), np.array([2, 3, 1]), np.array([4, 7, 1], dtype=np.float32)
+    sales = RecentSales.of_rows(period, items, counts, num_items=3, num_periods=3)
+    expected = torch.tensor([[0, 0, 0, 7], [0, 1, 4, 0], [0, 0, 0, 0]]).log1p()
+    assert torch.allclose(torch.stack([sales.of_period(number) for number in range(3)]), expected)
+    assert bool((sales.of_period(9) == 0).all())  # none is known
+    periods = torch.tensor([1, 0, 1, 2])
+    assert torch.allclose(sales.log_counts(periods, torch.tensor([3, 1])), expected[periods][:, [3, 1]])
+    own = torch.tensor([[1, 2], [3, 3], [0, 1], [1, 1]])
+    assert torch.allclose(sales.log_counts(periods, own), expected[periods].gather(1, own))
+
+
+def write_histories(path, queries: list[Query]) -> None:
+    batch = batch_of(queries)
+    table = pa.table(
+        {
+            "user_idx": batch.user_idx.numpy(),
+            "history": pa.array(batch.history.tolist(), pa.list_(pa.int32())),
+            "history_days": pa.array(batch.history_days.tolist(), pa.list_(pa.float32())),
+        }
+    )
+    pq.write_table(table, path)
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("trend", [True, False])
+@pytest.mark.parametrize("user_tower", ["id", "history", "both"])
+def test_exported_vectors_and_offsets_rank_as_the_model_does_at_the_cutoff(tmp_path, user_tower, trend):
+    trainee = trainee_of(ObjectiveOptions(), user_tower, trend=trend, unknown=(4,))
+    latest = NUM_PERIODS - 1
+    queries = [replace(query, user=user, period=latest) for user, query in enumerate(QUERIES[:8], start=1)]
+    queries = [query for query in queries if 4 not in {item for item, _ in query.history}]
+    write_histories(tmp_path / "users.parquet", queries)
+    write_histories(tmp_path / "examples.parquet", queries[1:])  # the first customer has no example
+    paths = (str(tmp_path / f"{name}.parquet") for name in ("examples", "users"))
+    export_towers(trainee.model, trainee, *paths, tmp_path / "out")
+    items, offsets, users = (
+        np.load(tmp_path / "out" / f"{name}.npy") for name in ("item_embeddings", "item_offsets", "user_embeddings")
+    )
+    assert items.shape == (NUM_ITEMS + 1, SHAPE.dim)
+    assert users.shape == (NUM_USERS + 1, SHAPE.dim)
+    temperature = math.exp(trainee.model.log_temperature)
+    for query in queries:
+        exported = (items @ users[query.user] + offsets) / temperature
+        eligible = [item for item in range(1, NUM_ITEMS + 1) if item != 4]
+        assert exported[eligible] == pytest.approx(np.array(scores(trainee, query))[eligible], abs=1e-4)
+    zero_rows = np.flatnonzero((items == 0).all(axis=1)).tolist(), np.flatnonzero((users == 0).all(axis=1)).tolist()
+    by_history = {query.user for query in queries if query.history and user_tower != "id"}
+    by_index = {query.user for query in queries[1:] if user_tower != "history"}
+    assert zero_rows == ([0, 4], sorted({*range(NUM_USERS + 1)} - by_history - by_index))
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("options", FORMS, ids=str)
+def test_a_gpu_gives_the_loss_and_the_recall_of_the_cpu(options):
+    from training.process_group import Group
+
+    found = {}
+    for kind in ("cpu", "cuda"):
+        group = Group(device=torch.device(kind))
+        task = make_task(replace(SHAPE, user_tower="both"), trend=True).to(group.device)
+        trainee = make_trainee(task, options, random_sales(), group, dev=lambda: [batch_of(QUERIES)], k=(3,))
+        found[kind] = [trainee.loss(batch_of(QUERIES), 4).item(), trainee.evaluate()["recall@3"]]
+    assert found["cuda"] == pytest.approx(found["cpu"], rel=1e-3)
