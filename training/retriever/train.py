@@ -62,6 +62,19 @@ class RetrieverJob:
     tracking: str = "none"
     tracking_folder: str = "."
 
+    def to_json(self) -> str:
+        """The job as a text that `python -m training.retriever` takes."""
+        return json.dumps(asdict(self), indent=1)
+
+    @classmethod
+    def from_json(cls, text: str) -> RetrieverJob:
+        """The job that `to_json` wrote."""
+        told: dict[str, Any] = json.loads(text)
+        tower: dict[str, Any] = told.pop("tower")
+        for values in (told, tower):
+            values |= {name: tuple(value) for name, value in values.items() if isinstance(value, list)}
+        return cls(tower=TowerConfig(**tower), **told)
+
     def fingerprint(self, world_size: int) -> str:
         """Changes with whatever a checkpoint may not be gone on with; ranks read other rows where there are more."""
         told = {name: value for name, value in asdict(self).items() if name not in _OF_NO_CONSEQUENCE}
