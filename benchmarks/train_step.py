@@ -12,6 +12,7 @@ import tempfile
 import warnings
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -134,7 +135,7 @@ def compare(path: str, num_items: int, repetitions: int, group: Group) -> list[F
     ]
     contenders = {MEMORY: Contender(lambda: held)}
     for engine in ENGINES:
-        contenders[engine] = Contender(lambda engine=engine: read(path, engine, group))
+        contenders[engine] = Contender(partial(read, path, engine, group))
     for repetition in range(repetitions + 1):
         for contender in contenders.values():
             contender.train(trainee, group, is_counted=repetition > 0)
