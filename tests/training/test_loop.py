@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import math
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -18,9 +20,11 @@ import pyarrow  # noqa: F401  before torch
 import pytest
 import torch
 from torch import Tensor, nn
+from tqdm import tqdm
 
 from recsys_spark.contracts.errors import TrainingError
 from tests.support.towers import SmallRun, largest_gap, weights_of
+from training import loop
 from training.batches import RetrieverBatch
 from training.loop import Loop, LoopSettings
 from training.optimizers import Optimizers
@@ -176,6 +180,15 @@ def test_the_time_spent_waiting_for_batches_is_counted(tmp_path):
     trained, _ = RUN.start(tmp_path, batches=slow, settings=replace(RUN.settings, max_epochs=1))
     assert trained.curve[0]["share_waiting"] > 0.5
     assert trained.share_waiting * trained.seconds == pytest.approx(RUN.steps * 0.05, rel=0.3)
+
+
+def test_the_bar_shows_loss_speed_and_share_of_waiting(tmp_path, monkeypatch):
+    shown = io.StringIO()
+    monkeypatch.setattr(
+        loop, "tqdm", lambda **given: tqdm(**{**given, "disable": False, "file": shown, "mininterval": 0})
+    )
+    RUN.start(tmp_path)
+    assert re.search(r"epoch 1: .*loss=[\d.]+, samples_per_second=[\d.e+]+, share_waiting=0\.\d+", shown.getvalue())
 
 
 # A model of one number, whose loss, gradient and metric a test states

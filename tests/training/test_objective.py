@@ -206,8 +206,8 @@ def test_exported_vectors_and_offsets_rank_as_the_model_does_at_the_cutoff(tmp_p
     queries = [query for query in queries if 4 not in {item for item, _ in query.history}]
     write_histories(tmp_path / "users.parquet", queries)
     write_histories(tmp_path / "examples.parquet", queries[1:])  # the first customer has no example
-    paths = (str(tmp_path / f"{name}.parquet") for name in ("examples", "users"))
-    export_towers(trainee.model, trainee, *paths, tmp_path / "out")
+    examples, users = (str(tmp_path / f"{name}.parquet") for name in ("examples", "users"))
+    export_towers(trainee.model, trainee, [examples], users, tmp_path / "out")
     items, offsets, users = (
         np.load(tmp_path / "out" / f"{name}.npy") for name in ("item_embeddings", "item_offsets", "user_embeddings")
     )

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 from pathlib import Path
 
 from training.retriever.train import RetrieverJob, train_retriever
@@ -17,7 +18,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m training.retriever", description=__doc__)
     parser.add_argument("job", type=Path, help="a file with the fields of RetrieverJob")
     found = train_retriever(RetrieverJob.from_json(parser.parse_args().job.read_text(encoding="utf-8")))
-    print(json.dumps(found, indent=1))
+    if os.environ.get("RANK", "0") == "0":
+        print(json.dumps(found, indent=1))
 
 
 if __name__ == "__main__":

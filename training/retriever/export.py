@@ -74,7 +74,7 @@ def _forget_untrained(table: Tensor, examples: Sequence[str]) -> None:
     trained = torch.zeros(len(table), dtype=torch.bool)
     for path in examples:
         for batch in ds.dataset(path).to_batches(columns=["user_idx"]):
-            trained[torch.from_numpy(batch.column("user_idx").to_numpy())] = True
+            trained[torch.tensor(batch.column("user_idx").to_numpy())] = True
     table[~trained.to(table.device)] = 0
 
 

@@ -226,17 +226,21 @@ def _reader_options(job: RetrieverJob, group: Group, shuffle: bool) -> ReaderOpt
 
 
 def _loop_settings(job: RetrieverJob, group: Group) -> LoopSettings:
-    autocast = job.precision == "bfloat16" or (job.precision == "auto" and group.device.type == "cuda")
     return LoopSettings(
         max_epochs=job.num_epochs or job.tower.max_epochs,
         patience=job.tower.patience,
         clip_norm=job.clip_norm,
         checkpoint_seconds=job.checkpoint_seconds,
         learning_rates=job.learning_rates,
-        autocast=autocast,
+        autocast=job.precision == "bfloat16" or (job.precision == "auto" and _computes_in_bfloat16(group.device)),
         seed=job.seed,
         fingerprint=job.fingerprint(group.world_size),
     )
+
+
+def _computes_in_bfloat16(device: torch.device) -> bool:
+    """GPUs before Ampere, such as the T4, refuse it or emulate it slowly."""
+    return device.type == "cuda" and torch.cuda.get_device_capability(device) >= (8, 0)
 
 
 def _told(trained: Trained, reader: ParquetReader) -> dict[str, Any]:

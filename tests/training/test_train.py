@@ -1,0 +1,225 @@
+"""A tower from published tables to the files that Spark reads."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+from torch import nn
+
+from recsys_spark.contracts.retriever_config import TowerConfig
+from recsys_spark.manifest import SUFFIX
+from tests.support.towers import NUM_ITEMS, NUM_PERIODS, NUM_USERS, batch_of, random_queries, random_sales
+from training.batches import RetrieverBatch
+from training.process_group import Group
+from training.retriever import train
+from training.retriever.train import RetrieverJob, train_retriever
+
+pytestmark = pytest.mark.torch
+
+ROOT = Path(__file__).parents[2]
+HIST_MAX = 7
+TOWER = TowerConfig(user_tower="both", dim=8, num_blocks=1, num_negatives=8, batch_size=8, max_epochs=3, patience=3)
+FILES = {"item_embeddings.npy", "item_offsets.npy", "user_embeddings.npy", "user_tower.npz"}
+
+
+def publish(path: Path, columns: dict[str, Any], num_files: int = 1) -> str:
+    path.mkdir()
+    table = pa.table(columns)
+    size = -(-table.num_rows // num_files)
+    for number in range(num_files):
+        pq.write_table(table.slice(number * size, size), path / f"part-{number}.parquet")
+    path.with_name(path.name + SUFFIX).write_text(json.dumps({"content": path.name}))
+    return str(path)
+
+
+def publish_examples(path: Path, number: int, seed: int) -> str:
+    batch = batch_of(random_queries(number, seed, with_empty=False), hist_max=HIST_MAX)
+    return publish(path, {name: pa.array(values.tolist(), type_of(name)) for name, values in vars(batch).items()}, 4)
+
+
+def type_of(name: str) -> pa.DataType:
+    lists = {"history": pa.int32(), "history_days": pa.float32(), "positives": pa.int32(), "is_repeat": pa.bool_()}
+    return pa.list_(lists[name]) if name in lists else {"user_idx": pa.int64(), "period": pa.int32()}[name]
+
+
+@pytest.fixture(scope="module")
+def job(tmp_path_factory) -> RetrieverJob:
+    """All tables of a small world; the last item has no event."""
+    folder = tmp_path_factory.mktemp("tables")
+    known = np.arange(1, NUM_ITEMS)
+    sales = random_sales()
+    period = np.repeat(np.arange(NUM_PERIODS), np.diff(sales.starts))
+    pairs = [(one, other, 1.0) for one in known for other in known if one != other and one % 2 == other % 2]
+    item, neighbour, ppmi = zip(*pairs, strict=True)
+    histories = batch_of([replace(query, user=user) for user, query in enumerate(random_queries(5, 8, False), start=1)])
+    held = ("user_idx", "history", "history_days")
+    return RetrieverJob(
+        tower=TOWER,
+        num_users=NUM_USERS,
+        num_items=NUM_ITEMS,
+        num_periods=NUM_PERIODS,
+        hist_max=HIST_MAX,
+        train_paths=(publish_examples(folder / "train", 35, seed=1),),
+        dev_paths=(publish_examples(folder / "dev", 11, seed=2),),
+        items_path=publish(
+            folder / "items",
+            {
+                "item_idx": known,
+                "num_events": known,
+                "num_targets": known,
+                "side": [[1 + int(i) % 3, 0] for i in known],
+            },
+        ),
+        sales_path=publish(folder / "sales", {"period": period, "item_idx": sales.items, "num_events": sales.counts}),
+        users_path=publish(
+            folder / "users", {name: pa.array(getattr(histories, name).tolist(), type_of(name)) for name in held}
+        ),
+        co_purchases_path=publish(folder / "pairs", {"item_idx": item, "neighbour_idx": neighbour, "ppmi": ppmi}),
+        out_folder="",
+        checkpoint_folder="",
+        engine="arrow",
+        seed=3,
+        precision="float32",
+    )
+
+
+def into(job: RetrieverJob, folder: Path, **changes: Any) -> RetrieverJob:
+    return replace(job, out_folder=str(folder / "out"), checkpoint_folder=str(folder / "checkpoints"), **changes)
+
+
+def embeddings(folder: Path) -> np.ndarray:
+    found = np.load(folder / "out" / "item_embeddings.npy")
+    return np.concatenate([found, np.load(folder / "out" / "user_embeddings.npy")])
+
+
+def test_training_leaves_every_file_and_says_what_it_came_to(job, tmp_path):
+    found = train_retriever(into(job, tmp_path))
+    assert {path.name for path in (tmp_path / "out").iterdir()} == FILES
+    assert [entry["epoch"] for entry in found["curve"]] == [1, 2, 3]
+    assert all(0 <= entry["recall@20"] <= entry["recall@100"] <= 1 for entry in found["curve"])
+    assert (found["examples"], found["steps_per_epoch"]) == (35, 4)
+    assert json.loads(json.dumps(found)) == found  # plain values
+    items = np.load(tmp_path / "out" / "item_embeddings.npy", mmap_mode="r")
+    assert np.flatnonzero((items == 0).all(axis=1)).tolist() == [0, NUM_ITEMS]
+
+
+def test_a_fit_of_known_length_takes_the_epochs_and_learning_rates_given(job, tmp_path):
+    rates = (0.01, 0.005)
+    found = train_retriever(into(job, tmp_path, dev_paths=(), num_epochs=2, learning_rates=rates))
+    assert [entry["learning_rate"] for entry in found["curve"]] == list(rates)
+    assert (found["best_epoch"], "recall@20" in found["curve"][0]) == (2, False)
+
+
+def test_both_engines_train_the_same_tower(job, tmp_path):
+    for engine in ("arrow", "petastorm"):
+        train_retriever(into(job, tmp_path / engine, engine=engine))
+    assert np.array_equal(embeddings(tmp_path / "arrow"), embeddings(tmp_path / "petastorm"))
+
+
+def test_side_features_change_the_vectors(job, tmp_path):
+    for name, features in (("with", ("brand",)), ("without", ())):
+        train_retriever(into(job, tmp_path / name, tower=replace(TOWER, side_features=features)))
+    assert np.abs(embeddings(tmp_path / "with") - embeddings(tmp_path / "without")).max() > 0.01
+
+
+@pytest.mark.parametrize("stop", [1, 6, 10])
+def test_a_training_interrupted_within_an_epoch_of_its_files_ends_as_an_undisturbed_one(
+    job, tmp_path, monkeypatch, stop
+):
+    train_retriever(into(job, tmp_path / "undisturbed"))
+    resumed, read = into(job, tmp_path / "resumed", checkpoint_seconds=0.0), []
+
+    class Ending(RetrieverBatch):
+        @classmethod
+        def of(cls, columns):
+            read.append(1)
+            if len(read) > stop:
+                raise KeyboardInterrupt
+            return RetrieverBatch.of(columns)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(train, "RetrieverBatch", Ending)
+        with pytest.raises(KeyboardInterrupt):
+            train_retriever(resumed)
+    assert not (tmp_path / "resumed" / "out").exists()
+    train_retriever(resumed)
+    assert np.abs(embeddings(tmp_path / "resumed") - embeddings(tmp_path / "undisturbed")).max() < 1e-6
+
+
+def test_the_fingerprint_follows_what_decides_the_weights_and_nothing_else(job, tmp_path):
+    same = [
+        into(job, tmp_path), replace(job, engine="petastorm"), replace(job, checkpoint_seconds=1.0),
+        replace(job, tracking="mlflow"), replace(job, tracking_folder="/elsewhere"), replace(job, users_path="/other"),
+    ]  # fmt: skip
+    assert {one.fingerprint(1) for one in same} == {job.fingerprint(1)}
+    others = [replace(job, seed=4), replace(job, tower=replace(TOWER, dim=9)), replace(job, clip_norm=2.0)]
+    manifest = Path(job.train_paths[0] + SUFFIX)
+    text = manifest.read_text()
+    try:
+        manifest.write_text(json.dumps({"content": "changed"}))
+        changed = job.fingerprint(1)
+    finally:
+        manifest.write_text(text)
+    found = {job.fingerprint(1), job.fingerprint(2), changed, *(one.fingerprint(1) for one in others)}
+    assert len(found) == 6
+
+
+@pytest.mark.parametrize(
+    ("precision", "capability", "expected"),
+    [("auto", (7, 5), False), ("auto", (9, 0), True), ("float32", (9, 0), False), ("bfloat16", (7, 5), True)],
+)
+def test_bfloat16_is_chosen_where_the_gpu_computes_in_it(job, monkeypatch, precision, capability, expected):
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
+    on_gpu, on_cpu = (Group(device=torch.device(kind)) for kind in ("cuda", "cpu"))
+    chosen = replace(job, precision=precision)
+    assert train._loop_settings(chosen, on_gpu).autocast == expected
+    assert train._loop_settings(chosen, on_cpu).autocast == (precision == "bfloat16")
+
+
+@pytest.mark.slow
+def test_two_processes_under_torchruns_environment_train_one_tower(job, tmp_path):
+    text = tmp_path / "job.json"
+    text.write_text(into(job, tmp_path).to_json())
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        address = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(probe.getsockname()[1]), "WORLD_SIZE": "2"}
+    command = [sys.executable, "-m", "training.retriever", str(text)]
+    own = [
+        {**os.environ, **address, "RANK": str(rank), "LOCAL_RANK": str(rank), "CUDA_VISIBLE_DEVICES": ""}
+        for rank in (0, 1)
+    ]
+    processes = [subprocess.Popen(command, cwd=ROOT, env=env, stdout=subprocess.PIPE, text=True) for env in own]
+    try:
+        said = [process.communicate(timeout=120)[0] for process in processes]
+    finally:
+        for process in processes:
+            process.kill()
+    assert [text.count("curve") for text in said] == [1, 0]
+    assert len(json.loads(said[0][said[0].index("{") :])["curve"]) == 3
+    assert {path.name for path in (tmp_path / "out").iterdir()} == FILES
+
+
+def test_a_compiled_tower_is_the_tower(job, tmp_path, monkeypatch):
+    compiled, by_torch = [], nn.Module.compile
+
+    def without_a_compiler(module: nn.Module, **options: Any) -> None:
+        compiled.append(type(module).__name__)
+        by_torch(module, backend="eager", **options)  # the default one takes half a minute
+
+    monkeypatch.setattr(nn.Module, "compile", without_a_compiler)
+    for name, is_compiled in (("compiled", True), ("plain", False)):
+        train_retriever(into(job, tmp_path / name, compile=is_compiled))
+    assert compiled == ["Head", "Head"]
+    assert np.abs(embeddings(tmp_path / "compiled") - embeddings(tmp_path / "plain")).max() < 1e-5
