@@ -141,6 +141,7 @@ def compare(path: str, num_items: int, repetitions: int, group: Group) -> list[F
             contender.train(trainee, group, is_counted=repetition > 0)
     detail: dict[str, Any] = {"rows": sum(len(one) for one in held), "items": num_items, "repetitions": repetitions}
     detail |= {"batch_size": TOWER.batch_size, "dim": TOWER.dim, "history": HIST_MAX, "targets": TARGETS}
+    detail["threads"] = torch.get_num_threads()
     detail["device"] = torch.cuda.get_device_name() if group.device.type == "cuda" else "cpu"
     speeds = {name: contender.samples_per_second for name, contender in contenders.items()}
     detail["samples_per_second"] = {name: round(median(speed)) for name, speed in speeds.items()}
@@ -158,7 +159,10 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=ROWS)
     parser.add_argument("--items", type=int, default=ITEMS)
     parser.add_argument("--repetitions", type=int, default=5)
+    parser.add_argument("--threads", type=int, help="of PyTorch; beside other work its threads wait for one another")
     given = parser.parse_args()
+    if given.threads:
+        torch.set_num_threads(given.threads)
     warnings.filterwarnings("ignore", category=FutureWarning, module=r"petastorm\.|pyarrow\.parquet")
     with tempfile.TemporaryDirectory() as folder, process_group() as group:
         path = write_examples(Path(folder), given.rows, given.items)

@@ -7,19 +7,23 @@ import pytest
 from jobs import evaluate
 from recsys_spark.contracts import artifacts
 from recsys_spark.contracts.config import BaselinesConfig, EvaluationConfig, PipelineConfig
+from recsys_spark.contracts.retriever_config import RetrieverConfig
 from tests.evaluation.worlds import CUTOFF, random_world
 from tests.support.memory_io import MemoryIO
 
 SCHEMA = Path(__file__).parents[2] / "docs" / "schemas" / "evaluation.schema.json"
 MODELS = ("popularity", "personal_frequency")
+TOWER = "two_tower_first"
 CONFIG = PipelineConfig(
-    baselines=BaselinesConfig(models=MODELS), evaluation=EvaluationConfig(replicates=100, diversity_queries=5)
+    baselines=BaselinesConfig(models=MODELS),
+    retriever=RetrieverConfig(towers=("first",)),
+    evaluation=EvaluationConfig(replicates=100, diversity_queries=5),
 )
 
 
 @pytest.fixture(scope="module")
 def world():
-    return random_world(num_users=8, seed=3, models=CONFIG.baselines.ranked)
+    return random_world(num_users=8, seed=3, models=(*CONFIG.baselines.ranked, TOWER))
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +37,7 @@ def evaluation(spark, world):
     for fit, split in artifacts.SPLIT_OF_FIT.items():
         io.give(artifacts.SEQUENCES, frames.sequences, split=split)
         io.give(artifacts.ITEM_POPULARITY, frames.popularity, fit=fit)
-        for model in CONFIG.baselines.ranked:
+        for model in (*CONFIG.baselines.ranked, TOWER):
             io.give(artifacts.POSITIVE_RANKS, frames.ranks[model], model=model, split=split)
             io.give(artifacts.RANKINGS, frames.rankings[model], model=model, split=split)
     evaluate.run(io, CONFIG)
@@ -43,7 +47,7 @@ def evaluation(spark, world):
 def test_the_job_scores_both_splits_and_names_the_best_models(world, evaluation):
     assert set(evaluation["split"]) == {"val", "test"}
     assert set(evaluation["best"]) == {"all_items", "first_purchase"}
-    assert set(evaluation["best"].values()) <= set(MODELS)
+    assert set(evaluation["best"].values()) <= {*MODELS, TOWER}
     # All positives lie before val_end, so they count in val and none of them in test.
     counts = {split: found["protocols"]["all_items"]["num_positives"] for split, found in evaluation["split"].items()}
     assert counts == {"val": len(world.positives), "test": 0}
