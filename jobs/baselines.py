@@ -9,6 +9,7 @@ from recsys_spark.baselines.fitting import Fit, write_tables
 from recsys_spark.baselines.registry import ModelSettings
 from recsys_spark.baselines.rolling import item_days
 from recsys_spark.baselines.split_ranking import choose_settings, rank_split
+from recsys_spark.candidates.sources import models_behind
 from recsys_spark.command_line import main
 from recsys_spark.contracts import artifacts
 from recsys_spark.contracts.config import PipelineConfig
@@ -22,11 +23,12 @@ SOURCES = (artifacts.INTERACTIONS_CLEAN, artifacts.ITEM_ID_MAP, artifacts.CUSTOM
 def run(io: StageIO, config: PipelineConfig) -> Metrics:
     settings = ModelSettings(config.baselines, config.knn, config.ease, config.tifu, config.nmf)
     models, merge_minutes = config.baselines.ranked, config.sequences.merge_minutes
+    fitted = (*models, *models_behind(config.candidates.quotas))  # sources of candidates need not be ranked alone
     interactions, item_ids, customer_ids = (io.read(table) for table in SOURCES)
     histories = io.materialise("histories", customer_histories(interactions, item_ids, customer_ids, merge_minutes))
     io.write(artifacts.ITEM_DAYS, item_days(interactions, item_ids))
     facts = {
-        name: write_tables(Fit(io, name, cutoff_time, histories, settings, config.seed), models)
+        name: write_tables(Fit(io, name, cutoff_time, histories, settings, config.seed), fitted)
         for name, cutoff_time in cutoffs_of_fits(io.read_json(artifacts.SPLIT_CUTOFFS)).items()
     }
     tuning: dict[str, Any] = {"chosen": {}}
@@ -45,7 +47,7 @@ STAGE = Stage(
     "baselines",
     reads=(*SOURCES, artifacts.SPLIT_CUTOFFS, artifacts.QUERIES, artifacts.SEQUENCES),
     writes=(artifacts.ITEM_POPULARITY, *artifacts.MODEL_TABLES, *LISTS, artifacts.BASELINE_RESULTS),
-    sections=("baselines", "knn", "ease", "tifu", "nmf", "sequences"),
+    sections=("baselines", "knn", "ease", "tifu", "nmf", "sequences", "candidates"),
     run=run,
 )
 

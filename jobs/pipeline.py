@@ -10,11 +10,13 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 
 from jobs import (
     baselines,
+    candidates,
     check_leaks,
     clean,
     compare,
     entities,
     evaluate,
+    features,
     folds,
     ingest,
     recommend,
@@ -28,7 +30,19 @@ from recsys_spark.export import FORMATS, export_table
 from recsys_spark.stage import Stage, run_stage
 
 STAGES: tuple[Stage, ...] = tuple(
-    module.STAGE for module in (ingest, clean, entities, sequences, baselines, train_retriever, evaluate, recommend)
+    module.STAGE
+    for module in (
+        ingest,
+        clean,
+        entities,
+        sequences,
+        baselines,
+        train_retriever,
+        candidates,
+        features,
+        evaluate,
+        recommend,
+    )
 )
 _NAMES = tuple(stage.name for stage in STAGES)
 

@@ -19,6 +19,7 @@ from recsys_spark.gpu_launch import launch
 from recsys_spark.retriever.inputs import (
     DEV,
     EARLY,
+    FOLD,
     PARTS_OF_FIT,
     FitInputs,
     early_end,
@@ -36,7 +37,6 @@ from recsys_spark.sequences.split import cutoff, cutoffs_of_fits
 from recsys_spark.stage import Metrics, Stage, StageIO
 
 log = logging.getLogger("recsys")
-FITS = ("train", "val", "full")
 SOURCES = (artifacts.INTERACTIONS_CLEAN, artifacts.ITEM_ID_MAP, artifacts.CUSTOMER_ID_MAP)
 
 
@@ -46,7 +46,7 @@ def run(io: StageIO, config: PipelineConfig) -> Metrics:
         histories, inputs = _write_inputs(io, config)
         for tower in settings.towers:
             trained = {EARLY: _train(io, config, inputs[EARLY], tower)}
-            for fit in FITS:
+            for fit in artifacts.FITS:
                 trained[fit] = _train(io, config, inputs[fit], tower, trained[EARLY])
             ranked = {
                 split: rank_queries(io, settings, tower, histories, fit, split) for fit, split in SPLIT_OF_FIT.items()
@@ -64,15 +64,14 @@ def _write_inputs(io: StageIO, config: PipelineConfig) -> tuple[DataFrame, dict[
     histories = io.materialise("histories", customer_histories(interactions, item_ids, customer_ids, merge_minutes))
     events = indexed_events(io)
     grid = grid_of(events, settings.snapshot_days)
-    early = early_end(io.read(artifacts.QUERIES, split="train"), settings.dev_share)
+    ends = {fit: cutoff(end) for fit, end in cutoffs_of_fits(io.read_json(artifacts.SPLIT_CUTOFFS)).items()}
+    early = early_end(io.read(artifacts.QUERIES, split="train"), settings.dev_share, ends[FOLD])
     for source in sources_of(settings):
-        write_examples(io, settings, source, grid, early, config.seed)
+        write_examples(io, settings, source, grid, ends[FOLD], early, config.seed)
     starts = {settings.tower(tower).start for tower in settings.towers}
     pairs = neighbour_options(replace(config.knn, shrinkage=0.0)) if "ppmi" in starts else None
-    cutoffs = cutoffs_of_fits(io.read_json(artifacts.SPLIT_CUTOFFS))
-    ends = {EARLY: early, **{fit: cutoff(cutoffs[fit]) for fit in FITS}}
     inputs = {}
-    for fit, end in ends.items():
+    for fit, end in {EARLY: early, **ends}.items():
         known = events.filter(F.col("invoice_date") <= end)
         inputs[fit] = write_fit(io, settings, fit, known, histories, grid, config.queries.hist_max, pairs)
         log.info("train_retriever: inputs of fit=%s", fit)

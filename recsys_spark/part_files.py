@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
-from itertools import chain
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -22,9 +22,11 @@ from recsys_spark.paths import filesystem
 from recsys_spark.sequences.windows import mix
 
 Kernel = Callable[[Iterable[pa.RecordBatch]], Iterator[pa.RecordBatch]]
+TablesKernel = Callable[[Iterable[pa.RecordBatch]], Iterator[tuple[int, pa.RecordBatch]]]  # the table's number, rows
 Hashes = NDArray[np.uint64]
 
-PARTS_DDL = "name string, rows bigint, hash bigint"  # one row per part file
+PARTS_DDL = "table int, name string, rows bigint, hash bigint"  # one row per part file
+_PARTS_SCHEMA = pa.schema([("table", pa.int32()), ("name", pa.string()), ("rows", pa.int64()), ("hash", pa.int64())])
 _ROW_GROUP_BYTES = 64 << 20  # in Arrow's form, held by a task
 _WRITE = {"compression": "zstd", "use_dictionary": False}  # smaller and faster for lists than Snappy and dictionaries
 _MADE_BY: WeakKeyDictionary[DataFrame, tuple[DataFrame, Kernel]] = WeakKeyDictionary()
@@ -47,11 +49,26 @@ def parts_of(frame: DataFrame, folder: str) -> DataFrame | None:
     if made_by is None:
         return None
     source, kernel = made_by
-    return source.mapInArrow(_PartWriter(kernel, to_arrow_schema(frame.schema), folder), PARTS_DDL)
+    return parts_of_tables(source, _OneTable(kernel), [to_arrow_schema(frame.schema)], [folder])
+
+
+def parts_of_tables(
+    source: DataFrame, kernel: TablesKernel, schemas: Sequence[pa.Schema], folders: Sequence[str]
+) -> DataFrame:
+    """PARTS_DDL: computing it writes the part files of several tables in one pass over `source`, one folder each."""
+    return source.mapInArrow(_PartWriter(kernel, tuple(schemas), tuple(folders)), PARTS_DDL)
+
+
+@dataclass(frozen=True)
+class _OneTable:
+    kernel: Kernel
+
+    def __call__(self, batches: Iterable[pa.RecordBatch]) -> Iterator[tuple[int, pa.RecordBatch]]:
+        return ((0, batch) for batch in self.kernel(batches))
 
 
 def row_hashes(batch: pa.RecordBatch) -> Hashes:
-    """A hash of each row. Lists must be of one length within a column and hold no nulls.
+    """A hash of each row. Lists must hold no nulls.
 
     >>> row_hashes(pa.RecordBatch.from_pydict({"a": [1, 2], "b": [[3], [3]]})).shape
     (2,)
@@ -64,8 +81,11 @@ def row_hashes(batch: pa.RecordBatch) -> Hashes:
 
 def _hashes(column: pa.Array) -> Hashes:
     if pa.types.is_list(column.type):
-        values = _hashes(column.flatten()).reshape(len(column), -1)
-        return values @ (mix(np.arange(values.shape[1])) | np.uint64(1))
+        values, ends = _hashes(column.flatten()), column.offsets.to_numpy().astype(np.int64)
+        starts = ends - ends[0]
+        places = np.arange(len(values)) - np.repeat(starts[:-1], np.diff(starts))
+        reached = np.concatenate([[np.uint64(0)], np.cumsum(values * (mix(places) | np.uint64(1)), dtype=np.uint64)])
+        return mix(np.diff(starts)) + reached[starts[1:]] - reached[starts[:-1]]
     if column.null_count:
         known = pc.is_valid(column).to_numpy(zero_copy_only=False)
         return np.where(known, _hashes(pc.fill_null(column, _zero(column.type))), np.uint64(1) << np.uint64(63))
@@ -83,39 +103,61 @@ def _zero(kind: pa.DataType) -> pa.Scalar:
 
 @dataclass(frozen=True)
 class _PartWriter:
-    """Runs the kernel over a task's batches and writes what it yields as one part file."""
+    """Runs the kernel over a task's batches and writes what it yields as one part file of each table."""
 
-    kernel: Kernel
-    schema: pa.Schema
-    folder: str
+    kernel: TablesKernel
+    schemas: tuple[pa.Schema, ...]
+    folders: tuple[str, ...]
 
     def __call__(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        tables = _row_groups(self.kernel(batches), self.schema)
-        first = next(tables, None)
-        if first is None:
-            return
         context = TaskContext.get()
         assert context is not None
-        name = f"part-{context.partitionId():05d}-{context.taskAttemptId()}.parquet"  # another one for each attempt
-        fs, base = filesystem(self.folder)
-        rows, row_hash = 0, np.uint64(0)
-        with fs.open(f"{base}/{name}", "wb") as file, pq.ParquetWriter(file, self.schema, **_WRITE) as writer:
-            for table in chain([first], tables):
-                writer.write_table(table)
-                rows += table.num_rows
-                for batch in table.to_batches():
-                    row_hash ^= np.bitwise_xor.reduce(row_hashes(batch))
-        part = {"name": [name], "rows": [rows], "hash": [int(row_hash.view(np.int64))]}
-        yield pa.RecordBatch.from_pydict(part)
+        name = f"part_{context.partitionId():05d}_{context.taskAttemptId()}.parquet"  # another one for each attempt
+        with ExitStack() as stack:
+            parts = [_Part(*told, name, stack) for told in zip(self.schemas, self.folders, strict=True)]
+            for table, batch in self.kernel(batches):
+                parts[table].add(batch)
+            for part in parts:
+                part.flush()
+        for number, part in enumerate(parts):
+            if part.writer is not None:
+                found = {
+                    "table": [number],
+                    "name": [name],
+                    "rows": [part.rows],
+                    "hash": [int(part.hash.view(np.int64))],
+                }
+                yield pa.RecordBatch.from_pydict(found, schema=_PARTS_SCHEMA)
 
 
-def _row_groups(batches: Iterator[pa.RecordBatch], schema: pa.Schema) -> Iterator[pa.Table]:
-    """The batches joined to tables of about a row group's size, in the schema's types."""
-    held: list[pa.RecordBatch] = []
-    for batch in batches:
-        held.append(batch)
-        if sum(each.nbytes for each in held) >= _ROW_GROUP_BYTES:
-            yield pa.Table.from_batches(held).cast(schema)
-            held = []
-    if held:
-        yield pa.Table.from_batches(held).cast(schema)
+class _Part:
+    """The part file of one table, begun with its first rows, in row groups of about _ROW_GROUP_BYTES."""
+
+    def __init__(self, schema: pa.Schema, folder: str, name: str, stack: ExitStack) -> None:
+        self.writer: pq.ParquetWriter | None = None
+        self.rows, self.hash = 0, np.uint64(0)
+        self._schema, self._folder, self._name, self._stack = schema, folder, name, stack
+        self._held: list[pa.RecordBatch] = []
+        self._held_bytes = 0
+
+    def add(self, batch: pa.RecordBatch) -> None:
+        """A batch is never parted, so its rows come to lie in one row group."""
+        if batch.num_rows:
+            self._held.append(batch)
+            self._held_bytes += batch.nbytes
+        if self._held_bytes >= _ROW_GROUP_BYTES:
+            self.flush()
+
+    def flush(self) -> None:
+        if not self._held:
+            return
+        if self.writer is None:
+            fs, base = filesystem(self._folder)
+            file = self._stack.enter_context(fs.open(f"{base}/{self._name}", "wb"))
+            self.writer = self._stack.enter_context(pq.ParquetWriter(file, self._schema, **_WRITE))
+        table = pa.Table.from_batches(self._held).cast(self._schema)
+        self.writer.write_table(table)
+        self.rows += table.num_rows
+        for batch in table.to_batches():
+            self.hash ^= np.bitwise_xor.reduce(row_hashes(batch))
+        self._held, self._held_bytes = [], 0

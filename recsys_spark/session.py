@@ -7,6 +7,8 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from pyspark.sql import SparkSession
@@ -47,6 +49,18 @@ def get_session(config: SessionConfig) -> SparkSession:
         if active.conf.get(key, None) != value:
             active.conf.set(key, value)
     return active
+
+
+@contextmanager
+def arrow_batches_of(spark: SparkSession, rows: int) -> Iterator[None]:
+    """Hand Python tasks at most that many rows at a time: for frames whose rows are large."""
+    key = "spark.sql.execution.arrow.maxRecordsPerBatch"
+    before = spark.conf.get(key)
+    spark.conf.set(key, str(rows))
+    try:
+        yield
+    finally:
+        spark.conf.set(key, str(before))
 
 
 def ensure_java() -> None:

@@ -6,7 +6,7 @@ import dataclasses
 import json
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
@@ -19,6 +19,7 @@ from recsys_spark.contracts.artifacts import Artifact
 from recsys_spark.contracts.config import PipelineConfig
 from recsys_spark.contracts.errors import ArtifactError, StageGraphError
 from recsys_spark.manifest import Manifest, digest_of, library_versions
+from recsys_spark.part_files import TablesKernel
 from recsys_spark.source_files import source_digests
 from recsys_spark.storage import Storage
 
@@ -87,6 +88,18 @@ class StageIO:
         assert artifact.schema is not None
         manifest = self._publish(label, self.storage.stage_table(self.stage.name, label, frame, artifact.schema))
         return manifest.rows or 0
+
+    def write_tables(
+        self, artifacts: Sequence[Artifact], source: DataFrame, kernel: TablesKernel, **keys: str
+    ) -> list[int]:
+        """Publish several tables that one pass over `source` makes; returns the rows of each.
+
+        kernel: yields, of each batch, the place of its table in `artifacts` and its rows.
+        """
+        labels = [self._declared(artifact, self.stage.writes, "writes").path_of(**keys) for artifact in artifacts]
+        schemas = {label: artifact.schema for label, artifact in zip(labels, artifacts, strict=True) if artifact.schema}
+        staged = self.storage.stage_tables(self.stage.name, schemas, source, kernel)
+        return [self._publish(label, staged[label]).rows or 0 for label in labels]
 
     def write_json(self, artifact: Artifact, values: dict[str, Any], **keys: str) -> None:
         """Publish a JSON artifact."""

@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
-from functools import reduce
+from functools import partial, reduce
 from operator import xor
 from pathlib import PurePosixPath
 from typing import Any
 
-import pyarrow.parquet as pq
 from pyspark.sql import DataFrame, Observation, SparkSession
 from pyspark.sql import functions as F
+from pyspark.sql.pandas.types import to_arrow_schema
 
-from recsys_spark.contracts.errors import ArtifactError, ConfigError, SchemaError
+from recsys_spark.contracts.errors import ArtifactError, ConfigError
 from recsys_spark.contracts.schemas import Table
+from recsys_spark.file_facts import sha256_in, size_and_rows
+from recsys_spark.frames import conform, empty_frame
 from recsys_spark.manifest import SUFFIX, FileEntry, Manifest
-from recsys_spark.part_files import parts_of
+from recsys_spark.part_files import TablesKernel, parts_of, parts_of_tables
 from recsys_spark.paths import filesystem, spark_uri
 
 MARKER = "_recsys.json"  # tells a root of ours from a folder that holds something else
@@ -130,8 +131,28 @@ class Storage:
         conformed = conform(frame, schema, label)
         written = self._write_by_tasks(stage, label, frame) if frame.columns == schema.names else None
         rows, row_hash = written or self._write_by_spark(stage, label, conformed)
-        content = f"{rows}-{row_hash & (2**64 - 1):016x}"
-        return self._staged_manifest(stage, label, "table", schema.ddl, rows, content)
+        return self._staged_manifest(stage, label, "table", schema.ddl, rows, _content(rows, row_hash))
+
+    def stage_tables(
+        self, stage: str, tables: Mapping[str, Table], source: DataFrame, kernel: TablesKernel
+    ) -> dict[str, Manifest]:
+        """Write several tables aside in one pass over `source`: the kernel says of each batch which it belongs to.
+
+        tables: schemas by label, in the order of the kernel's numbers.
+        """
+        labels = list(tables)
+        empty = [empty_frame(self.spark, schema) for schema in tables.values()]
+        schemas = [to_arrow_schema(frame.schema) for frame in empty]
+        folders = [self._uri_below(self._staged(stage, label)) for label in labels]
+        written = self._written(stage, labels, parts_of_tables(source, kernel, schemas, folders))
+        staged = {}
+        for label, nothing, found in zip(labels, empty, written, strict=True):
+            if found is None:
+                staged[label] = self.stage_table(stage, label, nothing, tables[label])
+            else:
+                content = _content(*found)
+                staged[label] = self._staged_manifest(stage, label, "table", tables[label].ddl, found[0], content)
+        return staged
 
     def stage_text(self, stage: str, label: str, text: str) -> Manifest:
         """Write a text file aside."""
@@ -162,7 +183,7 @@ class Storage:
 
     def scratch(self, stage: str, name: str) -> str:
         """An empty folder in the stage's scratch space, as Spark and Python open it."""
-        return f"{self.root.rstrip('/')}/{self._staged(stage, f'scratch/{name}')}"
+        return self._uri_below(self._staged(stage, f"scratch/{name}"))
 
     def checkpoint_folder(self, stage: str, name: str) -> str:
         """Where a stage keeps what a killed run goes on from, as Python opens it."""
@@ -187,19 +208,28 @@ class Storage:
 
     def _write_by_tasks(self, stage: str, label: str, frame: DataFrame) -> tuple[int, int] | None:
         """Rows and fingerprint of a frame of `map_batches`; None, and nothing written, for others and without rows."""
-        folder = self._staged(stage, label)
-        parts = parts_of(frame, f"{self.root.rstrip('/')}/{folder}")
-        if parts is None:
-            return None
-        self._fs.makedirs(self._at(folder), exist_ok=True)
+        parts = parts_of(frame, self._uri_below(self._staged(stage, label)))
+        return None if parts is None else self._written(stage, [label], parts)[0]
+
+    def _written(self, stage: str, labels: Sequence[str], parts: DataFrame) -> list[tuple[int, int] | None]:
+        """Rows and fingerprint of each table whose part files computing `parts` writes; None for one without rows."""
+        folders = [self._staged(stage, label) for label in labels]
+        for folder in folders:
+            self._fs.makedirs(self._at(folder), exist_ok=True)
         written = parts.collect()
-        names = {part["name"] for part in written}
-        for path in self._fs.find(self._at(folder)):
-            if PurePosixPath(path).name not in names:
-                self._fs.rm(path)  # of a task that failed or ran twice
-        if not written:
-            return None
-        return sum(part["rows"] for part in written), reduce(xor, (part["hash"] for part in written), 0)
+        found: list[tuple[int, int] | None] = []
+        for number, folder in enumerate(folders):
+            own = [part for part in written if part["table"] == number]
+            names = {part["name"] for part in own}
+            for path in self._fs.find(self._at(folder)):
+                if PurePosixPath(path).name not in names:
+                    self._fs.rm(path)  # of a task that failed or ran twice
+            rows = sum(part["rows"] for part in own)
+            found.append((rows, reduce(xor, (part["hash"] for part in own), 0)) if own else None)
+        return found
+
+    def _uri_below(self, label: str) -> str:
+        return f"{self.root.rstrip('/')}/{label}"
 
     def _at(self, label: str) -> str:
         return f"{self._base.rstrip('/')}/{label}"
@@ -227,13 +257,13 @@ class Storage:
         if kind != "table":
             path = self._at(label)
             size = self._fs.size(path) if self._fs.exists(path) else 0
-            return (FileEntry(PurePosixPath(label).name, size, None, self._sha256(path) if with_digest else ""),)
+            return (FileEntry(PurePosixPath(label).name, size, None, sha256_in(self._fs, path) if with_digest else ""),)
         paths = sorted(path for path in self._fs.find(self._at(label)) if path.endswith(".parquet"))
         with ThreadPoolExecutor(_FOOTER_READERS) as readers:
-            stats = list(readers.map(self._size_and_rows, paths))
+            stats = list(readers.map(partial(size_and_rows, self._fs), paths))
             digests: dict[str, str] = {}
             if with_digest and sum(size for size, _ in stats) <= _SMALL_BYTES:
-                digests = dict(zip(paths, readers.map(self._sha256, paths), strict=True))
+                digests = dict(zip(paths, readers.map(partial(sha256_in, self._fs), paths), strict=True))
         if with_digest and not digests:
             digests = self._digests_by_executors(label)
         names = {path: PurePosixPath(path).name for path in paths}
@@ -242,14 +272,6 @@ class Storage:
             FileEntry(names[path], size, rows, by_name.get(names[path], ""))
             for path, (size, rows) in zip(paths, stats, strict=True)
         )
-
-    def _size_and_rows(self, path: str) -> tuple[int, int]:
-        size = self._fs.size(path)
-        try:
-            with self._fs.open(path, "rb") as file:
-                return size, pq.read_metadata(file).num_rows
-        except Exception as error:  # whatever pyarrow makes of a damaged footer
-            raise ArtifactError(f"{path} is damaged: {error}") from error
 
     def _digests_by_executors(self, label: str) -> dict[str, str]:
         """Digest of each part file by its path; Spark reads a binary file of up to 2 GiB."""
@@ -261,13 +283,6 @@ class Storage:
             raise ArtifactError(f"{self._at(label)} has a part file that cannot be read whole") from error
         return {row["path"]: row["sha256"] for row in found}
 
-    def _sha256(self, path: str) -> str:
-        digest = hashlib.sha256()
-        with self._fs.open(path, "rb") as file:
-            while block := file.read(1 << 20):
-                digest.update(block)
-        return digest.hexdigest()
-
     def _write_text(self, label: str, text: str) -> None:
         aside = self._at(label + ".tmp")
         self._write_bytes(aside, text.encode())
@@ -278,19 +293,5 @@ class Storage:
             file.write(content)
 
 
-def conform(frame: DataFrame, schema: Table, label: str) -> DataFrame:
-    """The table's columns in order; raises SchemaError where the frame lacks one or has another type."""
-    missing = [name for name in schema.names if name not in frame.columns]
-    if missing:
-        raise SchemaError(f"{label} lacks {missing}; the frame has {sorted(frame.columns)}")
-    chosen = frame.select(*schema.names)
-    types = dict(chosen.dtypes)
-    wrong = [f"{c.name} is {types[c.name]}, not {c.type}" for c in schema.columns if types[c.name] != c.type]
-    if wrong:
-        raise SchemaError(f"{label}: {'; '.join(wrong)}")
-    return chosen
-
-
-def empty_frame(spark: SparkSession, schema: Table) -> DataFrame:
-    """A frame of a table's columns without rows."""
-    return spark.createDataFrame([], schema.ddl)
+def _content(rows: int, row_hash: int) -> str:
+    return f"{rows}-{row_hash & (2**64 - 1):016x}"

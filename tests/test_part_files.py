@@ -54,7 +54,7 @@ def test_what_tasks_write_reads_back_as_what_spark_would_write(spark, storage):
     made = map_batches(ids(spark, 20, 3), lists_of, LISTS)
     assert published(storage, made).rows == 20
     assert rows(storage.read_table(LABEL, LISTS, verify="full")) == rows(made)
-    assert len(list(Path(storage.root, LABEL).glob("part-*.parquet"))) == 3
+    assert len(list(Path(storage.root, LABEL).glob("part_*.parquet"))) == 3
 
 
 def test_the_fingerprint_does_not_depend_on_partitions(spark, storage):

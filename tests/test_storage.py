@@ -7,7 +7,8 @@ import pytest
 
 from recsys_spark.contracts.errors import EXIT_DATA, EXIT_USAGE, ArtifactError, ConfigError, SchemaError
 from recsys_spark.contracts.schemas import Column, Table
-from recsys_spark.storage import MARKER, Storage, conform, empty_frame
+from recsys_spark.frames import conform, empty_frame
+from recsys_spark.storage import MARKER, Storage
 from tests.support.frames import rows
 from tests.support.stages import ANN_AND_BOB, PEOPLE_TABLE, people
 

@@ -220,7 +220,7 @@ class Loop(Generic[Batch]):
         torch.save({name: value.cpu().clone() for name, value in vars(batch).items()}, kept)
         raise TrainingError(
             f"{fault} in step {self.progress.step} (epoch {self.progress.epoch + 1}); the batch is kept in {kept}. "
-            "Try a lower learning rate or a higher temperature"
+            "Try a lower learning rate or, where there is one, a higher temperature"
         )
 
     def _timed(self, batches: Iterable[Batch]) -> Generator[Batch, None, None]:

@@ -9,18 +9,20 @@ for batch in reader.epoch(3, skip=120): ... # what a run that stopped after 120 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from recsys_spark.contracts.checks import one_of, require
 from recsys_spark.contracts.errors import ConfigError
 from training.engines import ENGINES, open_engine
 from training.row_groups import Share, Span, plan_epoch, read_footers
+from training.runs import RunReader, places_of_runs
 from training.windows import Batch, Buffer, Window, rebatched, rows_between, windows_of
 
 _WINDOWS_AHEAD = 1  # read while the batches of one are used
@@ -32,7 +34,8 @@ class ReaderOptions:
 
     shuffle: for training; see ParquetReader. shuffle_rows_buffer: rows that are mixed with one another, those of
     several row groups; about three such buffers are held in memory. workers: threads that each read a row group.
-    pin_memory: has an effect where there is a GPU.
+    pin_memory: has an effect where there is a GPU. keep_together: one of the columns, whose runs of equal values stay
+    whole and in order while they, and not rows, are mixed: the candidates of a query, say.
     """
 
     batch_size: int
@@ -45,6 +48,7 @@ class ReaderOptions:
     shuffle_rows_buffer: int = 262_144
     workers: int = 3
     pin_memory: bool = False
+    keep_together: str | None = None
 
     def __post_init__(self) -> None:
         one_of(self.engine, ENGINES, "engine")
@@ -53,6 +57,8 @@ class ReaderOptions:
         require(0 <= self.rank < self.world_size, "rank", f"from 0 to {self.world_size - 1}", self.rank)
         distinct = 0 < len(self.columns) == len(set(self.columns))
         require(distinct, "columns", "at least one name, each once", self.columns)
+        is_read = self.keep_together is None or self.keep_together in self.columns
+        require(is_read, "keep_together", f"one of {self.columns}", self.keep_together)
 
 
 class ParquetReader:
@@ -63,6 +69,9 @@ class ParquetReader:
     where there are fewer rows than one batch per rank an epoch is one smaller batch, as large on every rank. In
     evaluation an epoch holds every row once, in the order of files, of which each rank has one stretch; a rank's last
     batch may be smaller, or empty where other ranks have one row more.
+
+    Runs that are kept together are not cut between ranks in evaluation, whose stretches may then differ by a run. In
+    training those on the borders of a rank's stretch are, two a rank and epoch at most. Batches are cut anywhere.
 
     The same options and files give the same batches in the same order, by either engine.
     """
@@ -84,7 +93,9 @@ class ParquetReader:
                 "one each; run fewer ranks, or write smaller row groups"
             )
         self._engine = open_engine(options.engine, self._tables)
-        self._share = Share(self._tables.num_rows, options.batch_size, options.world_size, options.shuffle)
+        self._runs = RunReader(self._tables, options.keep_together) if options.keep_together is not None else None
+        borders = () if self._runs is None or options.shuffle else self._runs.borders(options.world_size)
+        self._share = Share(self._tables.num_rows, options.batch_size, options.world_size, options.shuffle, borders)
         self._pin = options.pin_memory and torch.cuda.is_available()
 
     @property
@@ -97,7 +108,7 @@ class ParquetReader:
         """Batches of one rank, the same on every rank and in every epoch."""
         return self._share.batches
 
-    def epoch(self, number: int, skip: int = 0) -> Iterator[Batch]:
+    def epoch(self, number: int, skip: int = 0) -> Generator[Batch]:
         """Batches of epoch `number` (from 0) for this rank, without the first `skip`, most of which are not read.
 
         Most batches are views of a larger buffer: clone what is to be kept. Threads read ahead, and end with the
@@ -106,7 +117,7 @@ class ParquetReader:
         require(0 <= skip <= self.batches_per_epoch, "skip", f"from 0 to {self.batches_per_epoch}", skip)
         return self._batches(number, skip)
 
-    def _batches(self, epoch: int, skip: int) -> Iterator[Batch]:
+    def _batches(self, epoch: int, skip: int) -> Generator[Batch]:
         missing = self.batches_per_epoch - skip
         with closing(self._filled(epoch, skip * self.options.batch_size)) as chunks:
             for batch in rebatched(chunks, self.options.batch_size):
@@ -137,11 +148,7 @@ class ParquetReader:
 
     def _start(self, pool: ThreadPoolExecutor, window: Window, epoch: int, skip_rows: int) -> _Reading:
         """Let the pool fill a buffer with the rows of a window."""
-        places = None
-        if self.options.shuffle:
-            # Counted from 1: NumPy pads a short seed with zeros, and (seed, epoch) orders the row groups.
-            rng = np.random.default_rng((self.options.seed, epoch, self.options.rank + 1, window.number))
-            places = rng.permutation(window.rows)
+        places = self._places(pool, window, epoch) if self.options.shuffle else None
         # In the caller's thread: pinned memory belongs to the device that is current there.
         buffer = Buffer(self._tables.forms, window.rows, places, self._pin)
         parts, first = [], 0
@@ -149,6 +156,14 @@ class ParquetReader:
             parts.append(pool.submit(self._put, buffer, span, first))
             first += span.rows
         return _Reading(buffer, parts, skip_rows)
+
+    def _places(self, pool: ThreadPoolExecutor, window: Window, epoch: int) -> npt.NDArray[np.int64]:
+        """Where each of a window's rows goes in the mixed order, (rows,)."""
+        # Counted from 1: NumPy pads a short seed with zeros, and (seed, epoch) orders the row groups.
+        rng = np.random.default_rng((self.options.seed, epoch, self.options.rank + 1, window.number))
+        if self._runs is None:
+            return rng.permutation(window.rows)
+        return places_of_runs(np.concatenate(list(pool.map(self._runs.values, window.spans))), rng)
 
     def _put(self, buffer: Buffer, span: Span, first: int) -> None:
         """Copy a span to the places of the window's rows from `first` on."""

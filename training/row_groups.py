@@ -178,24 +178,31 @@ def _described(form: ColumnForm) -> str:
 
 @dataclass(frozen=True)
 class Share:
-    """How rows and batches are shared out. batches: of one rank in one epoch, the same on every rank."""
+    """How rows and batches are shared out. batches: of one rank in one epoch, the same on every rank.
+
+    borders: in evaluation the first row of each rank and the end of the last, where they may not lie anywhere.
+    """
 
     num_rows: int
     batch_size: int
     world_size: int
     shuffle: bool
+    borders: tuple[int, ...] = ()
 
     @property
     def batches(self) -> int:
         if self.shuffle:
             return max(1, self.num_rows // (self.batch_size * self.world_size))
-        return -(-self.num_rows // self.world_size // self.batch_size)  # rounded up twice
+        most = max(last - first for first, last in map(self.bounds, range(self.world_size)))
+        return -(-most // self.batch_size)  # rounded up
 
     def bounds(self, rank: int) -> tuple[int, int]:
         """First and last (exclusive) row of a rank, of the row groups laid end to end."""
         if self.shuffle:
             rows = min(self.batches * self.batch_size, self.num_rows // self.world_size)
             return rank * rows, (rank + 1) * rows
+        if self.borders:
+            return self.borders[rank], self.borders[rank + 1]
         return rank * self.num_rows // self.world_size, (rank + 1) * self.num_rows // self.world_size
 
 

@@ -12,27 +12,29 @@ Report = Callable[[Mapping[str, float]], None]
 
 
 @contextmanager
-def tracker(kind: str, folder: str, name: str, settings: Mapping[str, Any]) -> Iterator[Report]:
+def tracker(
+    kind: str, folder: str, name: str, settings: Mapping[str, Any], section: str = "retriever"
+) -> Iterator[Report]:
     """A function that takes one entry of the curve. kind: none, tensorboard or mlflow. name: of what is trained.
 
-    Raises ConfigError where the library is missing.
+    section: of the config, for messages. Raises ConfigError where the library is missing.
     """
     if kind == "tensorboard":
-        with _tensorboard(f"{folder}/tensorboard/{name}") as report:
+        with _tensorboard(f"{folder}/tensorboard/{name}", section) as report:
             yield report
     elif kind == "mlflow":
-        with _mlflow(name, settings) as report:
+        with _mlflow(name, settings, section) as report:
             yield report
     else:
         yield lambda _: None
 
 
 @contextmanager
-def _tensorboard(folder: str) -> Iterator[Report]:
+def _tensorboard(folder: str, section: str) -> Iterator[Report]:
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:
-        told = "retriever.tracking is tensorboard, which is not installed: pip install tensorboard"
+        told = f"{section}.tracking is tensorboard, which is not installed: pip install tensorboard"
         raise ConfigError(told) from None
 
     with SummaryWriter(folder) as writer:
@@ -46,12 +48,13 @@ def _tensorboard(folder: str) -> Iterator[Report]:
 
 
 @contextmanager
-def _mlflow(name: str, settings: Mapping[str, Any]) -> Iterator[Report]:
+def _mlflow(name: str, settings: Mapping[str, Any], section: str) -> Iterator[Report]:
     """A run of its own, within the one that is active: a run takes each parameter only once."""
     try:
         import mlflow
     except ImportError:
-        raise ConfigError("retriever.tracking is mlflow, which is not installed: install the extra mlflow") from None
+        told = f"{section}.tracking is mlflow, which is not installed: install the extra mlflow"
+        raise ConfigError(told) from None
 
     with mlflow.start_run(run_name=name, nested=True):
         mlflow.log_params(dict(settings))

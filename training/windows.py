@@ -93,7 +93,7 @@ def rebatched(chunks: Iterable[Batch], batch_size: int) -> Iterator[Batch]:
         first = 0
         if rest is not None:
             first = batch_size - num_rows(rest)
-            rest = _joined(rest, rows_between(chunk, 0, first))
+            rest = joined(rest, rows_between(chunk, 0, first))
             if num_rows(rest) < batch_size:
                 continue
             yield rest
@@ -106,10 +106,11 @@ def rebatched(chunks: Iterable[Batch], batch_size: int) -> Iterator[Batch]:
         yield rest
 
 
-def _joined(head: Batch, tail: Batch) -> Batch:
-    joined: Batch = {}
+def joined(head: Batch, tail: Batch) -> Batch:
+    """The rows of both, copied; pinned where those of the head are."""
+    found: Batch = {}
     for name, values in head.items():
         rows = len(values) + len(tail[name])
         out = torch.empty((rows, *values.shape[1:]), dtype=values.dtype, pin_memory=values.is_pinned())
-        joined[name] = torch.cat([values, tail[name]], out=out)
-    return joined
+        found[name] = torch.cat([values, tail[name]], out=out)
+    return found

@@ -95,6 +95,8 @@ def _solver(config: EaseConfig) -> Callable[[Iterable[pa.RecordBatch]], Iterator
             return
         users, items = (np.concatenate(column) for column in zip(*parts, strict=True))
         chosen = _chosen_items(users, items, config)
+        if len(chosen) == 0:  # no item with enough customers
+            return
         keep = np.isin(items, chosen)
         known_users, rows = np.unique(users[keep], return_inverse=True)
         ones = np.ones(len(rows))

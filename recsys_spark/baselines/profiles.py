@@ -1,7 +1,7 @@
 """Queries as rows of a sparse matrix, and the best of each row of a product of such matrices.
 
 No product is larger than a part of some queries at a time, and only as many items of a query are kept as its lists can
-take: a list of LIST_LENGTH items that were never bought may have every item bought before in front of it.
+take: a list of `depth` items that were never bought may have every item bought before in front of it.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ from recsys_spark.baselines.personal import sum_pairs
 from recsys_spark.baselines.popularity import FittedPopularity
 from recsys_spark.baselines.query_batches import QueryBatch
 from recsys_spark.baselines.ranking import SCORE_DECIMALS, Floats, Scored
-from recsys_spark.contracts.columns import LIST_LENGTH
 from recsys_spark.sequences.windows import MICROS_PER_DAY, Ints
 
 _PRODUCT_ENTRIES = 4_000_000  # multiply-adds of one part; an entry takes 12 bytes, and a few copies of it exist
@@ -97,7 +96,7 @@ def row_parts(left: sparse.csr_matrix, right: sparse.csr_matrix) -> Iterator[sli
 
 def num_wanted(batch: QueryBatch) -> Ints:
     """How many of its best items a query's lists can need, (Q,)."""
-    return batch.num_earlier + LIST_LENGTH
+    return batch.num_earlier + batch.depth
 
 
 def together(parts: list[Scored]) -> Scored:

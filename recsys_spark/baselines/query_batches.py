@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from recsys_spark.contracts.columns import LIST_LENGTH
 from recsys_spark.sequences.windows import MICROS_PER_DAY, Events, Ints
 
 _PAIRS_PER_BATCH = 2_000_000  # bounds the memory of a batch: (query, earlier event) pairs
@@ -17,7 +19,10 @@ _PAIRS_PER_BATCH = 2_000_000  # bounds the memory of a batch: (query, earlier ev
 
 @dataclass(frozen=True)
 class QueryBatch:
-    """Q queries. The events [start, end) are those of the query's customer strictly before it."""
+    """Q queries. The events [start, end) are those of the query's customer strictly before it.
+
+    depth: how many never bought items a model is asked for; a model may score more.
+    """
 
     query_ids: Ints
     micros: Ints
@@ -28,6 +33,7 @@ class QueryBatch:
     users: Ints = field(
         default_factory=lambda: np.zeros(0, dtype=np.int64)
     )  # user_idx of the query's customer, 0 for unknown
+    depth: int = LIST_LENGTH
 
     def __len__(self) -> int:
         return len(self.query_ids)
@@ -54,30 +60,24 @@ class QueryBatch:
 
     def part(self, rows: slice) -> QueryBatch:
         """Some of the queries, over the same events."""
-        return QueryBatch(
-            self.query_ids[rows],
-            self.micros[rows],
-            self.customers[rows],
-            self.start[rows],
-            self.end[rows],
-            self.events,
-            self.users[rows],
-        )
+        arrays = ("query_ids", "micros", "customers", "start", "end", "users")
+        return replace(self, **{name: getattr(self, name)[rows] for name in arrays})
 
 
 def with_queries(histories: DataFrame, queries: DataFrame) -> DataFrame:
     """One row per customer that has queries: its history and, as parallel arrays in time order, query_ids and
     query_micros. queries: user_idx, query_id, event_time. A customer without history has an empty one.
+
+    quantities go along where the histories have them.
     """
     moment = F.struct(F.unix_micros("event_time").alias("micros"), "query_id")
     asked = queries.groupBy("user_idx", "customer_id").agg(F.array_sort(F.collect_list(moment)).alias("asked"))
-    known = histories.select("user_idx", "items", "micros")
-    nothing = F.array().cast("array<bigint>")
-    return asked.join(known, on="user_idx", how="left").select(
+    details = {"items": "array<bigint>", "micros": "array<bigint>", "quantities": "array<double>"}
+    held = [name for name in details if name in histories.columns]
+    return asked.join(histories.select("user_idx", *held), on="user_idx", how="left").select(
         "user_idx",
         "customer_id",
-        F.coalesce("items", nothing).alias("items"),
-        F.coalesce("micros", nothing).alias("micros"),
+        *(F.coalesce(name, F.array().cast(details[name])).alias(name) for name in held),
         F.col("asked.query_id").alias("query_ids"),
         F.col("asked.micros").alias("query_micros"),
     )
@@ -85,12 +85,13 @@ def with_queries(histories: DataFrame, queries: DataFrame) -> DataFrame:
 
 def query_batches(batch: pa.RecordBatch) -> Iterator[QueryBatch]:
     """The queries of an Arrow batch of `with_queries`, in parts of bounded size."""
-    events = Events(_offsets(batch, "items"), _values(batch, "items"), _values(batch, "micros"))
+    quantities = _values(batch, "quantities") if "quantities" in batch.schema.names else None
+    events = Events(_offsets(batch, "items"), _values(batch, "items"), _values(batch, "micros"), quantities)
     asked = _offsets(batch, "query_ids")
     customers = np.repeat(np.arange(batch.num_rows), np.diff(asked))
     micros = _values(batch, "query_micros")
     start = events.offsets[:-1][customers]
-    end = _first_not_before(events, customers, micros)
+    end = first_not_before(events, customers, micros)
     whole = QueryBatch(_values(batch, "query_ids"), micros, customers, start, end, events, _users(batch)[customers])
     yield from _parts(whole)
 
@@ -101,8 +102,8 @@ def _users(batch: pa.RecordBatch) -> Ints:
     return batch.column("user_idx").to_numpy()
 
 
-def _first_not_before(events: Events, customers: Ints, micros: Ints) -> Ints:
-    """For each query the position of its customer's first event at or after it."""
+def first_not_before(events: Events, customers: Ints, micros: Ints) -> Ints:
+    """For each query (customer and time, (Q,) each) the position of its customer's first event at or after it."""
     # Events are sorted by customer, then time, so one search over (customer, time) pairs serves all queries at once.
     owner = np.repeat(np.arange(len(events.offsets) - 1), np.diff(events.offsets))
     times = np.unique(np.concatenate([events.micros, micros]))
@@ -126,5 +127,5 @@ def _offsets(batch: pa.RecordBatch, name: str) -> Ints:
     return offsets - offsets[0]
 
 
-def _values(batch: pa.RecordBatch, name: str) -> Ints:
+def _values(batch: pa.RecordBatch, name: str) -> Any:
     return batch.column(name).flatten().to_numpy(zero_copy_only=False)

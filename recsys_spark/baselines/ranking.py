@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import pairwise
 from typing import Protocol
@@ -25,11 +25,15 @@ _TIMESTAMP = pa.timestamp("us", tz="UTC")
 
 @dataclass(frozen=True)
 class Scored:
-    """Scores of some (query, item) pairs, each pair at most once: row of the query, item_idx and score, (P,) each."""
+    """Scores of some (query, item) pairs, each pair at most once: row of the query, item_idx and score, (P,) each.
+
+    first: scores under first_purchase of a model that has others there.
+    """
 
     rows: Ints
     items: Ints
     scores: Floats
+    first: Floats | None = None
 
 
 @dataclass(frozen=True)
@@ -84,26 +88,26 @@ def rank_batch(model: Model, batch: QueryBatch, k: int) -> Iterator[Lists]:
     before a repeat. It is as long as it takes.
     """
     popular = model.popular()
-    scored = _eligible_only(model.score(batch), popular.eligible())
+    scored = eligible_only(model.score(replace(batch, depth=k)), popular.eligible())
     own = best_first(scored, len(batch))
+    own_first = own if scored.first is None else best_first(replace(scored, scores=scored.first), len(batch))
     seen = np.zeros(1 + max(int(popular.items.max(initial=0)), int(batch.events.items.max(initial=0))), dtype=bool)
     taken = seen.copy()
     listed: dict[str, list[_Listed]] = {protocol: [] for protocol in PROTOCOLS}
     for row, (items, scores) in enumerate(own):
-        seen[batch.seen(row)] = True
-        taken[items] = True
         # At most the own and the seen items can be missing from the head of the popular ones.
-        head = popular.items[: k + len(items) + batch.end[row] - batch.start[row]]
-        behind = np.flatnonzero(~taken[head])
+        head = slice(k + len(items) + batch.end[row] - batch.start[row])
+        taken[items] = True
+        behind = np.flatnonzero(~taken[popular.items[head]])
         taken[items] = False
-        whole = _Listed(
-            np.concatenate([items, head[behind]]), np.concatenate([scores, popular.scores[behind]]), len(items)
-        )
-        unseen = ~seen[whole.items]
+        whole = _filled_up(items, scores, popular, behind)
+        whole_first = whole if own_first is own else _filled_up(*own_first[row], popular, behind)
+        seen[batch.seen(row)] = True
+        new_only = np.flatnonzero(~seen[whole.items])[:k]
+        new_first = new_only if whole_first is whole else np.flatnonzero(~seen[whole_first.items])[:k]
         seen[batch.seen(row)] = False
         listed[ALL_ITEMS].append(whole.at(np.arange(min(k, len(whole.items)))))
-        new_only = np.flatnonzero(unseen)[:k]
-        listed[FIRST_PURCHASE].append(whole.at(new_only))
+        listed[FIRST_PURCHASE].append(whole_first.at(new_first))
         reach = new_only[-1] + 1 if len(new_only) == k else len(whole.items)
         listed[MASKED_SEEN].append(whole.at(np.arange(reach)))
     for protocol, lists in listed.items():
@@ -122,6 +126,12 @@ class _Listed:
         """The list reduced to some positions in rising order."""
         num_scored = int(np.searchsorted(positions, self.num_scored))
         return _Listed(self.items[positions], self.scores[positions], num_scored)
+
+
+def _filled_up(items: Ints, scores: Floats, popular: Popular, behind: Ints) -> _Listed:
+    """A model's own items, and popular ones at some places behind them."""
+    every = np.concatenate([items, popular.items[behind]]), np.concatenate([scores, popular.scores[behind]])
+    return _Listed(*every, len(items))
 
 
 def _laid_out(protocol: str, lists: list[_Listed]) -> Lists:
@@ -170,7 +180,9 @@ def _rankings_of(
                 yield pa.RecordBatch.from_arrays([columns[name] for name in RANKINGS.names], names=RANKINGS.names)
 
 
-def _eligible_only(scored: Scored, eligible: np.ndarray) -> Scored:
+def eligible_only(scored: Scored, eligible: np.ndarray) -> Scored:
+    """The pairs whose item may be ranked. eligible: of `Popular.eligible`."""
     keep = scored.items < len(eligible)
     keep[keep] = eligible[scored.items[keep]]
-    return Scored(scored.rows[keep], scored.items[keep], scored.scores[keep])
+    first = None if scored.first is None else scored.first[keep]
+    return Scored(scored.rows[keep], scored.items[keep], scored.scores[keep], first)

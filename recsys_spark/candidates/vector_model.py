@@ -11,7 +11,6 @@ from recsys_spark.baselines.query_batches import QueryBatch
 from recsys_spark.baselines.ranking import Floats, Popular, Scored
 from recsys_spark.candidates.tower_files import TowerFiles
 from recsys_spark.candidates.towers import load_tower, newest, pooled
-from recsys_spark.contracts.columns import LIST_LENGTH
 from recsys_spark.sequences.windows import Ints
 
 _BELOW_ALL = -2.0  # a score no cosine reaches, for the popular items behind the model's own
@@ -40,7 +39,7 @@ class TwoTowerModel:
 
         vectors = self._vectors(batch)
         asked = np.flatnonzero(vectors.any(axis=1))
-        wanted = LIST_LENGTH + num_distinct(batch)
+        wanted = batch.depth + num_distinct(batch)
         found = load_index(self.files).search(vectors[asked], wanted[asked], with_offsets=self.by == "tower")
         rows = asked[found.rows]
         return Scored(rows, found.items, self._scores(vectors, rows, found.items))

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from string import Formatter
 
-from recsys_spark.contracts import model_schemas, retriever_schemas, schemas
+from recsys_spark.contracts import candidate_schemas, model_schemas, retriever_schemas, schemas
 from recsys_spark.contracts.columns import SPLITS
 from recsys_spark.contracts.errors import StageGraphError
 from recsys_spark.contracts.schemas import Table
@@ -109,6 +109,12 @@ ITEM_INDEX_CARD = _tower_file("index.json")
 TOWER_JOB = _tower_file("job.json")
 TOWER_FILES = (USER_EMBEDDINGS, ITEM_EMBEDDINGS, ITEM_OFFSETS, USER_TOWER, TOWER_JOB, ITEM_INDEX, ITEM_INDEX_CARD)
 TWOTOWER_RESULTS = _json("twotower_results")
+CANDIDATES = _table("candidates", candidate_schemas.CANDIDATES, "candidates_{split}.parquet")
+CANDIDATES_FORCED = _table(
+    "candidates_forced", candidate_schemas.CANDIDATES_FORCED, "candidates_forced_{split}.parquet"
+)
+ITEM_FACTS = _fitted("item_facts", candidate_schemas.ITEM_FACTS)
+RANKER_FEATS = _table("ranker_feats", candidate_schemas.RANKER_FEATS, "ranker_feats_{split}_shards")
 RANKINGS = _table("rankings", schemas.RANKINGS, path="rankings_{model}_{split}.parquet")
 POSITIVE_RANKS = _table("positive_ranks", schemas.POSITIVE_RANKS, path="positive_ranks_{model}_{split}.parquet")
 BASELINE_RESULTS = _json("baseline_results")
@@ -118,4 +124,5 @@ RECOMMENDATIONS_XLSX = Artifact("recommendations_xlsx", kind="file", path="recom
 
 ARTIFACTS = {artifact.name: artifact for artifact in tuple(globals().values()) if isinstance(artifact, Artifact)}
 SPLIT_OF_FIT = {"train": "val", "val": "test"}  # queries of these splits are ranked by models of these fits
-assert set(SPLIT_OF_FIT.values()) < set(SPLITS)
+FIT_OF_SPLIT = {"train": "fold", **{split: fit for fit, split in SPLIT_OF_FIT.items()}}  # of candidates and features
+assert set(FIT_OF_SPLIT) == set(SPLITS)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from recsys_spark.contracts.candidate_config import CandidatesConfig, FeaturesConfig
 from recsys_spark.contracts.checks import one_of, require
 from recsys_spark.contracts.columns import LINE_COLUMNS
 from recsys_spark.contracts.model_config import MODELS as MODELS
@@ -269,6 +270,8 @@ class PipelineConfig:
     nmf: NmfConfig = field(default_factory=NmfConfig)
     retriever: RetrieverConfig = field(default_factory=RetrieverConfig)
     index: IndexConfig = field(default_factory=IndexConfig)
+    candidates: CandidatesConfig = field(default_factory=CandidatesConfig)
+    features: FeaturesConfig = field(default_factory=FeaturesConfig)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
     recommend: RecommendConfig = field(default_factory=RecommendConfig)
 

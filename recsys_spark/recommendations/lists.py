@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -50,7 +50,7 @@ class Excluding:
         return Popular(order.items[keep], order.scores[keep])
 
     def score(self, batch: QueryBatch) -> Scored:
-        return self.model.score(batch)
+        return self.model.score(replace(batch, depth=batch.depth + len(self.excluded)))
 
 
 def queries_now(customer_ids: DataFrame, interactions: DataFrame) -> DataFrame:

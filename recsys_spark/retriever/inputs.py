@@ -21,13 +21,9 @@ from recsys_spark.sequences.windows import MICROS_PER_DAY
 from recsys_spark.stage import StageIO
 
 # What of fit=train lies before its dev slice: the number of epochs is found with nothing but that.
-EARLY, DEV = "early", "dev"
-PARTS_OF_FIT = {
-    EARLY: (EARLY,),
-    "train": (EARLY, DEV),
-    "val": (EARLY, DEV, "val"),
-    "full": (EARLY, DEV, "val", "test"),
-}
+FOLD, EARLY, DEV = "fold", "early", "dev"
+_PARTS = (FOLD, EARLY, DEV, "val", "test")  # in time order; each fit learns from all up to its own end
+PARTS_OF_FIT = {fit: _PARTS[: number + 1] for number, fit in enumerate((FOLD, EARLY, "train", "val", "full"))}
 _SOURCES = {"queries": artifacts.QUERIES, "sequences": artifacts.SEQUENCES}
 _EVENT_COLUMNS = ("user_idx", "item_idx", "invoice_date", "description", "brand", "category", "price")
 _MAX_FILES = 512
@@ -56,13 +52,20 @@ def grid_of(events: DataFrame, snapshot_days: int) -> Grid:
     return Grid(row["first"], snapshot_days * MICROS_PER_DAY)
 
 
-def write_examples(io: StageIO, settings: RetrieverConfig, source: str, grid: Grid, early: Column, seed: int) -> None:
-    """Publish TOWER_EXAMPLES of QUERIES or SEQUENCES in the parts `early`, `dev`, `val` and `test`.
+def write_examples(
+    io: StageIO, settings: RetrieverConfig, source: str, grid: Grid, fold: Column, early: Column, seed: int
+) -> None:
+    """Publish TOWER_EXAMPLES of QUERIES or SEQUENCES in the parts of PARTS_OF_FIT.
 
-    early: the time up to which training examples are no dev examples.
+    fold, early: the times up to which training examples are of the parts `fold` and `early`; later ones are `dev`.
     """
     train = tower_examples(io.read(_SOURCES[source], split="train"), grid)
-    parts = {EARLY: train.filter(F.col("event_time") <= early), DEV: train.filter(F.col("event_time") > early)}
+    time = F.col("event_time")
+    parts = {
+        FOLD: train.filter(time <= fold),
+        EARLY: train.filter((time > fold) & (time <= early)),
+        DEV: train.filter(time > early),
+    }
     parts |= {split: tower_examples(io.read(_SOURCES[source], split=split), grid) for split in ("val", "test")}
     for part, rows in parts.items():
         num_files = max(rows.count() // settings.row_group_rows, settings.num_processes)
@@ -109,16 +112,22 @@ def example_paths(io: StageIO, source: str, parts: Sequence[str]) -> tuple[str, 
     return tuple(io.path(artifacts.TOWER_EXAMPLES, source=source, part=part) for part in parts)
 
 
-def early_end(queries: DataFrame, dev_share: float) -> Column:
-    """The time up to which all but the last `dev_share` of the training queries lie; whole times only."""
+def early_end(queries: DataFrame, dev_share: float, fold: Column) -> Column:
+    """The time up to which all but the last `dev_share` of the training queries lie; whole times only.
+
+    Raises DataError where it does not lie after the time `fold`.
+    """
     per_time = queries.groupBy("event_time").agg(F.count(F.lit(1)).alias("queries"))
     # One task sees all distinct times, as for the cutoffs themselves.
     reached = F.sum("queries").over(Window.orderBy("event_time"))
     total = F.broadcast(per_time.agg(F.sum("queries").alias("total")))
     early = per_time.withColumn("reached", reached).crossJoin(total).filter(f"reached <= {1 - dev_share} * total")
-    row = early.agg(F.max(F.unix_micros("event_time")).alias("micros")).first()
-    if row is None or row["micros"] is None:
-        raise DataError("too few training queries for a dev slice; lower retriever.dev_share or bring more lines")
+    row = early.agg(F.max(F.unix_micros("event_time")).alias("micros"), F.unix_micros(fold).alias("fold")).first()
+    if row is None or row["micros"] is None or row["micros"] <= row["fold"]:
+        raise DataError(
+            "too few training queries after split.fold_end for a dev slice; lower retriever.dev_share, let the fold "
+            "end earlier or bring more lines"
+        )
     return F.timestamp_micros(F.lit(row["micros"]))
 
 

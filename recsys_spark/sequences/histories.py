@@ -9,13 +9,18 @@ HISTORIES = "user_idx bigint, customer_id string, items array<bigint>, micros ar
 
 
 def customer_histories(
-    interactions: DataFrame, item_ids: DataFrame, customer_ids: DataFrame, merge_minutes: int = 0
+    interactions: DataFrame,
+    item_ids: DataFrame,
+    customer_ids: DataFrame,
+    merge_minutes: int = 0,
+    with_quantities: bool = False,
 ) -> DataFrame:
     """HISTORIES: each customer's events sorted by time and, within a time, by stock_code.
 
     items, micros (microseconds since 1970, UTC) and amounts are parallel arrays. Events without customer, item or
-    time are left out.
+    time are left out. with_quantities: a fourth such array, `quantities`.
     """
+    details = {"amount": "line_amount", "quantity": "quantity"} if with_quantities else {"amount": "line_amount"}
     events = (
         interactions.filter("invoice_date is not null")
         .join(item_ids, on="stock_code", how="inner")
@@ -26,12 +31,12 @@ def customer_histories(
             "stock_code",
             "item_idx",
             F.unix_micros("invoice_date").alias("micros"),
-            F.col("line_amount").cast("double").alias("amount"),
+            *(F.col(source).cast("double").alias(name) for name, source in details.items()),
         )
     )
     if merge_minutes:
-        events = _merge_orders(events, merge_minutes)
-    event = F.struct("micros", "stock_code", "item_idx", "amount")
+        events = _merge_orders(events, merge_minutes, tuple(details))
+    event = F.struct("micros", "stock_code", "item_idx", *details)
     collected = events.groupBy("user_idx", "customer_id").agg(F.array_sort(F.collect_list(event)).alias("events"))
     return collected.select(
         "user_idx",
@@ -39,10 +44,11 @@ def customer_histories(
         F.col("events.item_idx").alias("items"),
         F.col("events.micros").alias("micros"),
         F.col("events.amount").alias("amounts"),
+        *([F.col("events.quantity").alias("quantities")] if with_quantities else []),
     )
 
 
-def _merge_orders(events: DataFrame, minutes: int) -> DataFrame:
+def _merge_orders(events: DataFrame, minutes: int, summed: tuple[str, ...]) -> DataFrame:
     """Give orders that follow the last within `minutes` the time of the first in their chain, and join their lines."""
     in_time = Window.partitionBy("user_idx").orderBy("micros")
     is_new = _gap(in_time) > minutes * 60_000_000
@@ -51,7 +57,7 @@ def _merge_orders(events: DataFrame, minutes: int) -> DataFrame:
     return (
         started.withColumn("micros", chain)
         .groupBy("user_idx", "customer_id", "stock_code", "item_idx", "micros")
-        .agg(F.sum(F.col("amount").cast("decimal(18,4)")).cast("double").alias("amount"))
+        .agg(*(F.sum(F.col(name).cast("decimal(18,4)")).cast("double").alias(name) for name in summed))
     )
 
 

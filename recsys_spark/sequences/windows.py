@@ -37,6 +37,7 @@ class Events:
     offsets: Ints
     items: Ints
     micros: Ints
+    quantities: NDArray[np.float64] | None = None  # where a reader asked for them
 
     @property
     def customer_start(self) -> Ints:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -254,6 +254,19 @@ def test_factors_of_two_separate_groups_are_separate():
     assert factors.shape == (6, 2)
 
 
+@dataclass(frozen=True)
+class _Uncut:
+    """A model that scores all it can."""
+
+    model: NeighbourModel
+
+    def popular(self):
+        return self.model.popular()
+
+    def score(self, batch):
+        return self.model.score(replace(batch, depth=1_000_000))
+
+
 @pytest.mark.parametrize("k", [1, 3])
 def test_cutting_scores_to_what_lists_can_take_changes_no_list(k, tables, monkeypatch):
     rng = np.random.default_rng(6)
@@ -263,9 +276,8 @@ def test_cutting_scores_to_what_lists_can_take_changes_no_list(k, tables, monkey
     popularity = tables.popularity({item: (item, item) for item in range(1, 40)})
     model = NeighbourModel("item_knn", popularity, found, 9.0, 1.0, 0.0)
     batch = batch_of(*([(int(d), int(i)) for d, i in rng.integers(1, 9, (4, 2))] for _ in range(6)))
-    whole = list(rank_batch(model, batch, k))
-    monkeypatch.setattr(profiles_module, "LIST_LENGTH", k)
+    whole = list(rank_batch(_Uncut(model), batch, k))
     monkeypatch.setattr(profiles_module, "_PRODUCT_ENTRIES", 50)
-    assert len(model.score(batch).items) < 6 * 39
+    assert len(model.score(replace(batch, depth=k)).items) < 6 * 39
     for one, other in zip(whole, rank_batch(model, batch, k), strict=True):
         assert (one.items.tolist(), one.offsets.tolist()) == (other.items.tolist(), other.offsets.tolist())

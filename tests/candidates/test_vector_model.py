@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,6 @@ pytest.importorskip("faiss")
 from recsys_spark.baselines.popularity import FittedPopularity
 from recsys_spark.baselines.query_batches import QueryBatch
 from recsys_spark.baselines.ranking import SCORE_DECIMALS, rank_batch
-from recsys_spark.candidates import vector_model
 from recsys_spark.candidates.towers import load_tower
 from recsys_spark.candidates.vector_model import TwoTowerModel, num_distinct
 from recsys_spark.sequences.windows import MICROS_PER_DAY
@@ -28,9 +28,8 @@ DECAY_DAYS, HIST_MAX = 15.0, 40
 
 
 @pytest.fixture
-def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+def make(tmp_path: Path) -> Any:
     """A model by one of its ways, over item vectors and offsets that are not alike."""
-    monkeypatch.setattr(vector_model, "LIST_LENGTH", K)
 
     def made(by: str, **config: Any) -> TwoTowerModel:
         items = random_vectors(NUM_ITEMS, DIM)
@@ -76,9 +75,9 @@ def test_lists_are_those_of_the_whole_catalogue_in_order(make, by):
 
 def test_a_query_gets_the_same_list_alone_and_among_others(make):
     model, batch = make("tower"), random_histories(25, NUM_ITEMS, most_events=60)
-    whole = model.score(batch)
+    whole = model.score(replace(batch, depth=K))
     for row in range(len(batch)):
-        alone = model.score(batch.part(slice(row, row + 1)))
+        alone = model.score(replace(batch, depth=K).part(slice(row, row + 1)))
         mine = whole.rows == row
         assert alone.items.tolist() == whole.items[mine].tolist()
         assert alone.scores.tolist() == whole.scores[mine].tolist()
@@ -87,7 +86,7 @@ def test_a_query_gets_the_same_list_alone_and_among_others(make):
 @pytest.mark.parametrize("by", ["tower", "history"])
 def test_a_cold_query_has_no_scores_and_the_popular_items(make, by):
     model, batch = make(by), histories([], [(3, 1), (4, 2), (5, 1)], [(3, 999)])
-    found = model.score(batch)
+    found = model.score(replace(batch, depth=K))
     assert np.bincount(found.rows, minlength=3).tolist() == [0, K + 2, 0]
     lists = next(rank_batch(model, batch, K))
     assert np.split(lists.items, lists.offsets[1:-1])[0].tolist() == [120, 118, 117, 116, 115]  # 119 is 17 x 7
@@ -97,7 +96,7 @@ def test_a_cold_query_has_no_scores_and_the_popular_items(make, by):
 @pytest.mark.parametrize("kind", ["flat", "hnsw"])
 def test_scores_are_exact_whatever_precision_the_search_has(make, kind):
     model, batch = make("tower", kind=kind), random_histories(25, NUM_ITEMS, most_events=60)
-    found = model.score(batch)
+    found = model.score(replace(batch, depth=K))
     expected = exact_scores(model, batch)[found.rows, np.searchsorted(ELIGIBLE, found.items)]
     np.testing.assert_allclose(found.scores, expected, atol=1e-6)
     again = load_tower(model.files.user_tower, model.files.item_embeddings).vectors(batch)[found.rows]

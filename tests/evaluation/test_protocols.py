@@ -2,7 +2,7 @@ import random
 
 from recsys_spark.contracts.schemas import ITEM_ID_MAP, POSITIVE_RANKS, RANKINGS, SEQUENCES
 from recsys_spark.evaluation.protocols import positive_ranks
-from recsys_spark.storage import conform
+from recsys_spark.frames import conform
 from tests.support.frames import frame, rows
 
 ITEMS = [{"item_idx": idx, "stock_code": f"P{idx}"} for idx in range(1, 121)]

@@ -7,7 +7,7 @@ from typing import Any
 from pyspark.sql import DataFrame, SparkSession
 
 from recsys_spark.contracts.artifacts import Artifact
-from recsys_spark.storage import conform
+from recsys_spark.frames import conform
 
 
 class MemoryIO:

@@ -5,22 +5,8 @@ JOB.json holds the fields of RetrieverJob; the stage `train_retriever` leaves on
 
 from __future__ import annotations
 
-import argparse
-import json
-import os
-from pathlib import Path
-
+from training.jobs import train_from_file
 from training.retriever.train import RetrieverJob, train_retriever
 
-
-def main() -> None:
-    """Entry point; prints what training came to on the first process."""
-    parser = argparse.ArgumentParser(prog="python -m training.retriever", description=__doc__)
-    parser.add_argument("job", type=Path, help="a file with the fields of RetrieverJob")
-    found = train_retriever(RetrieverJob.from_json(parser.parse_args().job.read_text(encoding="utf-8")))
-    if os.environ.get("RANK", "0") == "0":
-        print(json.dumps(found, indent=1))
-
-
 if __name__ == "__main__":
-    main()
+    train_from_file("training.retriever", __doc__, lambda text: train_retriever(RetrieverJob.from_json(text)))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -16,8 +14,9 @@ import torch
 from torch import Tensor
 
 from recsys_spark.contracts.retriever_config import TowerConfig
+from training import jobs
 from training.batches import RETRIEVER_COLUMNS, RetrieverBatch
-from training.loop import Loop, LoopSettings, Trained
+from training.loop import Loop, LoopSettings
 from training.optimizers import Optimizers
 from training.process_group import Group, process_group
 from training.reader import ParquetReader, ReaderOptions
@@ -64,25 +63,19 @@ class RetrieverJob:
 
     def to_json(self) -> str:
         """The job as a text that `python -m training.retriever` takes."""
-        return json.dumps(asdict(self), indent=1)
+        return jobs.to_json(self)
 
     @classmethod
     def from_json(cls, text: str) -> RetrieverJob:
         """The job that `to_json` wrote."""
-        told: dict[str, Any] = json.loads(text)
-        tower: dict[str, Any] = told.pop("tower")
-        for values in (told, tower):
-            values |= {name: tuple(value) for name, value in values.items() if isinstance(value, list)}
-        return cls(tower=TowerConfig(**tower), **told)
+        told = jobs.fields_of(text)
+        return cls(**{**told, "tower": TowerConfig(**told["tower"])})
 
     def fingerprint(self, world_size: int) -> str:
-        """Changes with whatever a checkpoint may not be gone on with; ranks read other rows where there are more."""
+        """Changes with whatever a checkpoint may not be gone on with."""
         told = {name: value for name, value in asdict(self).items() if name not in _OF_NO_CONSEQUENCE}
         paths = (*self.train_paths, *self.dev_paths, self.items_path, self.sales_path, self.co_purchases_path)
-        manifests = [Path(f"{path}.manifest.json") for path in paths if path is not None]
-        told["contents"] = [json.loads(path.read_text())["content"] for path in manifests if path.exists()]
-        told["world_size"] = world_size
-        return hashlib.sha256(json.dumps(told, sort_keys=True, default=str).encode()).hexdigest()
+        return jobs.fingerprint(told, paths, world_size)
 
 
 # For the weights, that is.
@@ -129,7 +122,7 @@ def train_retriever(job: RetrieverJob) -> dict[str, Any]:
         if group.is_first:
             export_towers(model, trainee, job.train_paths, job.users_path, Path(job.out_folder))
         group.wait()
-    return _told(trained, reader)
+    return jobs.summary(trained, reader)
 
 
 def objective_of(tower: TowerConfig) -> ObjectiveOptions:
@@ -232,23 +225,7 @@ def _loop_settings(job: RetrieverJob, group: Group) -> LoopSettings:
         clip_norm=job.clip_norm,
         checkpoint_seconds=job.checkpoint_seconds,
         learning_rates=job.learning_rates,
-        autocast=job.precision == "bfloat16" or (job.precision == "auto" and _computes_in_bfloat16(group.device)),
+        autocast=jobs.uses_bfloat16(job.precision, group.device),
         seed=job.seed,
         fingerprint=job.fingerprint(group.world_size),
     )
-
-
-def _computes_in_bfloat16(device: torch.device) -> bool:
-    """GPUs before Ampere, such as the T4, refuse it or emulate it slowly."""
-    return device.type == "cuda" and torch.cuda.get_device_capability(device) >= (8, 0)
-
-
-def _told(trained: Trained, reader: ParquetReader) -> dict[str, Any]:
-    return {
-        "curve": trained.curve,
-        "best_epoch": trained.best_epoch,
-        "seconds": round(trained.seconds, 2),
-        "share_waiting": round(trained.share_waiting, 4),
-        "examples": reader.num_rows,
-        "steps_per_epoch": reader.batches_per_epoch,
-    }

@@ -1,0 +1,50 @@
+"""Propose items to the ranker: the union of all sources, for train, val and test queries."""
+
+from __future__ import annotations
+
+from recsys_spark.baselines.query_batches import with_queries
+from recsys_spark.baselines.registry import ModelSettings
+from recsys_spark.candidates.fitted_sources import fitted_retriever, ranker_queries
+from recsys_spark.candidates.retrieve import CandidatesKernel
+from recsys_spark.command_line import main
+from recsys_spark.contracts import artifacts
+from recsys_spark.contracts.artifacts import CANDIDATES, CANDIDATES_FORCED, FIT_OF_SPLIT
+from recsys_spark.contracts.config import PipelineConfig
+from recsys_spark.sequences.histories import customer_histories
+from recsys_spark.stage import Metrics, Stage, StageIO
+
+SOURCES = (artifacts.INTERACTIONS_CLEAN, artifacts.ITEM_ID_MAP, artifacts.CUSTOMER_ID_MAP)
+
+
+def run(io: StageIO, config: PipelineConfig) -> Metrics:
+    interactions, item_ids, customer_ids = (io.read(table) for table in SOURCES)
+    merge_minutes = config.sequences.merge_minutes
+    histories = io.materialise("histories", customer_histories(interactions, item_ids, customer_ids, merge_minutes))
+    settings = ModelSettings(config.baselines, config.knn, config.ease, config.tifu, config.nmf)
+    metrics = {}
+    for split, fit in FIT_OF_SPLIT.items():
+        queries = ranker_queries(io, split, config.candidates.train_queries, config.seed)
+        retriever = fitted_retriever(io, settings, config.candidates, config.retriever.towers, fit)
+        kernel = CandidatesKernel(retriever, config.queries.hist_max)
+        asked = io.materialise(f"asked_{split}", with_queries(histories, queries))
+        metrics[f"{split}_queries"], _ = io.write_tables((CANDIDATES, CANDIDATES_FORCED), asked, kernel, split=split)
+    return metrics
+
+
+STAGE = Stage(
+    "candidates",
+    reads=(
+        *SOURCES,
+        artifacts.SPLIT_CUTOFFS,
+        artifacts.QUERIES,
+        artifacts.ITEM_POPULARITY,
+        *artifacts.MODEL_TABLES,
+        *artifacts.TOWER_FILES,
+    ),
+    writes=(CANDIDATES, CANDIDATES_FORCED),
+    sections=("candidates", "baselines", "knn", "ease", "tifu", "nmf", "retriever", "sequences", "queries"),
+    run=run,
+)
+
+if __name__ == "__main__":
+    main(STAGE)

@@ -1,0 +1,45 @@
+"""Describe every candidate to the ranker by what was known before its query; shards of (query, candidate) rows."""
+
+from __future__ import annotations
+
+from recsys_spark.command_line import main
+from recsys_spark.contracts import artifacts
+from recsys_spark.contracts.artifacts import CANDIDATES, FIT_OF_SPLIT, ITEM_FACTS, RANKER_FEATS
+from recsys_spark.contracts.config import PipelineConfig
+from recsys_spark.features.fitted_builder import fitted_builder
+from recsys_spark.features.item_features import fit_item_facts
+from recsys_spark.features.shards import ROWS_PER_ARROW_BATCH, shard_features
+from recsys_spark.sequences.histories import customer_histories
+from recsys_spark.sequences.split import cutoffs_of_fits
+from recsys_spark.session import arrow_batches_of
+from recsys_spark.stage import Metrics, Stage, StageIO
+
+SOURCES = (artifacts.INTERACTIONS_CLEAN, artifacts.ITEM_ID_MAP, artifacts.CUSTOMER_ID_MAP)
+
+
+def run(io: StageIO, config: PipelineConfig) -> Metrics:
+    interactions, item_ids, customer_ids = (io.read(table) for table in SOURCES)
+    for fit, end in cutoffs_of_fits(io.read_json(artifacts.SPLIT_CUTOFFS)).items():
+        io.write(ITEM_FACTS, fit_item_facts(interactions, item_ids, end), fit=fit)
+    merge_minutes = config.sequences.merge_minutes
+    histories = customer_histories(interactions, item_ids, customer_ids, merge_minutes, with_quantities=True)
+    kept = io.materialise("histories", histories)
+    metrics, shard_rows, quotas = {}, config.features.shard_rows, config.candidates.quotas
+    with arrow_batches_of(io.spark, ROWS_PER_ARROW_BATCH):
+        for split, fit in FIT_OF_SPLIT.items():
+            builder = fitted_builder(io, config.features, quotas, config.retriever.towers, config.queries.hist_max, fit)
+            shards = shard_features(io.read(CANDIDATES, split=split), kept, builder, shard_rows, config.seed)
+            metrics[f"{split}_rows"] = io.write(RANKER_FEATS, shards, split=split)
+    return metrics
+
+
+STAGE = Stage(
+    "features",
+    reads=(*SOURCES, artifacts.SPLIT_CUTOFFS, artifacts.ITEM_DAYS, *artifacts.TOWER_FILES, CANDIDATES),
+    writes=(ITEM_FACTS, RANKER_FEATS),
+    sections=("features", "candidates", "retriever", "sequences", "queries"),
+    run=run,
+)
+
+if __name__ == "__main__":
+    main(STAGE)

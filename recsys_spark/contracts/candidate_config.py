@@ -1,0 +1,66 @@
+"""What is proposed to the ranker and what it is told about each proposal: config of `candidates` and `features`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields
+
+from recsys_spark.contracts.checks import one_of, require
+
+
+@dataclass(frozen=True, kw_only=True)
+class QuotasConfig:
+    """Items that each source may propose to a query; 0 switches a source off. The fields are the sources' names.
+
+    `own` and `due` propose what the customer bought before, all others what he did not.
+    """
+
+    own: int = 120
+    due: int = 20
+    item_knn: int = 60
+    user_knn: int = 40
+    ease: int = 60
+    last_basket: int = 20
+    two_tower_all: int = 40
+    two_tower_first: int = 60
+    two_tower_plain: int = 0
+    rolling_popularity: int = 40
+    category_popularity: int = 20
+
+    def __post_init__(self) -> None:
+        for source in SOURCES:
+            require(0 <= getattr(self, source) <= 1000, f"candidates.quotas.{source}", "0 to 1000", self.of(source))
+        require(any(self.of(source) for source in SOURCES), "candidates.quotas", "at least one above 0", "none")
+
+    def of(self, source: str) -> int:
+        """The quota of a source by its name."""
+        quota: int = getattr(self, source)
+        return quota
+
+
+SOURCES = tuple(each.name for each in fields(QuotasConfig))
+REPEAT_SOURCES = ("own", "due")
+TOWER_SOURCES = {f"two_tower_{tower}": tower for tower in ("all", "first", "plain")}
+
+
+@dataclass(frozen=True, kw_only=True)
+class CandidatesConfig:
+    quotas: QuotasConfig = field(default_factory=QuotasConfig)
+    max_per_query: int = 200
+    train_queries: int = 20_000
+
+    def __post_init__(self) -> None:
+        for key in ("max_per_query", "train_queries"):
+            require(getattr(self, key) >= 1, f"candidates.{key}", "at least 1", getattr(self, key))
+
+
+@dataclass(frozen=True, kw_only=True)
+class FeaturesConfig:
+    set: str = "full"
+    recent_items: int = 10
+    similar_items: int = 50
+    shard_rows: int = 1_000_000
+
+    def __post_init__(self) -> None:
+        one_of(self.set, ("full", "base"), "features.set")
+        for key in ("recent_items", "similar_items", "shard_rows"):
+            require(getattr(self, key) >= 1, f"features.{key}", "at least 1", getattr(self, key))

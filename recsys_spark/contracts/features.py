@@ -1,0 +1,104 @@
+"""Every feature of the ranker as data: what it is called, means and may know, and how it enters a model.
+
+`recsys features` prints this table; the job computes it, the ranker is trained on it, the report explains by it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from recsys_spark.contracts.candidate_config import SOURCES
+
+BEFORE_QUERY = "events before the query"
+BEFORE_DAY = "events before the day of the query"
+UP_TO_CUTOFF = "events up to the cutoff of the fit"
+
+
+@dataclass(frozen=True)
+class Feature:
+    """One feature. clock: what it may know. missing: its value where it does not apply.
+
+    kind: how a model takes it in: `log` (sign * log1p of the size) or `standard`; both are standardised afterwards.
+    """
+
+    name: str
+    group: str
+    unit: str
+    clock: str
+    meaning: str
+    missing: float = 0.0
+    kind: str = "standard"
+
+
+def _log(name: str, group: str, unit: str, clock: str, meaning: str, missing: float = 0.0) -> Feature:
+    return Feature(name, group, unit, clock, meaning, missing, kind="log")
+
+
+_BASE = (
+    Feature("dot_uv", "base", "cosine", BEFORE_QUERY, "unit mean of the history's item vectors . item vector"),
+    Feature("max_sim_recent", "base", "cosine", BEFORE_QUERY, "largest cosine to the last features.recent_items items"),
+    Feature("pop", "base", "share", UP_TO_CUTOFF, "log1p of the item's events over the largest such"),
+    Feature("hist_len", "base", "share", BEFORE_QUERY, "items in the history over queries.hist_max"),
+    Feature("price_z", "base", "deviations", UP_TO_CUTOFF, "standardised log of the item's median price"),
+)
+_REPEAT = (
+    _log("times_bought", "repeat", "orders", BEFORE_QUERY, "times the customer bought the item"),
+    Feature("rate_per_order", "repeat", "share", BEFORE_QUERY, "share of the customer's orders that hold the item"),
+    Feature("rate_since_first", "repeat", "share", BEFORE_QUERY, "the same of the orders since it was first bought"),
+    _log("days_since_last", "repeat", "days", BEFORE_QUERY, "since the customer bought the item", missing=1000.0),
+    _log("days_since_first", "repeat", "days", BEFORE_QUERY, "since he first bought it", missing=1000.0),
+    _log("orders_since_last", "repeat", "orders", BEFORE_QUERY, "of the customer since the item's", missing=1000.0),
+    _log("mean_gap", "repeat", "days", BEFORE_QUERY, "between his purchases of it, from two on", missing=1000.0),
+    _log("overdue", "repeat", "gaps", BEFORE_QUERY, "days since the last one over the mean gap"),
+    _log("quantity_last", "repeat", "units", BEFORE_QUERY, "quantity of the last one"),
+)
+_SIMILARITY = (
+    Feature("sim_mean", "similarity", "cosine", BEFORE_QUERY, "mean over the history"),
+    Feature("sim_max", "similarity", "cosine", BEFORE_QUERY, "largest over the last features.similar_items items"),
+    Feature("sim_last_basket", "similarity", "cosine", BEFORE_QUERY, "mean over the last order"),
+)
+_ITEM = (
+    _log("sales_7", "item", "events", BEFORE_DAY, "of the item in the 7 days before the day"),
+    _log("sales_28", "item", "events", BEFORE_DAY, "in the 28 days before"),
+    _log("sales_90", "item", "events", BEFORE_DAY, "in the 90 days before"),
+    Feature(
+        "trend", "item", "log ratio", BEFORE_DAY, "daily sales of 28 days over those of 90, one event added to each"
+    ),
+    Feature("repeat_rate", "item", "share", UP_TO_CUTOFF, "of its events that a customer bought it before"),
+    _log("item_age", "item", "days", BEFORE_DAY, "since its first event"),
+    _log("num_customers", "item", "customers", UP_TO_CUTOFF, "that bought it"),
+)
+_PRICE = (
+    Feature("price_gap", "price", "log ratio", BEFORE_QUERY, "item's median price over the mean of what he pays"),
+)
+_AFFINITY = (
+    Feature("brand_share", "affinity", "share", BEFORE_QUERY, "of the history that is of the item's brand"),
+    Feature("category_share", "affinity", "share", BEFORE_QUERY, "of the history that is of its category"),
+)
+_CUSTOMER = (
+    _log("num_orders", "customer", "orders", BEFORE_QUERY, "of the customer"),
+    _log("num_items", "customer", "items", BEFORE_QUERY, "distinct, that he bought"),
+    _log("basket_size", "customer", "items", BEFORE_QUERY, "mean of his orders"),
+    _log("days_since_order", "customer", "days", BEFORE_QUERY, "since his last order"),
+    _log("order_gap", "customer", "days", BEFORE_QUERY, "mean between his orders", missing=1000.0),
+    Feature("share_new", "customer", "share", BEFORE_QUERY, "of his last 50 events that were first purchases"),
+)
+_CONTEXT = (
+    Feature("month_sin", "context", "sine", BEFORE_QUERY, "of the day in the year"),
+    Feature("month_cos", "context", "cosine", BEFORE_QUERY, "of the day in the year"),
+    Feature("weekday_sin", "context", "sine", BEFORE_QUERY, "of the day in the week"),
+    Feature("weekday_cos", "context", "cosine", BEFORE_QUERY, "of the day in the week"),
+)
+_SOURCES = (
+    *(_log(f"rank_{source}", "sources", "rank", UP_TO_CUTOFF, f"in {source}", missing=1000.0) for source in SOURCES),
+    *(Feature(f"score_{source}", "sources", "score", UP_TO_CUTOFF, f"by {source}") for source in SOURCES),
+    Feature("num_sources", "sources", "sources", UP_TO_CUTOFF, "that have a rank for the item"),
+)
+
+FEATURES = (*_BASE, *_REPEAT, *_SIMILARITY, *_ITEM, *_PRICE, *_AFFINITY, *_CUSTOMER, *_CONTEXT, *_SOURCES)
+GROUPS = tuple(dict.fromkeys(feature.group for feature in FEATURES))
+
+
+def chosen_features(which: str) -> tuple[Feature, ...]:
+    """The features of a set: `base` or `full`."""
+    return FEATURES if which == "full" else tuple(feature for feature in FEATURES if feature.group == "base")

@@ -1,0 +1,78 @@
+"""The ranker: what it minimises, how it is trained, and the settings of gradient-boosted trees in its place."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from recsys_spark.contracts.checks import one_of, require
+
+RANKER_MODELS = ("mlp", "lambdarank", "binary")
+TRANSFORMS = ("log", "standard", "quantile")  # of a feature on its way into the MLP
+
+
+@dataclass(frozen=True, kw_only=True)
+class GbdtConfig:
+    """LightGBM, for the models `lambdarank` and `binary`. patience: rounds without a better dev NDCG@20."""
+
+    num_rounds: int = 500
+    learning_rate: float = 0.05
+    num_leaves: int = 31
+    min_leaf_rows: int = 50
+    patience: int = 50
+
+    def __post_init__(self) -> None:
+        for key in ("num_rounds", "min_leaf_rows", "patience"):
+            require(getattr(self, key) >= 1, f"ranker.gbdt.{key}", "at least 1", getattr(self, key))
+        require(self.num_leaves >= 2, "ranker.gbdt.num_leaves", "at least 2", self.num_leaves)
+        require(self.learning_rate > 0, "ranker.gbdt.learning_rate", "above 0", self.learning_rate)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RankerConfig:
+    """negatives_per_positive: for `bce`, 0 keeps all. feature_drop: share of rows that train without drop_features.
+
+    batch_rows: of a step, on each process, at least the candidates of a query. num_seeds: members whose scores are
+    averaged.
+    """
+
+    model: str = "mlp"
+    loss: str = "listwise"
+    hidden: int = 128
+    dropout: float = 0.2
+    feature_drop: float = 0.0
+    drop_features: tuple[str, ...] = ("dot_uv",)
+    within_query: bool = True
+    negatives_per_positive: int = 0
+    batch_rows: int = 4096
+    learning_rate: float = 0.001
+    weight_decay: float = 0.01
+    max_epochs: int = 8
+    patience: int = 1
+    dev_share: float = 0.1
+    num_seeds: int = 2
+    engine: str = "petastorm"
+    num_processes: int = 1
+    launcher: str = "local"
+    precision: str = "auto"
+    clip_norm: float = 1.0
+    checkpoint_seconds: int = 300
+    tracking: str = "none"
+    gbdt: GbdtConfig = field(default_factory=GbdtConfig)
+
+    def __post_init__(self) -> None:
+        one_of(self.model, RANKER_MODELS, "ranker.model")
+        one_of(self.loss, ("listwise", "bce"), "ranker.loss")
+        for key in ("dropout", "feature_drop"):
+            require(0 <= getattr(self, key) < 1, f"ranker.{key}", "at least 0, below 1", getattr(self, key))
+        require(0 < self.dev_share < 1, "ranker.dev_share", "between 0 and 1", self.dev_share)
+        for key in ("hidden", "batch_rows", "max_epochs", "num_processes", "checkpoint_seconds"):
+            require(getattr(self, key) >= 1, f"ranker.{key}", "at least 1", getattr(self, key))
+        for key in ("negatives_per_positive", "weight_decay", "patience"):
+            require(getattr(self, key) >= 0, f"ranker.{key}", "0 or more", getattr(self, key))
+        for key in ("learning_rate", "clip_norm"):
+            require(getattr(self, key) > 0, f"ranker.{key}", "above 0", getattr(self, key))
+        require(1 <= self.num_seeds <= 100, "ranker.num_seeds", "1 to 100", self.num_seeds)
+        one_of(self.engine, ("petastorm", "arrow"), "ranker.engine")
+        one_of(self.launcher, ("local", "barrier"), "ranker.launcher")
+        one_of(self.precision, ("auto", "float32", "bfloat16"), "ranker.precision")
+        one_of(self.tracking, ("none", "tensorboard", "mlflow"), "ranker.tracking")

@@ -1,0 +1,65 @@
+"""All features of a batch of candidates, by name. The job and the ranked lists of the two-stage model share it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from recsys_spark.baselines.matrices import FittedTable
+from recsys_spark.baselines.query_batches import QueryBatch
+from recsys_spark.candidates.merge import Offers
+from recsys_spark.candidates.purchases import Purchases
+from recsys_spark.candidates.tower_files import FittedFile
+from recsys_spark.contracts.features import FEATURES, chosen_features
+from recsys_spark.features.customer_features import customer_features, days_of
+from recsys_spark.features.item_features import item_features, load_daily_sales, load_item_facts
+from recsys_spark.features.pair_features import affinity_features, repeat_features, source_features
+
+
+@dataclass(frozen=True)
+class FeatureBuilder:
+    """Everything the features of one fit are computed from, as it travels to the tasks.
+
+    vectors: item vectors of a tower, None where none was trained. sources: names of the columns of `Offers`.
+    which: `full` or `base`; hist_max, recent_items, similar_items: as in the config.
+    """
+
+    facts: FittedTable
+    daily_sales: FittedTable
+    vectors: FittedFile | None
+    sources: tuple[str, ...]
+    which: str
+    hist_max: int
+    recent_items: int
+    similar_items: int
+
+    def columns(self, batch: QueryBatch, offers: Offers) -> dict[str, npt.NDArray[np.float32]]:
+        """Every feature of contracts/features.py by name, (C,) each; one that is not chosen has its missing value."""
+        found = self._found(batch, offers)
+        chosen = {feature.name for feature in chosen_features(self.which)}
+        size = len(offers.rows)
+        return {
+            feature.name: found[feature.name].astype(np.float32)
+            if feature.name in chosen and feature.name in found
+            else np.full(size, feature.missing, dtype=np.float32)
+            for feature in FEATURES
+        }
+
+    def _found(self, batch: QueryBatch, offers: Offers) -> dict[str, np.ndarray]:
+        facts, purchases = load_item_facts(self.facts), Purchases.of(batch)
+        of_query = customer_features(batch, purchases, self.hist_max)
+        found = {name: values[offers.rows] for name, values in of_query.items()}
+        sales = load_daily_sales(self.daily_sales)
+        found |= item_features(facts, sales, offers.items, days_of(batch)[offers.rows])
+        if self.vectors is not None:
+            from recsys_spark.features.similarity import similarity_features  # torch, which other features do without
+
+            options = (self.hist_max, self.recent_items, self.similar_items)
+            found |= similarity_features(batch, offers, self.vectors.array(), *options)
+        if self.which == "full":
+            found |= repeat_features(batch, purchases, offers)
+            found |= affinity_features(batch, purchases, offers, facts)
+            found |= source_features(offers, self.sources)
+        return found

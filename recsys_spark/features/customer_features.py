@@ -1,0 +1,67 @@
+"""What was known of a customer before a query, the same for all its candidates; and the calendar."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from recsys_spark.baselines.query_batches import QueryBatch
+from recsys_spark.candidates.purchases import Purchases, rows_of_keys
+from recsys_spark.contracts.features import FEATURES
+from recsys_spark.sequences.windows import MICROS_PER_DAY, Ints
+
+Floats = npt.NDArray[np.float64]
+MISSING = {feature.name: feature.missing for feature in FEATURES}
+_RECENT_EVENTS = 50
+_DAYS_PER_YEAR, _THURSDAY = 365.2425, 4  # 1970-01-01 was a Thursday; the week begins with Sunday
+
+
+def customer_features(batch: QueryBatch, purchases: Purchases, hist_max: int) -> dict[str, Floats]:
+    """The groups `customer` and `context`, and `hist_len` of the base, of Q queries; (Q,) each."""
+    micros, orders = batch.events.micros, num_orders(batch)
+    has_history = orders > 0
+    first, last = _at(micros, batch.start), _at(micros, batch.end - 1)
+    gaps = np.maximum(orders - 1, 1)
+    since = (batch.micros - last) / MICROS_PER_DAY
+    is_new = batch.events.first_bought == np.arange(len(micros))
+    reached = np.concatenate([[0], np.cumsum(is_new)])
+    recent_start = np.maximum(batch.start, batch.end - _RECENT_EVENTS)
+    num_recent = np.maximum(batch.end - recent_start, 1)
+    return {
+        "hist_len": np.minimum(batch.num_earlier, hist_max) / hist_max,
+        "num_orders": orders.astype(np.float64),
+        "num_items": np.bincount(rows_of_keys(purchases.keys), minlength=len(batch)).astype(np.float64),
+        "basket_size": batch.num_earlier / np.maximum(orders, 1),
+        "days_since_order": np.where(has_history, since, MISSING["days_since_order"]),
+        "order_gap": np.where(orders > 1, (last - first) / MICROS_PER_DAY / gaps, MISSING["order_gap"]),
+        "share_new": (reached[batch.end] - reached[recent_start]) / num_recent,
+        **calendar(days_of(batch)),
+    }
+
+
+def num_orders(batch: QueryBatch) -> Ints:
+    """Orders of the customer before each query, (Q,)."""
+    return np.where(batch.end > batch.start, _at(batch.events.order_number, batch.end - 1), 0)
+
+
+def days_of(batch: QueryBatch) -> Ints:
+    """The day of each query, days since 1970-01-01 UTC, (Q,)."""
+    return batch.micros // MICROS_PER_DAY
+
+
+def calendar(days: Ints) -> dict[str, Floats]:
+    """The day in the year and in the week as points on circles."""
+    year, week = 2 * np.pi * days / _DAYS_PER_YEAR, 2 * np.pi * (days + _THURSDAY) / 7
+    return {
+        "month_sin": np.sin(year),
+        "month_cos": np.cos(year),
+        "weekday_sin": np.sin(week),
+        "weekday_cos": np.cos(week),
+    }
+
+
+def _at(values: np.ndarray, positions: Ints) -> np.ndarray:
+    """Values at some positions; whatever is at hand where a position does not exist."""
+    if len(values) == 0:
+        return np.zeros(len(positions), dtype=values.dtype)
+    return values[np.clip(positions, 0, len(values) - 1)]

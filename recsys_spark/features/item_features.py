@@ -1,0 +1,135 @@
+"""What was known of items: facts up to the cutoff of a fit, and sales counted anew every day."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F
+
+from recsys_spark.baselines.loading import numbers, read_columns
+from recsys_spark.baselines.matrices import FittedTable
+from recsys_spark.contracts.candidate_schemas import ITEM_FACTS
+from recsys_spark.sequences.split import cutoff
+from recsys_spark.sequences.windows import MICROS_PER_DAY, Ints
+
+Floats = npt.NDArray[np.float64]
+SALES_DAYS = (7, 28, 90)
+_DAY_BITS = 20  # an item and a day as one integer
+_TABLES_KEPT = 2  # of one Python process
+
+
+def fit_item_facts(interactions: DataFrame, item_ids: DataFrame, cutoff_time: str) -> DataFrame:
+    """ITEM_FACTS of the events up to the cutoff."""
+    known = interactions.filter(F.col("invoice_date") <= cutoff(cutoff_time))
+    found = known.groupBy("stock_code").agg(
+        F.count(F.lit(1)).alias("num_events"),
+        F.countDistinct("customer_id").alias("num_customers"),
+        F.floor(F.unix_micros(F.min("invoice_date")) / F.lit(MICROS_PER_DAY)).alias("first_day"),
+        F.expr("percentile(price, 0.5)").alias("price"),
+        _latest("brand"),
+        _latest("category"),
+    )
+    return found.join(item_ids, on="stock_code", how="inner").select(*ITEM_FACTS.names)
+
+
+def _latest(name: str) -> Column:
+    """A hash of the value of an item's latest line that has one, of those of one time the largest; 0 without any."""
+    latest = F.max(F.when(F.col(name).isNotNull(), F.struct("invoice_date", name)))[name]
+    return F.coalesce(F.when(latest.isNotNull(), F.xxhash64(latest)), F.lit(0)).alias(name)
+
+
+@dataclass(frozen=True)
+class ItemFacts:
+    """ITEM_FACTS by item_idx, each (num_items + 1,); brand and category as numbers from 1, 0 for none.
+
+    price_z: standardised log price over the items that have one; 0 for the others.
+    """
+
+    num_events: Floats
+    num_customers: Floats
+    first_day: Ints
+    log_price: Floats
+    price_z: Floats
+    brand: Ints
+    category: Ints
+
+    @property
+    def popularity(self) -> Floats:
+        """log1p of the events over the largest such."""
+        return np.log1p(self.num_events) / max(np.log1p(self.num_events.max(initial=0)), 1e-12)
+
+
+@functools.lru_cache(maxsize=_TABLES_KEPT)
+def load_item_facts(table: FittedTable) -> ItemFacts:
+    """Once per Python process."""
+    columns = read_columns(table.path)
+    items = numbers(columns, "item_idx")
+
+    def by_item(values: np.ndarray) -> np.ndarray:
+        out = np.zeros(int(items.max(initial=0)) + 1, dtype=values.dtype)
+        out[items] = values
+        return out
+
+    prices = numbers(columns, "price").astype(np.float64)
+    has_price = np.isfinite(prices) & (prices > 0)
+    logs = np.log(np.where(has_price, prices, 1.0))
+    middle = logs[has_price].mean() if has_price.any() else 0.0
+    spread = max(logs[has_price].std(), 1e-6) if has_price.any() else 1.0
+    return ItemFacts(
+        num_events=by_item(numbers(columns, "num_events").astype(np.float64)),
+        num_customers=by_item(numbers(columns, "num_customers").astype(np.float64)),
+        first_day=by_item(numbers(columns, "first_day")),
+        log_price=by_item(np.where(has_price, logs, middle)),
+        price_z=by_item(np.where(has_price, (logs - middle) / spread, 0.0)),
+        brand=by_item(_numbered(numbers(columns, "brand"))),
+        category=by_item(_numbered(numbers(columns, "category"))),
+    )
+
+
+def _numbered(hashes: Ints) -> Ints:
+    """Hashes as small numbers from 1; 0 stays."""
+    return np.searchsorted(np.unique(hashes[hashes != 0]), hashes) * (hashes != 0) + (hashes != 0)
+
+
+@dataclass(frozen=True)
+class DailySales:
+    """ITEM_DAYS as running sums over ascending (item, day) keys; reached is one longer and begins with 0."""
+
+    keys: Ints
+    reached: Floats
+
+    def before(self, items: Ints, days: Ints, window: int) -> Floats:
+        """Events of each item in the `window` days before each day, (C,)."""
+        return self._until(items, days) - self._until(items, days - window)
+
+    def _until(self, items: Ints, days: Ints) -> Floats:
+        return self.reached[np.searchsorted(self.keys, (items << _DAY_BITS) | np.maximum(days, 0))]
+
+
+@functools.lru_cache(maxsize=_TABLES_KEPT)
+def load_daily_sales(table: FittedTable) -> DailySales:
+    """Once per Python process."""
+    columns = read_columns(table.path)
+    keys = (numbers(columns, "item_idx") << _DAY_BITS) | numbers(columns, "day")
+    order = np.argsort(keys)
+    events = numbers(columns, "num_events")[order].astype(np.float64)
+    return DailySales(keys[order], np.concatenate([[0.0], np.cumsum(events)]))
+
+
+def item_features(facts: ItemFacts, sales: DailySales, items: Ints, days: Ints) -> dict[str, Floats]:
+    """The groups `item`, and `pop` and `price_z` of the base, of C (item, day of the query) pairs; (C,) each."""
+    sold = {window: sales.before(items, days, window) for window in SALES_DAYS}
+    events = facts.num_events[items]
+    return {
+        "pop": facts.popularity[items],
+        "price_z": facts.price_z[items],
+        **{f"sales_{window}": counts for window, counts in sold.items()},
+        "trend": np.log((sold[28] + 1) / 28) - np.log((sold[90] + 1) / 90),
+        "repeat_rate": 1.0 - facts.num_customers[items] / np.maximum(events, 1),
+        "item_age": np.maximum(days - facts.first_day[items], 0).astype(np.float64),
+        "num_customers": facts.num_customers[items],
+    }

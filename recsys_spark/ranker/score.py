@@ -1,0 +1,180 @@
+"""Scores candidates with a trained ranker, without what trained it: one file and PyTorch's functions, or LightGBM.
+
+The forward pass is that of `training/ranker/model.py` in evaluation mode, in double precision, so that a query's
+scores do not depend on what is scored beside it. Names: N candidates, F features, Q queries, K knots.
+"""
+
+from __future__ import annotations
+
+import functools
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow  # noqa: F401  as everywhere, before torch
+import torch
+import torch.nn.functional as nnf
+from torch import Tensor
+
+from recsys_spark.candidates.tower_files import FittedFile
+from recsys_spark.contracts.errors import ArtifactError, ConfigError, DataError, SchemaError
+
+HEADS = ("all", "first")  # columns of the scores: for all purchases, and for first ones
+FORMAT = 1
+_LIMIT, _EPSILON = 8.0, 1e-3  # as in training/ranker
+_RANKERS_KEPT = 4  # of one Python process
+
+State = Mapping[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Ranker(ABC):
+    """features: names of the columns that it scores, in order."""
+
+    features: tuple[str, ...]
+
+    def scores(self, features_NF: npt.NDArray[np.float32], query_N: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+        """Scores by head, (N, 2), larger for what should come first; they compare within a query and a head alone.
+
+        query_N: the number of each row's query, ascending; all candidates of a query must be there. Raises SchemaError
+        for another number of features, or for queries that do not ascend, DataError for NaN (of the MLP).
+        """
+        if features_NF.ndim != 2 or features_NF.shape[1] != len(self.features):
+            raise SchemaError(f"the ranker scores {len(self.features)} features, got an array {features_NF.shape}")
+        if len(query_N) != len(features_NF) or (np.diff(query_N) < 0).any():
+            raise SchemaError(f"{len(features_NF)} candidates need as many queries, ascending; got {len(query_N)}")
+        if not len(query_N):
+            return np.empty((0, len(HEADS)))
+        return self._scores(features_NF, query_N)
+
+    @abstractmethod
+    def _scores(self, features_NF: npt.NDArray[np.float32], query_N: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+        """Scores of at least one candidate."""
+
+
+@functools.lru_cache(maxsize=_RANKERS_KEPT)
+def load_ranker(path: str, content: str) -> Ranker:
+    """The ranker of a published file, once per Python process. content: the digest of its bytes.
+
+    Raises ArtifactError for a file that is no ranker or of another format, ConfigError where LightGBM is missing.
+    """
+    try:
+        told: dict[str, Any] = torch.load(FittedFile(path, content).local(), map_location="cpu", weights_only=True)
+        kind, features = told["kind"], tuple(told["features"])
+    except Exception as error:  # of a damaged file: whatever zip, pickle and torch make of it
+        said = (str(error).strip().splitlines() or [""])[0]
+        raise ArtifactError(f"{path} is no ranker ({type(error).__name__}: {said}); train it again") from error
+    if told["format"] != FORMAT or kind not in ("mlp", "gbdt"):
+        raise ArtifactError(f"{path} is a ranker '{kind}' of format {told['format']}; train it again")
+    if kind == "gbdt":
+        return GbdtRanker(features, tuple(_booster(told["boosters"][head]) for head in HEADS))
+    members = tuple(_in_double(member) for member in told["members"])
+    return MlpRanker(features, tuple(told["kinds"]), told["within_query"], members)
+
+
+@dataclass(frozen=True)
+class MlpRanker(Ranker):
+    """The mean over members, each the state of a `RankerMLP` in double precision."""
+
+    kinds: tuple[str, ...]
+    within_query: bool
+    members: tuple[State, ...]
+
+    def _scores(self, features_NF: npt.NDArray[np.float32], query_N: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+        with _on_one_thread(), torch.inference_mode():
+            features = torch.from_numpy(features_NF.astype(np.float64))
+            query = torch.from_numpy(np.cumsum(np.diff(query_N, prepend=query_N[0]) != 0))
+            scored = [self._of_member(member, features, query) for member in self.members]
+            found: npt.NDArray[np.float64] = torch.stack(scored).mean(dim=0).numpy()
+        if np.isnan(found).any():
+            odd = [name for name, values in zip(self.features, features_NF.T, strict=True) if np.isnan(values).any()]
+            raise DataError(f"features {odd} hold NaN; fill them in the stage 'features'")
+        return found
+
+    def _of_member(self, state: State, features_NF: Tensor, query_N: Tensor) -> Tensor:
+        inputs_NI = _transformed(state, self.kinds, features_NF)
+        if self.within_query:
+            inputs_NI = torch.cat([inputs_NI, _z_scores(inputs_NI, query_N)], dim=1)
+        x_NH = _normalised(state, "first.3", _layer(state, "first.0", inputs_NI))
+        x_NH = x_NH + _normalised(state, "second.3", _layer(state, "second.0", x_NH))
+        return nnf.linear(_layer(state, "last.0", x_NH), state["heads.weight"], state["heads.bias"])
+
+
+@dataclass(frozen=True)
+class GbdtRanker(Ranker):
+    """A LightGBM booster for each head."""
+
+    boosters: tuple[Any, ...]
+
+    def _scores(self, features_NF: npt.NDArray[np.float32], _: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+        found = [booster.predict(features_NF, raw_score=True, num_threads=1) for booster in self.boosters]
+        return np.stack(found, axis=1).astype(np.float64)
+
+
+def _booster(text: str) -> Any:
+    try:
+        import lightgbm
+    except ImportError as error:
+        told = f"the ranker is LightGBM's, which cannot be imported ({error}): install the extra gbdt"
+        raise ConfigError(told) from None
+    return lightgbm.Booster(model_str=text)
+
+
+def _in_double(state: State) -> dict[str, Tensor]:
+    return {name: values.double() for name, values in state.items()}
+
+
+def _transformed(state: State, kinds: tuple[str, ...], features_NF: Tensor) -> Tensor:
+    """As `FeatureTransform`."""
+    prefix = "transform."
+    is_log = torch.tensor([kind == "log" for kind in kinds])
+    by_quantile = [place for place, kind in enumerate(kinds) if kind == "quantile"]
+    shaped = torch.where(is_log, features_NF.sign() * features_NF.abs().log1p(), features_NF)
+    if by_quantile:
+        shaped[:, by_quantile] = _between_knots(features_NF[:, by_quantile], state[prefix + "knots"])
+    return ((shaped - state[prefix + "mean"]) / state[prefix + "deviation"]).clamp(-_LIMIT, _LIMIT)
+
+
+def _between_knots(values_NF: Tensor, knots_FK: Tensor) -> Tensor:
+    last = knots_FK.shape[1] - 1
+    values_FN = values_NF.T.contiguous()
+    above = torch.searchsorted(knots_FK, values_FN).clamp_max(last)
+    below = (torch.searchsorted(knots_FK, values_FN, right=True) - 1).clamp_min(0)
+    low, high = knots_FK.gather(1, below), knots_FK.gather(1, above)
+    place = torch.where(above > below, below + (values_FN - low) / (high - low), (above + below) / 2)
+    return (place * (2 / last) - 1).T
+
+
+def _z_scores(values_NF: Tensor, query_N: Tensor) -> Tensor:
+    """(x - mean) / (standard deviation + epsilon) within each query."""
+
+    def means(values: Tensor) -> Tensor:
+        sums = values.new_zeros(len(count), values.shape[1]).index_add(0, query_N, values)
+        return (sums / count[:, None])[query_N]
+
+    count = torch.bincount(query_N)
+    centred = values_NF - means(values_NF)
+    return centred / (means(centred.square()).sqrt() + _EPSILON)
+
+
+def _layer(state: State, name: str, x: Tensor) -> Tensor:
+    return nnf.linear(x, state[f"{name}.weight"], state[f"{name}.bias"]).relu()
+
+
+def _normalised(state: State, name: str, x: Tensor) -> Tensor:
+    return nnf.layer_norm(x, x.shape[1:], state[f"{name}.weight"], state[f"{name}.bias"])
+
+
+@contextmanager
+def _on_one_thread() -> Iterator[None]:
+    """Tasks run beside one another, a core each."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
