@@ -13,6 +13,7 @@ from pathlib import Path
 
 import jsonschema
 import openpyxl
+import pandas as pd
 import pytest
 
 from jobs.pipeline import STAGES
@@ -64,6 +65,9 @@ def recsys(folder: Path, *words: str, cores: int = 2, partitions: int = 7) -> su
         f"ingest.sources=[{folder / 'shop.csv'}]",
         f"session.conf={{{pairs}}}",
         "baselines.models=[popularity, personal_frequency]",
+        "candidates.quotas.user_knn=0",  # fewer fits: each takes seconds however few the rows
+        "candidates.quotas.ease=0",
+        "candidates.quotas.category_popularity=0",
         "retriever.towers=[all]",
         "retriever.all.dim=8",
         "retriever.all.max_epochs=2",
@@ -180,3 +184,25 @@ def test_a_mistake_on_the_command_line_is_one_line_and_exit_2(tmp_path, words, s
     assert answer.returncode == 2
     assert said in answer.stderr
     assert "Traceback" not in answer.stderr
+
+
+@pytest.mark.spark
+@pytest.mark.parametrize("split", ["train", "val", "test"])
+def test_every_positive_is_a_candidate_or_kept_apart(first_run, shop, split):
+    assert first_run.returncode == 0
+    offered, forced, shards = (
+        pd.read_parquet(shop / "run" / name)
+        for name in (
+            f"candidates_{split}.parquet",
+            f"candidates_forced_{split}.parquet",
+            f"ranker_feats_{split}_shards",
+        )
+    )
+    missing = forced.set_index("query_id")["items"].to_dict()
+    for row in offered.itertuples():
+        found = set(row.items) & set(row.positives)
+        assert found | set(missing.get(row.query_id, ())) == set(row.positives)
+        of_query = shards[shards["query_id"] == row.query_id]
+        assert of_query["item_idx"].tolist() == list(row.items)
+        assert set(of_query.loc[of_query["label"] == 1, "item_idx"]) == found
+    assert len(offered) > 0

@@ -1,6 +1,6 @@
 """Every feature of the ranker as data: what it is called, means and may know, and how it enters a model.
 
-`recsys features` prints this table; the job computes it, the ranker is trained on it, the report explains by it.
+The job `features` computes this table, the ranker is trained on it, documents and reports are made from it.
 """
 
 from __future__ import annotations

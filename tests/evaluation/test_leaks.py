@@ -7,6 +7,7 @@ import pytest
 from jobs import baselines, clean, entities, sequences
 from recsys_spark.contracts import schemas
 from recsys_spark.contracts.artifacts import INTERACTIONS_CLEAN, ITEM_POPULARITY, RANKINGS, RAW_LINES, USER_NEIGHBOURS
+from recsys_spark.contracts.candidate_config import CandidatesConfig, QuotasConfig
 from recsys_spark.contracts.config import BaselinesConfig, PathsConfig, PipelineConfig
 from recsys_spark.contracts.errors import GateError
 from recsys_spark.evaluation.leaks import PLANTED, check_leaks, compare, planted_lines
@@ -42,11 +43,18 @@ def _lines():
     return lines
 
 
+FEW_SOURCES = CandidatesConfig(
+    quotas=QuotasConfig(ease=0, item_knn=0, last_basket=0, category_popularity=0, rolling_popularity=0)
+)
+
+
 @pytest.fixture(scope="module")
 def checked(spark, tmp_path_factory):
     """A finished run, its root, and what the leak check compared."""
     root = tmp_path_factory.mktemp("leaks") / "run"
-    config = PipelineConfig(paths=PathsConfig(processed=str(root)), baselines=BaselinesConfig(models=MODELS))
+    config = PipelineConfig(
+        paths=PathsConfig(processed=str(root)), baselines=BaselinesConfig(models=MODELS), candidates=FEW_SOURCES
+    )
     raw = frame(spark, schemas.RAW_LINES, _lines(), source_file="lines.csv", source_sheet="")
 
     def ingest(io, _config):

@@ -1,0 +1,128 @@
+"""Features against a slow second method that filters events by their clocks, one pair at a time."""
+
+from dataclasses import replace
+from itertools import pairwise
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from recsys_spark.baselines.matrices import FittedTable
+from recsys_spark.baselines.query_batches import QueryBatch
+from recsys_spark.candidates.merge import Offers
+from recsys_spark.features.build import FeatureBuilder
+from recsys_spark.sequences.windows import MICROS_PER_DAY, Events
+
+NUM_ITEMS, NUM_CUSTOMERS, LAST_DAY = 12, 9, 200
+SOURCES = ("own", "ease")
+
+
+def world(seed=1):
+    """(customer, half day, item, quantity) events, each item at most once per customer and time, in time order."""
+    rng = np.random.default_rng(seed)
+    drawn = {
+        (int(customer), int(half), int(item))
+        for customer, half, item in zip(
+            rng.integers(0, NUM_CUSTOMERS, 400),
+            rng.integers(0, 2 * LAST_DAY, 400),
+            rng.integers(1, NUM_ITEMS + 1, 400),
+            strict=True,
+        )
+    }
+    return [(*event, int(rng.integers(1, 9))) for event in sorted(drawn)]
+
+
+@pytest.fixture
+def builder(tmp_path):
+    counts = {}
+    for _, half, item, _ in world():
+        counts[item, half // 2] = counts.get((item, half // 2), 0) + 1
+    items, days = zip(*counts, strict=True)
+    table = {"item_idx": items, "day": days, "num_events": list(counts.values())}
+    pq.write_table(pa.table(table), tmp_path / "days.parquet")
+    numbers = np.arange(1, NUM_ITEMS + 1)
+    facts = {
+        "item_idx": numbers,
+        "num_events": numbers * 3,
+        "num_customers": numbers,
+        "first_day": numbers % 5,
+        "price": np.where(numbers == 4, np.nan, numbers / 2),
+        "brand": np.where(numbers % 3 == 0, 0, numbers % 3 * 1_000_003),
+        "category": -(numbers % 2) * 77,
+    }
+    pq.write_table(pa.table(facts), tmp_path / "facts.parquet")
+    found = [FittedTable(str(tmp_path / f"{name}.parquet"), str(tmp_path)) for name in ("facts", "days")]
+    return FeatureBuilder(*found, None, SOURCES, "full", hist_max=20, recent_items=3, similar_items=5)
+
+
+def batch_of(events):
+    """A query of each customer at noon of day 120; what comes later is in the events too."""
+    offsets = np.searchsorted([customer for customer, *_ in events], np.arange(NUM_CUSTOMERS + 1))
+    micros = np.array([half * MICROS_PER_DAY // 2 for _, half, _, _ in events], dtype=np.int64)
+    columns = np.array([event[2] for event in events], dtype=np.int64), micros, np.array([float(e[3]) for e in events])
+    now = np.full(NUM_CUSTOMERS, 120 * MICROS_PER_DAY + MICROS_PER_DAY // 2)
+    own = [slice(*pair) for pair in pairwise(offsets.tolist())]
+    end = np.array([part.start + np.searchsorted(micros[part], now[0]) for part in own])
+    rows = np.arange(NUM_CUSTOMERS)
+    return QueryBatch(rows, now, rows, offsets[:-1], end, Events(offsets, *columns), rows + 1)
+
+
+def all_pairs():
+    rows = np.repeat(np.arange(NUM_CUSTOMERS), NUM_ITEMS)
+    items = np.tile(np.arange(1, NUM_ITEMS + 1), NUM_CUSTOMERS)
+    ranks = np.stack([items % 3, np.zeros_like(items)], axis=1).astype(np.int32)
+    return Offers(rows, items, ranks, ranks.astype(np.float32) / 2)
+
+
+def slow(events, customer, item):
+    before = [(half / 2, code, quantity) for who, half, code, quantity in events if who == customer and half < 241]
+    own = [(day, quantity) for day, code, quantity in before if code == item]
+    orders = sorted({day for day, _, _ in before})
+    told = {"times_bought": len(own), "num_orders": len(orders), "num_items": len({code for _, code, _ in before})}
+    told["basket_size"] = len(before) / len(orders)
+    told["days_since_order"] = 120.5 - orders[-1]
+    for window in (7, 28, 90):
+        told[f"sales_{window}"] = sum(
+            1 for _, half, code, _ in events if code == item and 120 - window <= half // 2 < 120
+        )
+    told["rate_per_order"] = len(own) / len(orders)
+    told["days_since_last"] = 120.5 - own[-1][0] if own else 1000
+    told["days_since_first"] = 120.5 - own[0][0] if own else 1000
+    told["orders_since_last"] = sum(day > own[-1][0] for day in orders) if own else 1000
+    told["rate_since_first"] = len(own) / sum(day >= own[0][0] for day in orders) if own else 0
+    told["quantity_last"] = own[-1][1] if own else 0
+    told["mean_gap"] = (own[-1][0] - own[0][0]) / (len(own) - 1) if len(own) > 1 else 1000
+    told["item_age"] = 120 - item % 5
+    told["category_share"] = sum(code % 2 == 1 for _, code, _ in before) / len(before) if item % 2 else 0
+    brand = item % 3
+    told["brand_share"] = sum(code % 3 == brand for _, code, _ in before) / len(before) if brand else 0
+    return told
+
+
+def test_features_agree_with_a_slow_second_method(builder):
+    events, offers = world(), all_pairs()
+    found = builder.columns(batch_of(events), offers)
+    for place, (customer, item) in enumerate(zip(offers.rows.tolist(), offers.items.tolist(), strict=True)):
+        for name, value in slow(events, customer, item).items():
+            assert found[name][place] == pytest.approx(value, rel=1e-5), (name, customer, item)
+
+
+def test_events_at_the_query_and_later_change_no_feature(builder):
+    events, offers = world(), all_pairs()
+    kept = builder.columns(batch_of([event for event in events if event[1] < 241]), offers)
+    for name, values in builder.columns(batch_of(events), offers).items():
+        assert values.tolist() == kept[name].tolist(), name
+
+
+def test_the_base_set_leaves_the_others_at_their_missing_values(builder):
+    found = replace(builder, which="base").columns(batch_of(world()), all_pairs())
+    assert set(found["days_since_last"]) == {1000.0}
+    assert len(set(found["pop"])) == NUM_ITEMS
+
+
+def test_a_source_that_lists_no_item_has_the_missing_rank(builder):
+    found = builder.columns(batch_of(world()), all_pairs())
+    assert found["rank_own"][:4].tolist() == [1, 2, 1000, 1]
+    assert set(found["rank_ease"]) == {1000.0}
+    assert found["num_sources"][:4].tolist() == [1, 1, 0, 1]

@@ -1,0 +1,54 @@
+"""Cosines to the history against loops."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+pytest.importorskip("torch")
+pytest.importorskip("faiss")
+
+from recsys_spark.candidates.merge import Offers
+from recsys_spark.features import similarity
+from recsys_spark.features.similarity import similarity_features
+from tests.candidates.tower_folders import random_histories, random_vectors
+
+NUM_ITEMS, HIST_MAX, RECENT, SIMILAR = 30, 12, 3, 6
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize("bytes_at_a_time", [1 << 30, 100])
+def test_cosines_agree_with_loops(bytes_at_a_time, monkeypatch):
+    monkeypatch.setattr(similarity, "_BYTES_AT_A_TIME", bytes_at_a_time)
+    batch, vectors = random_histories(20, NUM_ITEMS, 25), random_vectors(NUM_ITEMS - 2, 8)
+    rng = np.random.default_rng(5)
+    rows = np.sort(rng.integers(0, 20, 90))
+    offers = Offers(
+        rows, rng.integers(1, NUM_ITEMS + 1, 90), np.zeros((90, 0), np.int32), np.zeros((90, 0), np.float32)
+    )
+    found = similarity_features(batch, offers, vectors, HIST_MAX, RECENT, SIMILAR)
+    known = np.vstack([vectors, np.zeros((2, 8))])  # the last two items came after the fit
+    for place, (row, item) in enumerate(zip(rows, offers.items, strict=True)):
+        own = slice(batch.start[row], batch.end[row])
+        items, micros = batch.events.items[own], batch.events.micros[own]
+        history = known[items[-HIST_MAX:]]
+        cosines = known[items] @ known[item]
+        mean = history.mean(axis=0)
+        expected = {
+            "dot_uv": mean @ known[item] / np.linalg.norm(mean),
+            "sim_mean": mean @ known[item],
+            "max_sim_recent": cosines[-RECENT:].max(),
+            "sim_max": cosines[-SIMILAR:].max(),
+            "sim_last_basket": cosines[micros == micros[-1]].mean(),
+        }
+        for name, value in expected.items():
+            assert found[name][place] == pytest.approx(value, abs=1e-6), name
+
+
+@pytest.mark.torch
+def test_without_a_history_all_cosines_are_zero():
+    batch = random_histories(2, NUM_ITEMS, 5)
+    empty = replace(batch, end=batch.start)
+    offers = Offers(np.array([0, 1]), np.array([3, 4]), np.zeros((2, 0), np.int32), np.zeros((2, 0), np.float32))
+    found = similarity_features(empty, offers, random_vectors(NUM_ITEMS, 8), HIST_MAX, RECENT, SIMILAR)
+    assert all(values.tolist() == [0, 0] for values in found.values())
