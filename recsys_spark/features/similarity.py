@@ -26,6 +26,8 @@ def similarity_features(
 ) -> dict[str, npt.NDArray[np.float64]]:
     """dot_uv, max_sim_recent, sim_mean, sim_max, sim_last_basket, (C,) each; 0 without a history.
 
+    The largest are taken over the items that the fit knows.
+
     vectors: of unit length by item_idx, (num_items + 1, D), zero for padding and unknown items.
     """
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
