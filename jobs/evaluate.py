@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from recsys_spark.command_line import main
 from recsys_spark.contracts.artifacts import (
+    CANDIDATES,
     CUSTOMER_ID_MAP,
     EVALUATION,
     INTERACTIONS_CLEAN,
@@ -24,9 +25,9 @@ from recsys_spark.stage import Metrics, Stage, StageIO
 
 
 def run(io: StageIO, config: PipelineConfig) -> Metrics:
-    models, summaries = (*config.baselines.models, *config.retriever.ranked, SENTINEL), {}
+    models, summaries = (*config.baselines.models, *config.retriever.ranked, *config.ranker.ranked, SENTINEL), {}
     for fit, split in SPLIT_OF_FIT.items():
-        frames = _frames(io, fit, split, models, config.evaluation.test_end)
+        frames = _frames(io, fit, split, models, config.ranker.ranked, config.evaluation.test_end)
         summaries[split] = summarise(frames, io.materialise, config.evaluation, config.seed)
     evaluation = evaluation_document(summaries, models, config.evaluation.replicates)
     io.write_json(EVALUATION, evaluation)
@@ -34,7 +35,10 @@ def run(io: StageIO, config: PipelineConfig) -> Metrics:
     return {"models": len(models), "warnings": len(evaluation["warnings"])}
 
 
-def _frames(io: StageIO, fit: str, split: str, models: tuple[str, ...], test_end: str | None) -> SplitFrames:
+def _frames(
+    io: StageIO, fit: str, split: str, models: tuple[str, ...], two_stage: tuple[str, ...], test_end: str | None
+) -> SplitFrames:
+    """two_stage: those of the models that rank candidates."""
     cutoffs = io.read_json(SPLIT_CUTOFFS)
     return SplitFrames(
         split=split,
@@ -48,12 +52,14 @@ def _frames(io: StageIO, fit: str, split: str, models: tuple[str, ...], test_end
         popularity=io.read(ITEM_POPULARITY, fit=fit),
         rankings={model: io.read(RANKINGS, model=model, split=split) for model in models},
         ranks={model: io.read(POSITIVE_RANKS, model=model, split=split) for model in models},
+        candidates={model: io.read(CANDIDATES, split=split) for model in two_stage},
     )
 
 
-TABLES = (SEQUENCES, ITEMS_CLEAN, ITEM_POPULARITY, POSITIVE_RANKS, RANKINGS, INTERACTIONS_CLEAN)
+TABLES = (SEQUENCES, ITEMS_CLEAN, ITEM_POPULARITY, POSITIVE_RANKS, RANKINGS, INTERACTIONS_CLEAN, CANDIDATES)
 READS = (*TABLES, CUSTOMER_ID_MAP, ITEM_ID_MAP, SPLIT_CUTOFFS)
-STAGE = Stage("evaluate", reads=READS, writes=(EVALUATION,), sections=("baselines", "retriever", "evaluation"), run=run)
+SECTIONS = ("baselines", "retriever", "ranker", "evaluation")
+STAGE = Stage("evaluate", reads=READS, writes=(EVALUATION,), sections=SECTIONS, run=run)
 
 if __name__ == "__main__":
     main(STAGE)

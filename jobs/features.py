@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
 from recsys_spark.command_line import main
 from recsys_spark.contracts import artifacts
 from recsys_spark.contracts.artifacts import CANDIDATES, FIT_OF_SPLIT, ITEM_FACTS, RANKER_FEATS
@@ -10,7 +13,7 @@ from recsys_spark.features.fitted_builder import fitted_builder
 from recsys_spark.features.item_features import fit_item_facts
 from recsys_spark.features.shards import ROWS_PER_ARROW_BATCH, shard_features
 from recsys_spark.sequences.histories import customer_histories
-from recsys_spark.sequences.split import cutoffs_of_fits
+from recsys_spark.sequences.split import cutoff, cutoffs_of_fits, early_end
 from recsys_spark.session import arrow_batches_of
 from recsys_spark.stage import Metrics, Stage, StageIO
 
@@ -28,9 +31,20 @@ def run(io: StageIO, config: PipelineConfig) -> Metrics:
     with arrow_batches_of(io.spark, ROWS_PER_ARROW_BATCH):
         for split, fit in FIT_OF_SPLIT.items():
             builder = fitted_builder(io, config.features, quotas, config.retriever.towers, config.queries.hist_max, fit)
-            shards = shard_features(io.read(CANDIDATES, split=split), kept, builder, shard_rows, config.seed)
-            metrics[f"{split}_rows"] = io.write(RANKER_FEATS, shards, split=split)
+            for part, candidates in _parts(io, config, split).items():
+                shards = shard_features(candidates, kept, builder, shard_rows, config.seed)
+                metrics[f"{part}_rows"] = io.write(RANKER_FEATS, shards, part=part)
     return metrics
+
+
+def _parts(io: StageIO, config: PipelineConfig, split: str) -> dict[str, DataFrame]:
+    """The candidates of a split; of train, the last queries by time apart, as `dev`."""
+    candidates = io.read(CANDIDATES, split=split)
+    if split != "train":
+        return {split: candidates}
+    fold = cutoff(io.read_json(artifacts.SPLIT_CUTOFFS)["fold_end"])
+    is_early = F.col("event_time") <= early_end(candidates, config.features.dev_share, fold, "features.dev_share")
+    return {split: candidates.filter(is_early), "dev": candidates.filter(~is_early)}
 
 
 STAGE = Stage(

@@ -21,6 +21,7 @@ from jobs import (
     ingest,
     recommend,
     sequences,
+    train_ranker,
     train_retriever,
 )
 from recsys_spark.closing import closing_words
@@ -40,6 +41,7 @@ STAGES: tuple[Stage, ...] = tuple(
         train_retriever,
         candidates,
         features,
+        train_ranker,
         evaluate,
         recommend,
     )

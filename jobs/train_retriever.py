@@ -22,7 +22,6 @@ from recsys_spark.retriever.inputs import (
     FOLD,
     PARTS_OF_FIT,
     FitInputs,
-    early_end,
     example_paths,
     grid_of,
     indexed_events,
@@ -33,7 +32,7 @@ from recsys_spark.retriever.inputs import (
 from recsys_spark.retriever.publish import publish_tower
 from recsys_spark.retriever.rankings import rank_queries
 from recsys_spark.sequences.histories import customer_histories
-from recsys_spark.sequences.split import cutoff, cutoffs_of_fits
+from recsys_spark.sequences.split import cutoff, cutoffs_of_fits, early_end
 from recsys_spark.stage import Metrics, Stage, StageIO
 
 log = logging.getLogger("recsys")
@@ -65,7 +64,8 @@ def _write_inputs(io: StageIO, config: PipelineConfig) -> tuple[DataFrame, dict[
     events = indexed_events(io)
     grid = grid_of(events, settings.snapshot_days)
     ends = {fit: cutoff(end) for fit, end in cutoffs_of_fits(io.read_json(artifacts.SPLIT_CUTOFFS)).items()}
-    early = early_end(io.read(artifacts.QUERIES, split="train"), settings.dev_share, ends[FOLD])
+    queries = io.read(artifacts.QUERIES, split="train")
+    early = early_end(queries, settings.dev_share, ends[FOLD], "retriever.dev_share")
     for source in sources_of(settings):
         write_examples(io, settings, source, grid, ends[FOLD], early, config.seed)
     starts = {settings.tower(tower).start for tower in settings.towers}

@@ -53,3 +53,9 @@ def filesystem(path: str) -> tuple[AbstractFileSystem, str]:
 def is_glob(path: str) -> bool:
     """Whether the path holds wildcards."""
     return glob.has_magic(path)
+
+
+def put_file(source: str, target: str) -> None:
+    """Copy a local file to a path of any file system."""
+    fs, plain = filesystem(target)
+    fs.put_file(source, plain)

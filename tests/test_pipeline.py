@@ -71,6 +71,9 @@ def recsys(folder: Path, *words: str, cores: int = 2, partitions: int = 7) -> su
         "retriever.towers=[all]",
         "retriever.all.dim=8",
         "retriever.all.max_epochs=2",
+        "ranker.hidden=8",
+        "ranker.max_epochs=1",
+        "ranker.num_seeds=1",
     ]
     config = ["--config", str(REPOSITORY / "conf" / "workbook.yaml")]
     pairs = [word for pair in settings for word in ("--set", pair)]
@@ -190,13 +193,10 @@ def test_a_mistake_on_the_command_line_is_one_line_and_exit_2(tmp_path, words, s
 @pytest.mark.parametrize("split", ["train", "val", "test"])
 def test_every_positive_is_a_candidate_or_kept_apart(first_run, shop, split):
     assert first_run.returncode == 0
-    offered, forced, shards = (
-        pd.read_parquet(shop / "run" / name)
-        for name in (
-            f"candidates_{split}.parquet",
-            f"candidates_forced_{split}.parquet",
-            f"ranker_feats_{split}_shards",
-        )
+    parts = ("train", "dev") if split == "train" else (split,)
+    shards = pd.concat(pd.read_parquet(shop / "run" / f"ranker_feats_{part}_shards") for part in parts)
+    offered, forced = (
+        pd.read_parquet(shop / "run" / f"{name}_{split}.parquet") for name in ("candidates", "candidates_forced")
     )
     missing = forced.set_index("query_id")["items"].to_dict()
     for row in offered.itertuples():
@@ -206,3 +206,24 @@ def test_every_positive_is_a_candidate_or_kept_apart(first_run, shop, split):
         assert of_query["item_idx"].tolist() == list(row.items)
         assert set(of_query.loc[of_query["label"] == 1, "item_idx"]) == found
     assert len(offered) > 0
+
+
+@pytest.mark.spark
+@pytest.mark.torch
+def test_the_lists_of_both_stages_are_the_shards_in_the_order_of_the_rankers_scores(first_run, shop):
+    assert first_run.returncode == 0
+    from recsys_spark.ranker.score import HEADS, load_ranker
+
+    ranker = load_ranker(str(shop / "run" / "fit=val" / "ranker_best.pt"), "")
+    rows = pd.read_parquet(shop / "run" / "ranker_feats_test_shards").sort_values("query_id", kind="stable")
+    features = rows[list(ranker.features)].to_numpy(dtype="float32")
+    rows[list(HEADS)] = ranker.scores(features, rows["query_id"].to_numpy()).round(6)
+    codes = pd.read_parquet(shop / "run" / "item_id_map.parquet").set_index("item_idx")["stock_code"]
+    lists = pd.read_parquet(shop / "run" / "rankings_two_stage_test.parquet").set_index(["query_id", "protocol"])
+    for query, own in rows.groupby("query_id"):
+        for protocol, head in (("all_items", "all"), ("first_purchase", "first")):
+            allowed = own if head == "all" else own[~own["is_repeat"]]
+            best = allowed.sort_values([head, "item_idx"], ascending=[False, True])["item_idx"]
+            listed = list(lists.loc[(query, protocol), "stock_codes"])
+            assert listed[: len(best)] == [codes[item] for item in best]
+    assert len(lists) == 2 * rows["query_id"].nunique()

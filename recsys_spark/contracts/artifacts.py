@@ -114,7 +114,9 @@ CANDIDATES_FORCED = _table(
     "candidates_forced", candidate_schemas.CANDIDATES_FORCED, "candidates_forced_{split}.parquet"
 )
 ITEM_FACTS = _fitted("item_facts", candidate_schemas.ITEM_FACTS)
-RANKER_FEATS = _table("ranker_feats", candidate_schemas.RANKER_FEATS, "ranker_feats_{split}_shards")
+RANKER_FEATS = _table("ranker_feats", candidate_schemas.RANKER_FEATS, "ranker_feats_{part}_shards")
+RANKER_BEST = Artifact("ranker_best", kind="file", path="fit={fit}/ranker_best.pt")
+RANKER_RESULTS = _json("ranker_results")
 RANKINGS = _table("rankings", schemas.RANKINGS, path="rankings_{model}_{split}.parquet")
 POSITIVE_RANKS = _table("positive_ranks", schemas.POSITIVE_RANKS, path="positive_ranks_{model}_{split}.parquet")
 BASELINE_RESULTS = _json("baseline_results")
@@ -125,4 +127,9 @@ RECOMMENDATIONS_XLSX = Artifact("recommendations_xlsx", kind="file", path="recom
 ARTIFACTS = {artifact.name: artifact for artifact in tuple(globals().values()) if isinstance(artifact, Artifact)}
 SPLIT_OF_FIT = {"train": "val", "val": "test"}  # queries of these splits are ranked by models of these fits
 FIT_OF_SPLIT = {"train": "fold", **{split: fit for fit, split in SPLIT_OF_FIT.items()}}  # of candidates and features
+PARTS_OF_RANKER = {  # of RANKER_FEATS, that the ranker of each fit learns from; `dev` says for how long
+    "train": ("train",),
+    "val": ("train", "dev", "val"),
+    "full": ("train", "dev", "val", "test"),
+}
 assert set(FIT_OF_SPLIT) == set(SPLITS)

@@ -59,8 +59,10 @@ class FeaturesConfig:
     recent_items: int = 10
     similar_items: int = 50
     shard_rows: int = 1_000_000
+    dev_share: float = 0.1
 
     def __post_init__(self) -> None:
         one_of(self.set, ("full", "base"), "features.set")
         for key in ("recent_items", "similar_items", "shard_rows"):
             require(getattr(self, key) >= 1, f"features.{key}", "at least 1", getattr(self, key))
+        require(0 < self.dev_share < 1, "features.dev_share", "between 0 and 1", self.dev_share)

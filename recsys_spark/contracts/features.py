@@ -5,6 +5,7 @@ The job `features` computes this table, the ranker is trained on it, documents a
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from recsys_spark.contracts.candidate_config import SOURCES
@@ -99,6 +100,9 @@ FEATURES = (*_BASE, *_REPEAT, *_SIMILARITY, *_ITEM, *_PRICE, *_AFFINITY, *_CUSTO
 GROUPS = tuple(dict.fromkeys(feature.group for feature in FEATURES))
 
 
-def chosen_features(which: str) -> tuple[Feature, ...]:
-    """The features of a set: `base` or `full`."""
-    return FEATURES if which == "full" else tuple(feature for feature in FEATURES if feature.group == "base")
+def chosen_features(which: str, sources: Collection[str] = SOURCES) -> tuple[Feature, ...]:
+    """The features of a set, `base` or `full`, without the ranks and scores of sources that are switched off."""
+    if which == "base":
+        return _BASE
+    off = {f"{told}_{source}" for source in SOURCES if source not in sources for told in ("rank", "score")}
+    return tuple(feature for feature in FEATURES if feature.name not in off)

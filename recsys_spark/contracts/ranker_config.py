@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 
 from recsys_spark.contracts.checks import one_of, require
 
-RANKER_MODELS = ("mlp", "lambdarank", "binary")
+RANKER_MODELS = ("mlp", "lambdarank", "binary", "none")
+TWO_STAGE = "two_stage"  # the model of candidates, their features and a ranker
 TRANSFORMS = ("log", "standard", "quantile")  # of a feature on its way into the MLP
 
 
@@ -48,7 +49,7 @@ class RankerConfig:
     weight_decay: float = 0.01
     max_epochs: int = 8
     patience: int = 1
-    dev_share: float = 0.1
+    refit: bool = True
     num_seeds: int = 2
     engine: str = "petastorm"
     num_processes: int = 1
@@ -64,7 +65,6 @@ class RankerConfig:
         one_of(self.loss, ("listwise", "bce"), "ranker.loss")
         for key in ("dropout", "feature_drop"):
             require(0 <= getattr(self, key) < 1, f"ranker.{key}", "at least 0, below 1", getattr(self, key))
-        require(0 < self.dev_share < 1, "ranker.dev_share", "between 0 and 1", self.dev_share)
         for key in ("hidden", "batch_rows", "max_epochs", "num_processes", "checkpoint_seconds"):
             require(getattr(self, key) >= 1, f"ranker.{key}", "at least 1", getattr(self, key))
         for key in ("negatives_per_positive", "weight_decay", "patience"):
@@ -76,3 +76,8 @@ class RankerConfig:
         one_of(self.launcher, ("local", "barrier"), "ranker.launcher")
         one_of(self.precision, ("auto", "float32", "bfloat16"), "ranker.precision")
         one_of(self.tracking, ("none", "tensorboard", "mlflow"), "ranker.tracking")
+
+    @property
+    def ranked(self) -> tuple[str, ...]:
+        """Names of the models that rank: the two stages together, unless there is no ranker."""
+        return () if self.model == "none" else (TWO_STAGE,)

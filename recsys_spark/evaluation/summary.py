@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import reduce
 from typing import Any
 
@@ -24,7 +24,7 @@ from recsys_spark.evaluation.list_metrics import (
 from recsys_spark.evaluation.protocols import ALL_ITEMS
 from recsys_spark.evaluation.segments import customer_segment_hits, customer_segment_totals, with_segments
 from recsys_spark.evaluation.sums import Sums, as_cells, customer_hits, customer_totals
-from recsys_spark.evaluation.waterfall import count_positives, reached_by_lists
+from recsys_spark.evaluation.waterfall import count_positives, reached_by_candidates, reached_by_lists
 
 Materialise = Callable[[str, DataFrame], DataFrame]
 ModelKey = tuple[str, str]  # model and protocol
@@ -32,7 +32,7 @@ ModelKey = tuple[str, str]  # model and protocol
 
 @dataclass(frozen=True)
 class SplitFrames:
-    """The tables that one split is scored from; rankings and ranks by model name."""
+    """The tables that one split is scored from; rankings, ranks and, of two-stage models, candidates by model name."""
 
     split: str
     cutoff: str  # ISO time of the fit whose models ranked this split, which begins after it
@@ -45,6 +45,7 @@ class SplitFrames:
     popularity: DataFrame
     rankings: Mapping[str, DataFrame]
     ranks: Mapping[str, DataFrame]
+    candidates: Mapping[str, DataFrame] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -70,10 +71,15 @@ def summarise(frames: SplitFrames, materialise: Materialise, config: EvaluationC
     lists = all_lists(rankings)
     # Kept not for its cost: the size of what was written is known, so a small catalogue is broadcast.
     bits = materialise(f"bits_{frames.split}", item_bits(frames.popularity, frames.item_id_map))
+    single = {model: frame for model, frame in rankings.items() if model not in frames.candidates}
+    reached = [
+        reached_by_lists(facts, single),
+        *(reached_by_candidates(facts, found, *two) for two in frames.candidates.items()),
+    ]
     list_cells = _list_cells(frames, facts, lists, bits, config.diversity_queries, seed)
     return SplitSummary(
         sums=collect_sums([*positive_cells(facts, found), *list_cells], config.replicates, seed),
-        counts=_collected_counts(count_positives(facts, found, reached_by_lists(facts, rankings))),
+        counts=_collected_counts(count_positives(facts, found, reduce(DataFrame.unionByName, reached))),
         coverage=_collected_coverage(coverage(lists, bits)),
         shares=_shares(facts),
         first_orders=customers.filter(_is_within(F.col("first_time"), frames.cutoff, frames.until)).count(),

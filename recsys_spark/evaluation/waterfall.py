@@ -20,8 +20,7 @@ def reached_by_lists(facts: DataFrame, rankings: Mapping[str, DataFrame]) -> Dat
     """What single-stage models could rank: every positive with an eligible item, of a query that has a list.
 
     facts: positive_facts; rankings: RANKINGS by model name. Returns model, protocol, reached (positives that were
-    among the candidates) and lost (those that an approximate index failed to find: none here). A two-stage model's
-    candidates give rows of the same shape.
+    among the candidates) and lost (those that an approximate index failed to find: none here).
     """
     warm = facts.groupBy("query_id", "protocol").agg(F.count_if(~F.col("is_cold_item")).alias("reached"))
     named = [frame.select("query_id", "protocol", F.lit(model).alias("model")) for model, frame in rankings.items()]
@@ -30,6 +29,23 @@ def reached_by_lists(facts: DataFrame, rankings: Mapping[str, DataFrame]) -> Dat
     has_list = reduce(DataFrame.unionByName, named).select("model", "query_id", protocols).distinct()
     listed = has_list.join(warm, on=["query_id", "protocol"], how="inner")
     return listed.groupBy("model", "protocol").agg(F.sum("reached").alias("reached"), F.lit(0).alias("lost"))
+
+
+def reached_by_candidates(facts: DataFrame, found: DataFrame, model: str, candidates: DataFrame) -> DataFrame:
+    """The same of a two-stage model: positives among its CANDIDATES, or among the popular items behind them.
+
+    found: hits, with the columns of facts.
+    """
+    key = ("query_id", "pos_item_idx", "protocol")
+    is_candidate = F.array_contains("items", F.col("pos_item_idx").cast("int"))
+    among = facts.join(candidates.select("query_id", "items"), on="query_id", how="inner").filter(is_candidate)
+    behind = found.filter(F.col("model") == model)
+    warm = among.select(*key, "is_cold_item").unionByName(behind.select(*key, "is_cold_item")).distinct()
+    return (
+        warm.filter(~F.col("is_cold_item"))
+        .groupBy(F.lit(model).alias("model"), "protocol")
+        .agg(F.count(F.lit(1)).alias("reached"), F.lit(0).alias("lost"))
+    )
 
 
 def count_positives(facts: DataFrame, found: DataFrame, reached: DataFrame) -> DataFrame:

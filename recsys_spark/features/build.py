@@ -38,7 +38,7 @@ class FeatureBuilder:
     def columns(self, batch: QueryBatch, offers: Offers) -> dict[str, npt.NDArray[np.float32]]:
         """Every feature of contracts/features.py by name, (C,) each; one that is not chosen has its missing value."""
         found = self._found(batch, offers)
-        chosen = {feature.name for feature in chosen_features(self.which)}
+        chosen = {feature.name for feature in chosen_features(self.which, self.sources)}
         size = len(offers.rows)
         return {
             feature.name: found[feature.name].astype(np.float32)

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pyspark.sql import Column, DataFrame, Window
+from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from recsys_spark.baselines.neighbours import NeighbourOptions
 from recsys_spark.contracts import artifacts
 from recsys_spark.contracts.artifacts import CUSTOMER_ID_MAP, INTERACTIONS_CLEAN, ITEM_ID_MAP
-from recsys_spark.contracts.errors import DataError
 from recsys_spark.contracts.retriever_config import RetrieverConfig
 from recsys_spark.retriever.co_purchases import co_purchases
 from recsys_spark.retriever.examples import in_random_order, tower_examples, user_histories
@@ -110,25 +109,6 @@ def sources_of(settings: RetrieverConfig) -> list[str]:
 def example_paths(io: StageIO, source: str, parts: Sequence[str]) -> tuple[str, ...]:
     """Where some parts of the examples lie."""
     return tuple(io.path(artifacts.TOWER_EXAMPLES, source=source, part=part) for part in parts)
-
-
-def early_end(queries: DataFrame, dev_share: float, fold: Column) -> Column:
-    """The time up to which all but the last `dev_share` of the training queries lie; whole times only.
-
-    Raises DataError where it does not lie after the time `fold`.
-    """
-    per_time = queries.groupBy("event_time").agg(F.count(F.lit(1)).alias("queries"))
-    # One task sees all distinct times, as for the cutoffs themselves.
-    reached = F.sum("queries").over(Window.orderBy("event_time"))
-    total = F.broadcast(per_time.agg(F.sum("queries").alias("total")))
-    early = per_time.withColumn("reached", reached).crossJoin(total).filter(f"reached <= {1 - dev_share} * total")
-    row = early.agg(F.max(F.unix_micros("event_time")).alias("micros"), F.unix_micros(fold).alias("fold")).first()
-    if row is None or row["micros"] is None or row["micros"] <= row["fold"]:
-        raise DataError(
-            "too few training queries after split.fold_end for a dev slice; lower retriever.dev_share, let the fold "
-            "end earlier or bring more lines"
-        )
-    return F.timestamp_micros(F.lit(row["micros"]))
 
 
 def _all_parts(io: StageIO, source: str, parts: Sequence[str]) -> DataFrame:

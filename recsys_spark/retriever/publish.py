@@ -11,7 +11,7 @@ import numpy as np
 
 from recsys_spark.contracts.artifacts import ITEM_ID_MAP, TOWER_FILES
 from recsys_spark.contracts.retriever_config import IndexConfig
-from recsys_spark.paths import filesystem
+from recsys_spark.paths import put_file
 from recsys_spark.stage import StageIO
 
 
@@ -27,10 +27,5 @@ def publish_tower(io: StageIO, config: IndexConfig, folder: str, tower: str, fit
     card = write_index(folder, every_item, id_map, config, seed)
     for artifact in TOWER_FILES:
         source = Path(folder) / Path(artifact.path).name
-        io.write_file(artifact, partial(_copy, str(source)), fit=fit, tower=tower)
+        io.write_file(artifact, partial(put_file, str(source)), fit=fit, tower=tower)
     return asdict(card)
-
-
-def _copy(source: str, target: str) -> None:
-    fs, plain = filesystem(target)
-    fs.put_file(source, plain)

@@ -44,6 +44,25 @@ def cutoffs_of_fits(cutoffs: dict[str, str]) -> dict[str, str]:
     return {**{name.removesuffix("_end"): cutoffs[name] for name in CUTOFFS}, "full": END_OF_TIME}
 
 
+def early_end(queries: DataFrame, dev_share: float, fold: Column, key: str) -> Column:
+    """The time up to which all but the last `dev_share` of the training queries lie; whole times only.
+
+    Raises DataError, which names the config's key of the share, where it does not lie after the time `fold`.
+    """
+    per_time = queries.groupBy("event_time").agg(F.count(F.lit(1)).alias("queries"))
+    # One task sees all distinct times, as for the cutoffs themselves.
+    reached = F.sum("queries").over(Window.orderBy("event_time"))
+    total = F.broadcast(per_time.agg(F.sum("queries").alias("total")))
+    early = per_time.withColumn("reached", reached).crossJoin(total).filter(f"reached <= {1 - dev_share} * total")
+    row = early.agg(F.max(F.unix_micros("event_time")).alias("micros"), F.unix_micros(fold).alias("fold")).first()
+    if row is None or row["micros"] is None or row["micros"] <= row["fold"]:
+        raise DataError(
+            f"too few training queries after split.fold_end for a dev slice; lower {key}, let the fold end earlier or "
+            "bring more lines"
+        )
+    return F.timestamp_micros(F.lit(row["micros"]))
+
+
 def _time_quantiles(interactions: DataFrame, shares: tuple[float, ...]) -> list[int | None]:
     """For each share the least time (microseconds) by which at least that share of the events has happened."""
     orders = interactions.groupBy("customer_id", "invoice_date").agg(F.count(F.lit(1)).alias("num_events"))

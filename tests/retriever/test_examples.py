@@ -4,14 +4,11 @@ import math
 from datetime import datetime, timedelta
 
 import pytest
-from pyspark.sql import functions as F
 
 from recsys_spark.baselines.neighbours import NeighbourOptions
 from recsys_spark.contracts import schemas
-from recsys_spark.contracts.errors import DataError
 from recsys_spark.retriever.co_purchases import co_purchases
 from recsys_spark.retriever.examples import in_random_order, tower_examples, user_histories
-from recsys_spark.retriever.inputs import early_end
 from recsys_spark.retriever.items import SIDE_LENGTH, tower_items
 from recsys_spark.retriever.periods import Grid
 from recsys_spark.sequences.histories import HISTORIES
@@ -106,29 +103,6 @@ def test_items_share_hashed_features_where_they_share_words_or_brand(spark):
     assert len(sides[6] & sides[7]) == 1
     assert len(sides[6] & sides[8]) == 1
     assert not sides[7] & sides[8]
-
-
-def test_the_dev_slice_starts_between_two_times(spark):
-    times = [NOON + timedelta(hours=hour) for hour in (0, 1, 2, 2, 2, 3, 3, 4, 5, 6)]
-    queries = frame(spark, schemas.QUERIES, [{"event_time": time} for time in times])
-    found = spark.range(1).select(early_end(queries, 0.4, _moment(NOON)))
-    assert rows(found) == [(NOON + timedelta(hours=2),)]  # five of ten; six would end within an hour's two
-
-
-def test_too_few_queries_for_a_dev_slice_are_an_error(spark):
-    with pytest.raises(DataError, match="too few training queries"):
-        early_end(frame(spark, schemas.QUERIES, [{"event_time": NOON}]), 0.1, _moment(EPOCH))
-
-
-def test_a_dev_slice_that_reaches_back_before_the_fold_is_an_error(spark):
-    times = [NOON + timedelta(hours=hour) for hour in range(10)]
-    queries = frame(spark, schemas.QUERIES, [{"event_time": time} for time in times])
-    with pytest.raises(DataError, match=r"after split\.fold_end"):
-        early_end(queries, 0.4, _moment(NOON + timedelta(hours=7)))
-
-
-def _moment(time):
-    return F.lit(time.isoformat()).cast("timestamp")
 
 
 def _events(spark, lines):

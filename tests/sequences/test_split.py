@@ -1,9 +1,24 @@
+from datetime import datetime, timedelta
+
 import pytest
 
+from recsys_spark.contracts import schemas
 from recsys_spark.contracts.config import SplitConfig
 from recsys_spark.contracts.errors import ConfigError, DataError
-from recsys_spark.sequences.split import cutoffs_of_fits, fit_cutoffs
+from recsys_spark.sequences.split import cutoff, cutoffs_of_fits, early_end, fit_cutoffs
+from tests.support.frames import frame, rows
 from tests.support.worlds import interactions
+
+NOON = datetime(2011, 1, 5, 12)
+SHARE = "some.dev_share"
+
+
+def queries_at(spark, hours):
+    return frame(spark, schemas.QUERIES, [{"event_time": NOON + timedelta(hours=hour)} for hour in hours])
+
+
+def after(hours):
+    return cutoff((NOON + timedelta(hours=hours)).isoformat())
 
 
 def test_cutoffs_are_times_that_occur_at_quantiles_of_the_repeat_customers_events(spark):
@@ -41,3 +56,19 @@ def test_a_cutoff_that_is_no_date_is_an_error(spark):
 def test_each_fit_knows_its_cutoff_and_full_knows_all():
     cutoffs = {"fold_end": "a", "train_end": "b", "val_end": "c"}
     assert cutoffs_of_fits(cutoffs) == {"fold": "a", "train": "b", "val": "c", "full": "9999-12-31T00:00:00.000000"}
+
+
+def test_the_dev_slice_starts_between_two_times(spark):
+    queries = queries_at(spark, (0, 1, 2, 2, 2, 3, 3, 4, 5, 6))
+    found = spark.range(1).select(early_end(queries, 0.4, after(0), SHARE))
+    assert rows(found) == [(NOON + timedelta(hours=2),)]  # five of ten; six would end within an hour's two
+
+
+def test_too_few_queries_for_a_dev_slice_are_an_error(spark):
+    with pytest.raises(DataError, match=rf"too few training queries .* lower {SHARE}"):
+        early_end(queries_at(spark, [0]), 0.1, after(-9999), SHARE)
+
+
+def test_a_dev_slice_that_reaches_back_before_the_fold_is_an_error(spark):
+    with pytest.raises(DataError, match=r"after split\.fold_end"):
+        early_end(queries_at(spark, range(10)), 0.4, after(7), SHARE)

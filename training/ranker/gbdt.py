@@ -61,19 +61,21 @@ def train_gbdt(job: RankerJob, group: Group) -> dict[str, Any]:
     started, lightgbm = time.perf_counter(), _lightgbm()
     dev = dev_batches(job, _ALONE)
     boosters, told = {}, {}
-    for head in HEADS:
+    for place, head in enumerate(HEADS):
         reader = open_reader(job, job.train_paths, _ALONE, job.seed, shuffle=False)
         train = Candidates.of(whole_queries(reader, job.features, epoch=0), head)
         if head == "all":
             require_positives(int(train.label.sum()))
-        boosters[head], told[head] = _train_booster(lightgbm, job, train, Candidates.of(dev(), head) if dev else None)
+        held_out = Candidates.of(dev(), head) if dev else None
+        num_rounds = job.rounds[place] if job.rounds else job.config.gbdt.num_rounds
+        boosters[head], told[head] = _train_booster(lightgbm, job, num_rounds, train, held_out)
     metrics = dev_metrics(_scored(boosters, dev()), _ALONE) if dev else {}
     save_ranker(job, "gbdt", boosters={head: booster.model_to_string() for head, booster in boosters.items()})
     return {"boosters": told, "dev": metrics, "seconds": round(time.perf_counter() - started, 2)}
 
 
 def _train_booster(
-    lightgbm: Any, job: RankerJob, train: Candidates, dev: Candidates | None
+    lightgbm: Any, job: RankerJob, num_rounds: int, train: Candidates, dev: Candidates | None
 ) -> tuple[Any, dict[str, Any]]:
     """One booster, cut after its best round on the dev slice, and what it came to."""
     settings = job.config.gbdt
@@ -95,7 +97,7 @@ def _train_booster(
     if dev is not None:
         held_out = [_dataset(lightgbm, dev, job.features, reference=data)]
         callbacks = [lightgbm.early_stopping(settings.patience, verbose=False), lightgbm.record_evaluation(curve)]
-    booster = lightgbm.train(parameters, data, settings.num_rounds, held_out, ["dev"], callbacks=callbacks)
+    booster = lightgbm.train(parameters, data, num_rounds, held_out, ["dev"], callbacks=callbacks)
     rounds = booster.best_iteration if dev is not None else booster.current_iteration()
     return booster, {"rounds": rounds, "curve": curve.get("dev", {}).get(JUDGED_BY, [])}
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,8 @@ class RankerJob:
     """Everything one training needs, as plain values that travel to other processes.
 
     features: columns of the shards; kinds: how each enters the MLP, of TRANSFORMS. The paths are of published tables
-    with a row per query and candidate; without dev_paths training takes max_epochs, or num_rounds of trees.
+    with a row per query and candidate; without dev_paths training takes max_epochs, or num_rounds of trees, unless
+    learning_rates (of the epochs of each member) or rounds (of each head's trees) say what an earlier training found.
     tracking_folder: under which TensorBoard's files stay.
     """
 
@@ -39,6 +40,8 @@ class RankerJob:
     seed: int
     config: RankerConfig
     tracking_folder: str = "."
+    learning_rates: tuple[tuple[float, ...], ...] = ()
+    rounds: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         names = self.features
@@ -49,6 +52,13 @@ class RankerJob:
         if self.config.feature_drop:
             for name in self.config.drop_features:
                 one_of(name, names, "an entry of ranker.drop_features, of which feature_drop is above 0,")
+
+    def again(self, found: Mapping[str, Any]) -> RankerJob:
+        """The job without a dev slice, for as long as another one that returned `found` was trained to its best."""
+        members, heads = found.get("members", ()), found.get("boosters", {}).values()
+        rates = (tuple(entry["learning_rate"] for entry in told["curve"][: told["best_epoch"]]) for told in members)
+        rounds = tuple(told["rounds"] for told in heads)
+        return replace(self, dev_paths=(), learning_rates=tuple(rates), rounds=rounds)
 
     def to_json(self) -> str:
         """The job as a text that `python -m training.ranker` takes."""

@@ -82,7 +82,8 @@ def _train_member(
     tracking, run = config.tracking if group.is_first else "none", f"{Path(job.out_folder).name}_{name}"
     with tracker(tracking, job.tracking_folder, run, asdict(config), section="ranker") as report:
         folder = Path(job.checkpoint_folder) / name
-        trained = Loop(trainee, optimizers, batches, _loop_settings(job, group, seed), group, folder, report).run()
+        settings = _loop_settings(job, group, number, seed)
+        trained = Loop(trainee, optimizers, batches, settings, group, folder, report).run()
     return model.eval(), jobs.summary(trained, reader)
 
 
@@ -97,10 +98,12 @@ def objective_of(job: RankerJob) -> ObjectiveOptions:
     )
 
 
-def _loop_settings(job: RankerJob, group: Group, seed: int) -> LoopSettings:
+def _loop_settings(job: RankerJob, group: Group, number: int, seed: int) -> LoopSettings:
     config = job.config
+    found = job.learning_rates[number] if job.learning_rates else ()
     return LoopSettings(
-        max_epochs=config.max_epochs,
+        max_epochs=len(found) or config.max_epochs,
+        learning_rates=found,
         metric=JUDGED_BY,
         patience=config.patience,
         clip_norm=config.clip_norm,

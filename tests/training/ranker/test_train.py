@@ -120,6 +120,27 @@ def test_without_a_dev_slice_members_train_for_all_epochs(tables, tmp_path):
     assert found["dev"] == {}
 
 
+@pytest.mark.parametrize("model", ["mlp", "lambdarank"])
+def test_a_training_on_more_rows_takes_as_long_as_the_first_took_to_its_best(tables, tmp_path, model):
+    if model != "mlp":
+        pytest.importorskip("lightgbm")
+    first = ranker_job(tmp_path / "first", *tables, replace(LONGER, model=model, num_seeds=2, patience=1))
+    found = json.loads(json.dumps(train_ranker(first)))
+    again = replace(ranker_job(tmp_path / "again", *tables, first.config).again(found), train_paths=tables)
+    assert RankerJob.from_json(again.to_json()) == again
+    more = train_ranker(again)
+    assert more["dev"] == {}
+    if model == "mlp":
+        for member, earlier in zip(more["members"], found["members"], strict=True):
+            rates = [entry["learning_rate"] for entry in earlier["curve"]]
+            assert [entry["learning_rate"] for entry in member["curve"]] == rates[: earlier["best_epoch"]]
+            assert member["examples"] > earlier["examples"]
+    else:
+        assert [told["rounds"] for told in more["boosters"].values()] == [
+            told["rounds"] for told in found["boosters"].values()
+        ]
+
+
 def test_both_engines_train_the_same_ranker(tables, tmp_path):
     for engine in ("arrow", "petastorm"):
         train_ranker(ranker_job(tmp_path / engine, *tables, replace(CONFIG, engine=engine)))
@@ -215,7 +236,7 @@ def test_a_job_that_makes_no_sense_is_refused(tmp_path, changes, said):
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"model": "forest"}, "ranker.model must be one of mlp | lambdarank | binary, got 'forest'"),
+        ({"model": "forest"}, "ranker.model must be one of mlp | lambdarank | binary | none, got 'forest'"),
         ({"loss": "mse"}, "ranker.loss must be one of listwise | bce"),
         ({"dropout": 1.0}, "ranker.dropout must be at least 0, below 1"),
         ({"num_seeds": 0}, "ranker.num_seeds must be 1 to 100"),

@@ -1,0 +1,109 @@
+"""Train the ranker on the shards, and rank the val and test queries by both stages."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from recsys_spark.baselines.registry import ModelSettings
+from recsys_spark.candidates.sources import source_names
+from recsys_spark.command_line import main
+from recsys_spark.contracts import artifacts
+from recsys_spark.contracts.artifacts import PARTS_OF_RANKER, RANKER_BEST, RANKER_FEATS, SPLIT_OF_FIT
+from recsys_spark.contracts.config import PipelineConfig
+from recsys_spark.contracts.features import chosen_features
+from recsys_spark.gpu_launch import launch
+from recsys_spark.paths import put_file
+from recsys_spark.ranker.two_stage import TwoStageSettings, rank_queries
+from recsys_spark.sequences.histories import customer_histories
+from recsys_spark.stage import Metrics, Stage, StageIO
+
+SOURCES = (artifacts.INTERACTIONS_CLEAN, artifacts.ITEM_ID_MAP, artifacts.CUSTOMER_ID_MAP)
+
+
+def run(io: StageIO, config: PipelineConfig) -> Metrics:
+    results: dict[str, Any] = {"format": 1, "trained": {}, "split": {}}
+    if config.ranker.ranked:
+        file = ""
+        for fit in PARTS_OF_RANKER:
+            if config.ranker.refit or not file:
+                file, results["trained"][fit] = _train(io, config, fit, next(iter(results["trained"].values()), None))
+            io.write_file(RANKER_BEST, partial(put_file, file), fit=fit)
+        results["split"] = _rank(io, config)
+    io.write_json(artifacts.RANKER_RESULTS, results)
+    return {"rankers": len(results["trained"])}
+
+
+def _train(
+    io: StageIO, config: PipelineConfig, fit: str, first: dict[str, Any] | None = None
+) -> tuple[str, dict[str, Any]]:
+    """The file of a fit's ranker, and what its training came to. first: what that of the first fit did."""
+    from training.ranker.job import RANKER_FILE, RankerJob  # torch, which other commands need not load
+    from training.ranker.train import train_ranker
+
+    settings = config.ranker
+    features = chosen_features(config.features.set, source_names(config.candidates.quotas, config.retriever.towers))
+    job = RankerJob(
+        features=tuple(feature.name for feature in features),
+        kinds=tuple(feature.kind for feature in features),
+        train_paths=tuple(io.path(RANKER_FEATS, part=part) for part in PARTS_OF_RANKER[fit]),
+        dev_paths=(io.path(RANKER_FEATS, part="dev"),),
+        out_folder=io.scratch(fit),
+        checkpoint_folder=io.checkpoint_folder(fit),
+        seed=config.seed,
+        config=settings,
+    )
+    if first:
+        job = job.again(first)
+    found = launch(io.spark, train_ranker, job, num_processes=settings.num_processes, launcher=settings.launcher)
+    return str(Path(job.out_folder) / RANKER_FILE), found
+
+
+def _rank(io: StageIO, config: PipelineConfig) -> dict[str, Any]:
+    """Rank the queries of val and test; returns the number of lists and Recall@20 of each split."""
+    interactions, item_ids, customer_ids = (io.read(table) for table in SOURCES)
+    merge_minutes = config.sequences.merge_minutes
+    histories = customer_histories(interactions, item_ids, customer_ids, merge_minutes, with_quantities=True)
+    kept = io.materialise("histories", histories)
+    settings = TwoStageSettings(
+        models=ModelSettings(config.baselines, config.knn, config.ease, config.tifu, config.nmf),
+        candidates=config.candidates,
+        features=config.features,
+        towers=config.retriever.towers,
+        hist_max=config.queries.hist_max,
+    )
+    return {split: rank_queries(io, settings, kept, fit, split) for fit, split in SPLIT_OF_FIT.items()}
+
+
+STAGE = Stage(
+    "train_ranker",
+    reads=(
+        *SOURCES,
+        artifacts.QUERIES,
+        artifacts.SEQUENCES,
+        artifacts.ITEM_POPULARITY,
+        *artifacts.MODEL_TABLES,
+        *artifacts.TOWER_FILES,
+        artifacts.ITEM_FACTS,
+        RANKER_FEATS,
+    ),
+    writes=(RANKER_BEST, artifacts.RANKINGS, artifacts.POSITIVE_RANKS, artifacts.RANKER_RESULTS),
+    sections=(
+        "ranker",
+        "candidates",
+        "features",
+        "baselines",
+        "knn",
+        "ease",
+        "tifu",
+        "nmf",
+        "retriever",
+        "sequences",
+        "queries",
+    ),
+    run=run,
+)
+
+if __name__ == "__main__":
+    main(STAGE)

@@ -1,0 +1,92 @@
+"""The two stages as one model: candidates of all sources, their features, and a ranker's scores."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+from pyspark.sql import DataFrame
+
+from recsys_spark.baselines.loading import load_codes
+from recsys_spark.baselines.popularity import FittedPopularity
+from recsys_spark.baselines.query_batches import QueryBatch, with_queries
+from recsys_spark.baselines.ranking import Popular, Scored, rank
+from recsys_spark.baselines.registry import ModelSettings
+from recsys_spark.baselines.split_ranking import publish_lists
+from recsys_spark.candidates.fitted_sources import fitted_retriever
+from recsys_spark.candidates.retrieve import Retriever
+from recsys_spark.candidates.tower_files import FittedFile
+from recsys_spark.contracts.artifacts import ITEM_ID_MAP, ITEM_POPULARITY, QUERIES, RANKER_BEST, SEQUENCES
+from recsys_spark.contracts.candidate_config import CandidatesConfig, FeaturesConfig
+from recsys_spark.contracts.columns import LIST_LENGTH
+from recsys_spark.contracts.ranker_config import TWO_STAGE
+from recsys_spark.features.build import FeatureBuilder
+from recsys_spark.features.fitted_builder import fitted_builder
+from recsys_spark.stage import StageIO
+
+_QUERIES_AT_A_TIME = 512  # bounds the memory of their candidates' features
+
+
+@dataclass(frozen=True)
+class TwoStageModel:
+    """A `Model` with scores of its own under first_purchase: the ranker's second head."""
+
+    popularity: FittedPopularity
+    retriever: Retriever
+    builder: FeatureBuilder
+    ranker: FittedFile
+    name: str = TWO_STAGE
+
+    def popular(self) -> Popular:
+        return self.popularity.order(by_recent=True)
+
+    def score(self, batch: QueryBatch) -> Scored:
+        firsts = range(0, len(batch), _QUERIES_AT_A_TIME) or (0,)
+        parts = [self._score(batch.part(slice(first, first + _QUERIES_AT_A_TIME))) for first in firsts]
+        rows = np.concatenate([part.rows + first for part, first in zip(parts, firsts, strict=True)])
+        scores, first = (np.concatenate(each) for each in zip(*((p.scores, p.first) for p in parts), strict=True))
+        return Scored(rows, np.concatenate([part.items for part in parts]), scores, first)
+
+    def _score(self, batch: QueryBatch) -> Scored:
+        from recsys_spark.ranker.score import load_ranker  # torch, which those who build a model do not need
+
+        ranker, offers = load_ranker(self.ranker.path, self.ranker.content), self.retriever.propose(batch)
+        columns = self.builder.columns(batch, offers)
+        scores = ranker.scores(np.stack([columns[name] for name in ranker.features], axis=1), offers.rows)
+        return Scored(offers.rows, offers.items, scores[:, 0], scores[:, 1])
+
+
+@dataclass(frozen=True)
+class TwoStageSettings:
+    """The config of both stages. towers: names of those that are trained; hist_max: queries.hist_max."""
+
+    models: ModelSettings
+    candidates: CandidatesConfig
+    features: FeaturesConfig
+    towers: tuple[str, ...]
+    hist_max: int
+
+
+def fitted_two_stage(io: StageIO, settings: TwoStageSettings, fit: str) -> TwoStageModel:
+    """The two stages of a fit as published artifacts leave them."""
+    candidates, towers = settings.candidates, settings.towers
+    return TwoStageModel(
+        popularity=FittedPopularity(*io.path_and_content(ITEM_POPULARITY, fit=fit)),
+        retriever=fitted_retriever(io, settings.models, candidates, towers, fit),
+        builder=fitted_builder(io, settings.features, candidates.quotas, towers, settings.hist_max, fit),
+        ranker=FittedFile(*io.path_and_content(RANKER_BEST, fit=fit)),
+    )
+
+
+def rank_queries(io: StageIO, settings: TwoStageSettings, histories: DataFrame, fit: str, split: str) -> dict[str, Any]:
+    """Rank a split's queries with the two stages of a fit; returns the number of lists and Recall@20.
+
+    histories: of `customer_histories` with quantities.
+    """
+    asked = with_queries(histories, io.read(QUERIES, split=split))
+    codes = partial(load_codes, *io.path_and_content(ITEM_ID_MAP))
+    model = fitted_two_stage(io, settings, fit)
+    lists = rank(asked, model, codes, LIST_LENGTH)
+    return {"fit": fit, **publish_lists(io, model.name, split, lists, io.read(SEQUENCES, split=split))}
