@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from recsys_spark.baselines.query_batches import with_queries
+from recsys_spark.baselines.query_batches import spread, with_queries
 from recsys_spark.baselines.registry import ModelSettings
 from recsys_spark.candidates.fitted_sources import fitted_retriever, ranker_queries
 from recsys_spark.candidates.retrieve import CandidatesKernel
@@ -26,7 +26,7 @@ def run(io: StageIO, config: PipelineConfig) -> Metrics:
         queries = ranker_queries(io, split, config.candidates.train_queries, config.seed)
         retriever = fitted_retriever(io, settings, config.candidates, config.retriever.towers, fit)
         kernel = CandidatesKernel(retriever, config.queries.hist_max)
-        asked = io.materialise(f"asked_{split}", with_queries(histories, queries))
+        asked = spread(with_queries(histories, queries))
         metrics[f"{split}_queries"], _ = io.write_tables((CANDIDATES, CANDIDATES_FORCED), asked, kernel, split=split)
     return metrics
 

@@ -7,7 +7,7 @@ from itertools import product
 
 from recsys_spark.baselines.fitting import fitted_tables
 from recsys_spark.baselines.loading import load_codes
-from recsys_spark.baselines.query_batches import with_queries
+from recsys_spark.baselines.query_batches import spread, with_queries
 from recsys_spark.baselines.ranking import Model
 from recsys_spark.baselines.registry import ModelSettings, build_model
 from recsys_spark.baselines.tuning import chosen_settings
@@ -50,7 +50,7 @@ def run(io: StageIO, config: PipelineConfig) -> Metrics:
     histories = customer_histories(
         interactions, io.read(ITEM_ID_MAP), customer_ids, merge_minutes, with_quantities=True
     )
-    asked = with_queries(histories, queries_now(customer_ids, interactions))
+    asked = spread(with_queries(histories, queries_now(customer_ids, interactions)))
     listed = list_items(asked, model, options.top_n, options.only_new)
     counts = io.read(ITEM_POPULARITY, fit="full")
     rows = io.write(RECOMMENDATIONS, recommendations(listed, io.read(ITEMS_CLEAN), counts, best, recent_days))

@@ -14,6 +14,7 @@ from pyspark.sql import functions as F
 from recsys_spark.contracts.columns import LIST_LENGTH
 from recsys_spark.sequences.windows import MICROS_PER_DAY, Events, Ints
 
+_PARTS_PER_CORE = 4
 _PAIRS_PER_BATCH = 2_000_000  # bounds the memory of a batch: (query, earlier event) pairs
 
 
@@ -81,6 +82,14 @@ def with_queries(histories: DataFrame, queries: DataFrame) -> DataFrame:
         F.col("asked.query_id").alias("query_ids"),
         F.col("asked.micros").alias("query_micros"),
     )
+
+
+def spread(asked: DataFrame) -> DataFrame:
+    """The rows of `with_queries` in several parts for each core.
+
+    Spark cuts by bytes, which say little of how long a customer's queries take.
+    """
+    return asked.repartition(_PARTS_PER_CORE * asked.sparkSession.sparkContext.defaultParallelism, "user_idx")
 
 
 def query_batches(batch: pa.RecordBatch) -> Iterator[QueryBatch]:

@@ -11,7 +11,7 @@ from pyspark.sql import DataFrame
 
 from recsys_spark.baselines.loading import load_codes
 from recsys_spark.baselines.popularity import FittedPopularity
-from recsys_spark.baselines.query_batches import QueryBatch, with_queries
+from recsys_spark.baselines.query_batches import QueryBatch, spread, with_queries
 from recsys_spark.baselines.ranking import Popular, Scored, rank
 from recsys_spark.baselines.registry import ModelSettings
 from recsys_spark.baselines.split_ranking import publish_lists
@@ -85,7 +85,7 @@ def rank_queries(io: StageIO, settings: TwoStageSettings, histories: DataFrame, 
 
     histories: of `customer_histories` with quantities.
     """
-    asked = with_queries(histories, io.read(QUERIES, split=split))
+    asked = spread(with_queries(histories, io.read(QUERIES, split=split)))
     codes = partial(load_codes, *io.path_and_content(ITEM_ID_MAP))
     model = fitted_two_stage(io, settings, fit)
     lists = rank(asked, model, codes, LIST_LENGTH)

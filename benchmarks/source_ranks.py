@@ -1,0 +1,69 @@
+"""What every source of candidates says of some queries of a finished run: one row per query and item, with ranks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from functools import partial
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from jobs.candidates import SOURCES, STAGE
+from recsys_spark.baselines.query_batches import query_batches, with_queries
+from recsys_spark.baselines.registry import ModelSettings
+from recsys_spark.candidates.fitted_sources import fitted_retriever
+from recsys_spark.candidates.merge import offers_of
+from recsys_spark.candidates.purchases import Purchases, find
+from recsys_spark.candidates.retrieve import Retriever, positive_keys
+from recsys_spark.command_line import open_storage
+from recsys_spark.contracts import artifacts
+from recsys_spark.contracts.artifacts import FIT_OF_SPLIT
+from recsys_spark.contracts.config import PipelineConfig
+from recsys_spark.sequences.histories import customer_histories
+from recsys_spark.stage import StageIO
+
+_QUERIES_AT_A_TIME = 256
+
+
+def source_ranks(config: PipelineConfig, split: str, num_queries: int, depth: int) -> pd.DataFrame:
+    """query_id, item_idx, is_positive, is_repeat, and of each source its rank up to `depth`, 0 beyond.
+
+    The queries are chosen by hash. Every positive has a row, proposed or not.
+    """
+    io = StageIO(STAGE, open_storage(config), config)
+    histories = customer_histories(*(io.read(table) for table in SOURCES), config.sequences.merge_minutes)
+    queries = io.read(artifacts.QUERIES, split=split).orderBy(F.xxhash64("query_id"), "query_id").limit(num_queries)
+    settings = ModelSettings(config.baselines, config.knn, config.ease, config.tifu, config.nmf)
+    asked = with_queries(histories, queries).repartition(16, "user_idx")
+    retriever = fitted_retriever(io, settings, config.candidates, config.retriever.towers, FIT_OF_SPLIT[split])
+    deep = replace(retriever, sources=tuple(replace(source, quota=depth) for source in retriever.sources))
+    return ranked(asked, deep, depth).toPandas()
+
+
+def ranked(asked: DataFrame, retriever: Retriever, depth: int) -> DataFrame:
+    ranks = [f"{source.name} int" for source in retriever.sources]
+    schema = ", ".join(["query_id bigint, item_idx bigint, is_positive boolean, is_repeat boolean", *ranks])
+    return asked.mapInArrow(partial(_kernel, retriever=retriever, depth=depth), schema)
+
+
+def _kernel(batches: Iterable[pa.RecordBatch], retriever: Retriever, depth: int) -> Iterator[pa.RecordBatch]:
+    for arrow in batches:
+        for whole in query_batches(arrow):
+            for first in range(0, len(whole), _QUERIES_AT_A_TIME):
+                batch = whole.part(slice(first, first + _QUERIES_AT_A_TIME))
+                positives, seen, listed = positive_keys(batch), Purchases.of(batch).keys, retriever.listed(batch)
+                near = [one.keys[(one.ranks > 0) & (one.ranks <= depth)] for one in listed]
+                offers = offers_of(np.unique(np.concatenate([positives, *near])), listed)
+                ranks = np.where(offers.ranks <= depth, offers.ranks, 0)
+                columns = {
+                    "query_id": batch.query_ids[offers.rows],
+                    "item_idx": offers.items,
+                    "is_positive": find(positives, offers.keys)[1],
+                    "is_repeat": find(seen, offers.keys)[1],
+                    **{source.name: ranks[:, number] for number, source in enumerate(retriever.sources)},
+                }
+                yield pa.RecordBatch.from_pydict({name: pa.array(values) for name, values in columns.items()})
