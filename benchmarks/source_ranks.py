@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -13,7 +13,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from jobs.candidates import SOURCES, STAGE
-from recsys_spark.baselines.query_batches import query_batches, with_queries
+from recsys_spark.baselines.query_batches import query_batches, spread, with_queries
 from recsys_spark.baselines.registry import ModelSettings
 from recsys_spark.candidates.fitted_sources import fitted_retriever
 from recsys_spark.candidates.merge import offers_of
@@ -35,10 +35,11 @@ def source_ranks(config: PipelineConfig, split: str, num_queries: int, depth: in
     The queries are chosen by hash. Every positive has a row, proposed or not.
     """
     io = StageIO(STAGE, open_storage(config), config)
-    histories = customer_histories(*(io.read(table) for table in SOURCES), config.sequences.merge_minutes)
+    interactions, item_ids, customer_ids = (io.read(table) for table in SOURCES)
+    histories = customer_histories(interactions, item_ids, customer_ids, config.sequences.merge_minutes)
     queries = io.read(artifacts.QUERIES, split=split).orderBy(F.xxhash64("query_id"), "query_id").limit(num_queries)
     settings = ModelSettings(config.baselines, config.knn, config.ease, config.tifu, config.nmf)
-    asked = with_queries(histories, queries).repartition(16, "user_idx")
+    asked = spread(with_queries(histories, queries))
     retriever = fitted_retriever(io, settings, config.candidates, config.retriever.towers, FIT_OF_SPLIT[split])
     deep = replace(retriever, sources=tuple(replace(source, quota=depth) for source in retriever.sources))
     return ranked(asked, deep, depth).toPandas()

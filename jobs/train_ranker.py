@@ -6,16 +6,21 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from recsys_spark.baselines.registry import ModelSettings
+from recsys_spark.baselines.loading import load_codes
+from recsys_spark.baselines.popularity import FittedPopularity
+from recsys_spark.baselines.split_ranking import publish_lists
 from recsys_spark.candidates.sources import source_names
+from recsys_spark.candidates.tower_files import FittedFile
 from recsys_spark.command_line import main
 from recsys_spark.contracts import artifacts
 from recsys_spark.contracts.artifacts import PARTS_OF_RANKER, RANKER_BEST, RANKER_FEATS, SPLIT_OF_FIT
+from recsys_spark.contracts.columns import LIST_LENGTH
 from recsys_spark.contracts.config import PipelineConfig
 from recsys_spark.contracts.features import chosen_features
+from recsys_spark.contracts.ranker_config import TWO_STAGE
 from recsys_spark.gpu_launch import launch
 from recsys_spark.paths import put_file
-from recsys_spark.ranker.two_stage import TwoStageSettings, rank_queries
+from recsys_spark.ranker.shard_scores import rank_scored, score_shards
 from recsys_spark.sequences.histories import customer_histories
 from recsys_spark.stage import Metrics, Stage, StageIO
 
@@ -63,45 +68,24 @@ def _train(
 def _rank(io: StageIO, config: PipelineConfig) -> dict[str, Any]:
     """Rank the queries of val and test; returns the number of lists and Recall@20 of each split."""
     interactions, item_ids, customer_ids = (io.read(table) for table in SOURCES)
-    merge_minutes = config.sequences.merge_minutes
-    histories = customer_histories(interactions, item_ids, customer_ids, merge_minutes, with_quantities=True)
-    kept = io.materialise("histories", histories)
-    settings = TwoStageSettings(
-        models=ModelSettings(config.baselines, config.knn, config.ease, config.tifu, config.nmf),
-        candidates=config.candidates,
-        features=config.features,
-        towers=config.retriever.towers,
-        hist_max=config.queries.hist_max,
-    )
-    return {split: rank_queries(io, settings, kept, fit, split) for fit, split in SPLIT_OF_FIT.items()}
+    merge_minutes, found = config.sequences.merge_minutes, {}
+    histories = io.materialise("histories", customer_histories(interactions, item_ids, customer_ids, merge_minutes))
+    codes = partial(load_codes, *io.path_and_content(artifacts.ITEM_ID_MAP))
+    for fit, split in SPLIT_OF_FIT.items():
+        ranker = FittedFile(*io.path_and_content(RANKER_BEST, fit=fit))
+        popularity = FittedPopularity(*io.path_and_content(artifacts.ITEM_POPULARITY, fit=fit))
+        scored = score_shards(io.read(RANKER_FEATS, part=split), ranker)
+        lists = rank_scored(histories, io.read(artifacts.QUERIES, split=split), scored, popularity, codes, LIST_LENGTH)
+        positives = io.read(artifacts.SEQUENCES, split=split)
+        found[split] = {"fit": fit, **publish_lists(io, TWO_STAGE, split, lists, positives)}
+    return found
 
 
 STAGE = Stage(
     "train_ranker",
-    reads=(
-        *SOURCES,
-        artifacts.QUERIES,
-        artifacts.SEQUENCES,
-        artifacts.ITEM_POPULARITY,
-        *artifacts.MODEL_TABLES,
-        *artifacts.TOWER_FILES,
-        artifacts.ITEM_FACTS,
-        RANKER_FEATS,
-    ),
+    reads=(*SOURCES, artifacts.QUERIES, artifacts.SEQUENCES, artifacts.ITEM_POPULARITY, RANKER_FEATS),
     writes=(RANKER_BEST, artifacts.RANKINGS, artifacts.POSITIVE_RANKS, artifacts.RANKER_RESULTS),
-    sections=(
-        "ranker",
-        "candidates",
-        "features",
-        "baselines",
-        "knn",
-        "ease",
-        "tifu",
-        "nmf",
-        "retriever",
-        "sequences",
-        "queries",
-    ),
+    sections=("ranker", "candidates", "features", "retriever", "sequences"),
     run=run,
 )
 

@@ -9,18 +9,34 @@ import random
 import subprocess
 import sys
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 import jsonschema
 import openpyxl
 import pandas as pd
 import pytest
+from pyspark.sql import functions as F
 
+from jobs import recommend
 from jobs.pipeline import STAGES
+from recsys_spark.baselines.loading import load_codes
+from recsys_spark.baselines.query_batches import with_queries
+from recsys_spark.baselines.ranking import rank
+from recsys_spark.baselines.registry import ModelSettings
 from recsys_spark.contracts.artifacts import ARTIFACTS
+from recsys_spark.contracts.columns import LIST_PROTOCOLS
+from recsys_spark.contracts.load_config import load_config
+from recsys_spark.ranker.two_stage import TwoStageSettings, fitted_two_stage
+from recsys_spark.sequences.histories import customer_histories
+from recsys_spark.stage import StageIO
+from recsys_spark.storage import Storage
+from tests.support.frames import rows
 from tests.support.sessions import SHORT_LIVED_JVM
 
 REPOSITORY = Path(__file__).parent.parent
+CONFIG = REPOSITORY / "conf" / "workbook.yaml"
+NEEDED = ("interactions_clean", "item_id_map", "customer_id_map", "queries_test", "rankings_two_stage_test")
 HEADERS = ("InvoiceNo", "StockCode", "Description", "Quantity", "InvoiceDate", "Line Amount", "Customer ID", "Country")
 
 
@@ -46,8 +62,8 @@ def write_shop(path: Path) -> None:
         csv.writer(file).writerows([HEADERS, *lines, *bad])
 
 
-def recsys(folder: Path, *words: str, cores: int = 2, partitions: int = 7) -> subprocess.CompletedProcess[str]:
-    """Run the console script as its own process on a root of its own."""
+def settings_of(folder: Path, cores: int = 2, partitions: int = 7) -> list[str]:
+    """What is set behind conf/workbook.yaml."""
     conf = {
         "spark.master": f"local[{cores}]",
         "spark.sql.shuffle.partitions": partitions,
@@ -60,7 +76,7 @@ def recsys(folder: Path, *words: str, cores: int = 2, partitions: int = 7) -> su
         "spark.sql.codegen.factoryMode": "NO_CODEGEN",
     }
     pairs = ", ".join(f'{key}: "{value}"' for key, value in conf.items())
-    settings = [
+    return [
         f"paths.processed={folder / 'run'}",
         f"ingest.sources=[{folder / 'shop.csv'}]",
         f"session.conf={{{pairs}}}",
@@ -75,9 +91,12 @@ def recsys(folder: Path, *words: str, cores: int = 2, partitions: int = 7) -> su
         "ranker.max_epochs=1",
         "ranker.num_seeds=1",
     ]
-    config = ["--config", str(REPOSITORY / "conf" / "workbook.yaml")]
-    pairs = [word for pair in settings for word in ("--set", pair)]
-    command = [sys.executable, "-m", "jobs.pipeline", *words, *config, *pairs]
+
+
+def recsys(folder: Path, *words: str, **session: int) -> subprocess.CompletedProcess[str]:
+    """Run the console script as its own process on a root of its own. session: see settings_of."""
+    pairs = [word for pair in settings_of(folder, **session) for word in ("--set", pair)]
+    command = [sys.executable, "-m", "jobs.pipeline", *words, "--config", str(CONFIG), *pairs]
     environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
     return subprocess.run(
         command, capture_output=True, text=True, cwd=folder, env=environment, timeout=500, check=False
@@ -227,3 +246,22 @@ def test_the_lists_of_both_stages_are_the_shards_in_the_order_of_the_rankers_sco
             listed = list(lists.loc[(query, protocol), "stock_codes"])
             assert listed[: len(best)] == [codes[item] for item in best]
     assert len(lists) == 2 * rows["query_id"].nunique()
+
+
+@pytest.mark.spark
+@pytest.mark.torch
+def test_recommending_retrieves_and_describes_as_the_stages_before_did(first_run, shop, spark):
+    assert first_run.returncode == 0
+    config = load_config([str(CONFIG)], settings_of(shop))
+    io = StageIO(recommend.STAGE, Storage(str(shop / "run"), spark), config)
+    baselines = ModelSettings(config.baselines, config.knn, config.ease, config.tifu, config.nmf)
+    both = (config.candidates, config.features, config.retriever.towers, config.queries.hist_max)
+    model = fitted_two_stage(io, TwoStageSettings(baselines, *both), fit="val")
+    tables = {name: spark.read.parquet(str(shop / "run" / f"{name}.parquet")) for name in NEEDED}
+    histories = customer_histories(*(tables[name] for name in NEEDED[:3]), merge_minutes=0, with_quantities=True)
+    codes = partial(load_codes, str(shop / "run" / "item_id_map.parquet"), "")
+    found = rank(with_queries(histories, tables["queries_test"]), model, codes, 100)
+    key = ["query_id", "protocol", "stock_codes"]
+    published = tables["rankings_two_stage_test"]
+    listed = found.filter(F.col("protocol").isin(*LIST_PROTOCOLS))
+    assert rows(listed, *key) == rows(published, *key)

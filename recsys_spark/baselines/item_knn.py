@@ -13,7 +13,7 @@ from recsys_spark.baselines import weights
 from recsys_spark.baselines.matrices import FittedTable
 from recsys_spark.baselines.neighbours import NeighbourOptions, find_neighbours
 from recsys_spark.baselines.popularity import FittedPopularity
-from recsys_spark.baselines.profiles import best_of_product, profiles, trend
+from recsys_spark.baselines.profiles import best_of_product, heaviest_of_rows, profiles, trend
 from recsys_spark.baselines.query_batches import QueryBatch
 from recsys_spark.baselines.ranking import Popular, Scored
 from recsys_spark.contracts.model_config import KnnConfig
@@ -60,7 +60,8 @@ class NeighbourModel:
 
     mass: the sum of the profile, so that repeats weigh alike for customers of few and of many purchases.
     neighbours: a table of neighbours. by_target: its item_idx is the item that is scored (EASE), not the one in the
-    profile (ItemKNN).
+    profile (ItemKNN). profile_items: the heaviest of the profile, whose neighbours are looked at; 0 for all. With 100
+    of 470 on Complete Journey ItemKNN finds as much as with all, in a third of the time; EASE needs all.
     """
 
     name: str
@@ -70,6 +71,7 @@ class NeighbourModel:
     self_weight: float
     trend_exponent: float
     by_target: bool = False
+    profile_items: int = 0
 
     def popular(self) -> Popular:
         order = self.fitted.order(by_recent=True)
@@ -82,4 +84,5 @@ class NeighbourModel:
         factors = trend(self.fitted, self.trend_exponent, max(found.shape[1], bought.shape[1]))
         mass = np.asarray(bought.sum(axis=1)).ravel()
         own = (sparse.diags_array(self.self_weight * mass, format="csr") @ bought).tocsr()
-        return best_of_product(batch, bought, found, own, factors)
+        heaviest = heaviest_of_rows(bought, self.profile_items) if self.profile_items else bought
+        return best_of_product(batch, heaviest, found, own, factors)

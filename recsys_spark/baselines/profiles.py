@@ -33,6 +33,15 @@ def profiles(batch: QueryBatch, half_life_days: float) -> sparse.csr_matrix:
     return as_rows(sums, len(batch))
 
 
+def heaviest_of_rows(matrix: sparse.csr_matrix, number: int) -> sparse.csr_matrix:
+    """The matrix with the `number` largest entries of each row; ties by column."""
+    rows = np.repeat(np.arange(matrix.shape[0]), np.diff(matrix.indptr))
+    order = np.lexsort((matrix.indices, -matrix.data, rows))
+    kept = np.sort(order[np.arange(len(order)) - matrix.indptr[rows] < number])  # rows ascend in both orders
+    indptr = np.concatenate([[0], np.cumsum(np.bincount(rows[kept], minlength=matrix.shape[0]))])
+    return sparse.csr_matrix((matrix.data[kept], matrix.indices[kept], indptr), shape=matrix.shape)
+
+
 def as_rows(scored: Scored, num_queries: int) -> sparse.csr_matrix:
     """Scores as a sparse matrix, (Q, items)."""
     shape = (num_queries, int(scored.items.max(initial=0)) + 1)

@@ -159,12 +159,13 @@ def rank(asked: DataFrame, model: Model, codes: Callable[[], pa.Array], k: int) 
 
     codes: loads, inside the task, the stock codes as an array whose position is the item_idx.
     """
-    return asked.mapInArrow(partial(_rankings_of, model=model, codes=codes, k=k), RANKINGS.ddl)
+    return asked.mapInArrow(partial(rankings_of, model=model, codes=codes, k=k), RANKINGS.ddl)
 
 
-def _rankings_of(
+def rankings_of(
     batches: Iterable[pa.RecordBatch], model: Model, codes: Callable[[], pa.Array], k: int
 ) -> Iterator[pa.RecordBatch]:
+    """The kernel of `rank`."""
     for arrow in batches:
         for batch in query_batches(arrow):
             for lists in rank_batch(model, batch, k):

@@ -89,7 +89,7 @@ def _item_knn(fitted: Fitted, settings: ModelSettings) -> Model:
     knn = settings.knn
     weights = fitted.table(ITEM_NEIGHBOURS)
     options = (knn.half_life_days, knn.self_weight, knn.trend_exponent)
-    return NeighbourModel("item_knn", fitted.popularity, weights, *options)
+    return NeighbourModel("item_knn", fitted.popularity, weights, *options, profile_items=knn.profile_items)
 
 
 def _user_knn(fitted: Fitted, settings: ModelSettings) -> Model:

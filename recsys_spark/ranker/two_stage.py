@@ -3,24 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import partial
-from typing import Any
 
 import numpy as np
-from pyspark.sql import DataFrame
 
-from recsys_spark.baselines.loading import load_codes
 from recsys_spark.baselines.popularity import FittedPopularity
-from recsys_spark.baselines.query_batches import QueryBatch, spread, with_queries
-from recsys_spark.baselines.ranking import Popular, Scored, rank
+from recsys_spark.baselines.query_batches import QueryBatch
+from recsys_spark.baselines.ranking import Popular, Scored
 from recsys_spark.baselines.registry import ModelSettings
-from recsys_spark.baselines.split_ranking import publish_lists
 from recsys_spark.candidates.fitted_sources import fitted_retriever
 from recsys_spark.candidates.retrieve import Retriever
 from recsys_spark.candidates.tower_files import FittedFile
-from recsys_spark.contracts.artifacts import ITEM_ID_MAP, ITEM_POPULARITY, QUERIES, RANKER_BEST, SEQUENCES
+from recsys_spark.contracts.artifacts import ITEM_POPULARITY, RANKER_BEST
 from recsys_spark.contracts.candidate_config import CandidatesConfig, FeaturesConfig
-from recsys_spark.contracts.columns import LIST_LENGTH
 from recsys_spark.contracts.ranker_config import TWO_STAGE
 from recsys_spark.features.build import FeatureBuilder
 from recsys_spark.features.fitted_builder import fitted_builder
@@ -78,15 +72,3 @@ def fitted_two_stage(io: StageIO, settings: TwoStageSettings, fit: str) -> TwoSt
         builder=fitted_builder(io, settings.features, candidates.quotas, towers, settings.hist_max, fit),
         ranker=FittedFile(*io.path_and_content(RANKER_BEST, fit=fit)),
     )
-
-
-def rank_queries(io: StageIO, settings: TwoStageSettings, histories: DataFrame, fit: str, split: str) -> dict[str, Any]:
-    """Rank a split's queries with the two stages of a fit; returns the number of lists and Recall@20.
-
-    histories: of `customer_histories` with quantities.
-    """
-    asked = spread(with_queries(histories, io.read(QUERIES, split=split)))
-    codes = partial(load_codes, *io.path_and_content(ITEM_ID_MAP))
-    model = fitted_two_stage(io, settings, fit)
-    lists = rank(asked, model, codes, LIST_LENGTH)
-    return {"fit": fit, **publish_lists(io, model.name, split, lists, io.read(SEQUENCES, split=split))}

@@ -22,7 +22,7 @@ from recsys_spark.baselines.item_knn import NeighbourModel
 from recsys_spark.baselines.matrices import FittedTable
 from recsys_spark.baselines.nmf import Nmf, factorise, fold_in
 from recsys_spark.baselines.popularity import FittedPopularity
-from recsys_spark.baselines.profiles import trend
+from recsys_spark.baselines.profiles import heaviest_of_rows, trend
 from recsys_spark.baselines.query_batches import QueryBatch
 from recsys_spark.baselines.ranking import rank_batch
 from recsys_spark.baselines.rolling import RollingPopularity
@@ -281,3 +281,9 @@ def test_cutting_scores_to_what_lists_can_take_changes_no_list(k, tables, monkey
     assert len(model.score(replace(batch, depth=k)).items) < 6 * 39
     for one, other in zip(whole, rank_batch(model, batch, k), strict=True):
         assert (one.items.tolist(), one.offsets.tolist()) == (other.items.tolist(), other.offsets.tolist())
+
+
+def test_the_heaviest_entries_of_each_row_stay():
+    weights = np.array([[1.0, 3.0, 0.0, 2.0, 2.0], [0.0, 0.0, 0.0, 0.0, 0.0], [5.0, 0.0, 0.0, 0.0, 0.0]])
+    found = heaviest_of_rows(sparse.csr_matrix(weights), 2)
+    assert found.toarray().tolist() == [[0, 3, 0, 2, 0], [0, 0, 0, 0, 0], [5, 0, 0, 0, 0]]

@@ -1,0 +1,86 @@
+"""The two stages of a finished run (--run NAME=ROOT) against the best single model of each protocol, chosen on val.
+
+End to end over the whole catalogue, on test. With `--gbdt NAME=ROOT`, a run that differs by LightGBM as its ranker alone,
+RankerMLP is held against it on the same candidates. Intervals are paired, by Poisson bootstrap over customers.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from benchmarks.harness import Figure, figure, report
+from recsys_spark.contracts.config import EvaluationConfig, SessionConfig
+from recsys_spark.contracts.ranker_config import TWO_STAGE
+from recsys_spark.evaluation.compare import compare_runs
+from recsys_spark.evaluation.ranking_metrics import PER_BASKET, PER_POSITIVE
+from recsys_spark.evaluation.runs import Run
+from recsys_spark.session import get_session
+from recsys_spark.storage import Storage
+
+GOALS = (  # protocol, section, metric, how many times the best single model's
+    ("all_items", PER_POSITIVE, "ndcg@20", 1.05),
+    ("all_items", PER_BASKET, "recall@20", 1.05),
+    ("first_purchase", PER_POSITIVE, "recall@20", 1.10),
+)
+
+
+def against_best_single(evaluation: Mapping[str, Any], name: str) -> list[Figure]:
+    """A figure for each goal; its detail holds both values, the paired interval and the loss waterfall."""
+    found = []
+    for protocol, section, metric, goal in GOALS:
+        result = evaluation["split"]["test"]["protocols"][protocol]
+        both, single = result["models"][TWO_STAGE], result["models"][result["reference"]]
+        moved = both["difference"][section][metric]
+        found.append(
+            figure(
+                f"quality.{section}.{metric}.{protocol}.{name}",
+                both[section][metric] / single[section][metric],
+                f">= {goal}",
+                best_single=result["reference"],
+                two_stage=both[section][metric],
+                single=single[section][metric],
+                difference=moved["estimate"],
+                interval=moved["interval"],
+                waterfall=both["waterfall"],
+            )
+        )
+    return found
+
+
+def against_gbdt(gbdt: Run, mlp: Run, name: str) -> list[Figure]:
+    """By how much RankerMLP is better than LightGBM, and the interval; its upper end must not lie below zero."""
+    protocols, found = compare_runs(gbdt, mlp, EvaluationConfig(), seed=1)["protocols"], []
+    for protocol, section, metric, _ in GOALS:
+        moved = protocols[protocol][TWO_STAGE][section][metric]
+        figure_name = f"quality.mlp_over_gbdt.{section}.{metric}.{protocol}.{name}"
+        found.append(figure(figure_name, moved["interval"][1], ">= 0", **moved))
+    return found
+
+
+def _named(values: list[str]) -> dict[str, str]:
+    return dict(value.split("=", 1) for value in values)
+
+
+def main() -> None:
+    """Report the figures of all runs that are named."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--run", action="append", required=True, metavar="NAME=ROOT")
+    parser.add_argument("--gbdt", action="append", default=[], metavar="NAME=ROOT")
+    given = parser.parse_args()
+    runs, peers = _named(given.run), _named(given.gbdt)
+    conf = {"spark.master": "local[2]", "spark.sql.shuffle.partitions": "4", "spark.ui.showConsoleProgress": "false"}
+    figures = []
+    for name, root in runs.items():
+        figures += against_best_single(json.loads(Path(root, "evaluation.json").read_text(encoding="utf-8")), name)
+        if name in peers:
+            spark = get_session(SessionConfig(app_name="benchmark", conf=conf))
+            figures += against_gbdt(*(Run(Storage(each, spark)) for each in (peers[name], root)), name)
+    report("quality", figures)
+
+
+if __name__ == "__main__":
+    main()
