@@ -1,7 +1,7 @@
 """The two stages of a finished run (--run NAME=ROOT) against the best single model of each protocol, chosen on val.
 
-End to end over the whole catalogue, on test. With `--gbdt NAME=ROOT`, a run that differs by LightGBM as its ranker alone,
-RankerMLP is held against it on the same candidates. Intervals are paired, by Poisson bootstrap over customers.
+End to end over the whole catalogue, on test. With `--gbdt NAME=ROOT`, a run that differs by `ranker.model: lambdarank`
+alone, RankerMLP is held against LightGBM. Intervals are paired, by Poisson bootstrap over customers.
 """
 
 from __future__ import annotations
@@ -78,7 +78,8 @@ def main() -> None:
         figures += against_best_single(json.loads(Path(root, "evaluation.json").read_text(encoding="utf-8")), name)
         if name in peers:
             spark = get_session(SessionConfig(app_name="benchmark", conf=conf))
-            figures += against_gbdt(*(Run(Storage(each, spark)) for each in (peers[name], root)), name)
+            gbdt, mlp = (Run(Storage(each, spark)) for each in (peers[name], root))
+            figures += against_gbdt(gbdt, mlp, name)
     report("quality", figures)
 
 

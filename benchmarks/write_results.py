@@ -92,7 +92,7 @@ def funnel_table(funnel: Mapping[str, Any]) -> str:
 
 
 def interval_table(evaluation: Mapping[str, Any]) -> str:
-    """Test means with 95 % intervals, and paired differences of Recall@20 to the model that was best on val."""
+    """Test means with 95 % intervals, and paired differences of Recall@20 to the single model that was best on val."""
     rows = []
     for protocol, found in evaluation["split"]["test"]["protocols"].items():
         for model, values in found["models"].items():
@@ -106,7 +106,7 @@ def interval_table(evaluation: Mapping[str, Any]) -> str:
         "NDCG@20",
         "basket recall@20",
         "money recall@20",
-        "Recall@20 - best",
+        "Recall@20 - best single",
     ]
     return _table(header, rows)
 

@@ -29,7 +29,7 @@ def run(io: StageIO, config: PipelineConfig) -> Metrics:
     for fit, split in SPLIT_OF_FIT.items():
         frames = _frames(io, fit, split, models, config.ranker.ranked, config.evaluation.test_end)
         summaries[split] = summarise(frames, io.materialise, config.evaluation, config.seed)
-    evaluation = evaluation_document(summaries, models, config.evaluation.replicates)
+    evaluation = evaluation_document(summaries, models, config.evaluation.replicates, config.ranker.ranked)
     io.write_json(EVALUATION, evaluation)
     print(evaluation_table(evaluation))
     return {"models": len(models), "warnings": len(evaluation["warnings"])}

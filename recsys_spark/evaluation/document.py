@@ -17,19 +17,24 @@ FORMAT = 1  # of evaluation.json; docs/schemas/evaluation.schema.json describes 
 
 
 def evaluation_document(
-    summaries: Mapping[str, SplitSummary], models: Sequence[str], replicates: int
+    summaries: Mapping[str, SplitSummary], models: Sequence[str], replicates: int, two_stage: Sequence[str] = ()
 ) -> dict[str, Any]:
-    """All of evaluation.json. summaries: by split, with `val`, on which the best models are chosen."""
+    """All of evaluation.json. summaries: by split, with `val`, on which the best models are chosen.
+
+    two_stage: those of the models that rank what single ones propose; all are compared with the best single model.
+    """
     best = choose_best(summaries["val"].sums, models)
+    best_single = choose_best(summaries["val"].sums, [model for model in models if model not in two_stage])
     document: dict[str, Any] = {
         "format": FORMAT,
         "replicates": replicates,
         "best": best,
+        "best_single": best_single,
         "split": {
             split: {
                 "shares": summary.shares,
                 "first_orders_without_query": summary.first_orders,
-                "protocols": {protocol: _protocol(summary, protocol, models, best) for protocol in PROTOCOLS},
+                "protocols": {protocol: _protocol(summary, protocol, models, best_single) for protocol in PROTOCOLS},
             }
             for split, summary in summaries.items()
         },
@@ -58,8 +63,10 @@ def sentinel_warnings(splits: Mapping[str, Any]) -> list[str]:
     return lines
 
 
-def _protocol(summary: SplitSummary, protocol: str, models: Sequence[str], best: Mapping[str, str]) -> dict[str, Any]:
-    result = protocol_result(summary.sums, protocol, models, best)
+def _protocol(
+    summary: SplitSummary, protocol: str, models: Sequence[str], references: Mapping[str, str]
+) -> dict[str, Any]:
+    result = protocol_result(summary.sums, protocol, models, references)
     for model, found in result["models"].items():
         if LISTS in found:
             found[LISTS].update(summary.coverage.get((model, protocol), {}))

@@ -38,12 +38,12 @@ def mean(sums: Sums, model: str, protocol: str, metric: Metric) -> np.ndarray:
     return quotient(sums.get("hits", model, protocol, name=metric.column), total)
 
 
-def protocol_result(sums: Sums, protocol: str, models: Sequence[str], best: Mapping[str, str]) -> dict[str, Any]:
-    """Counts, and every model's means, intervals and paired differences to the best single model.
+def protocol_result(sums: Sums, protocol: str, models: Sequence[str], references: Mapping[str, str]) -> dict[str, Any]:
+    """Counts, and every model's means, intervals and paired differences to a reference.
 
-    best: choose_best on val; masked_seen, which chooses nothing, is compared with the best of all_items.
+    references: the best single model by protocol; masked_seen, which chooses nothing, takes that of all_items.
     """
-    reference = best.get(protocol, best[ALL_ITEMS])
+    reference = references.get(protocol, references[ALL_ITEMS])
     statistics = {model: _statistics(sums, model, protocol) for model in models}
     differences = _differences(statistics, reference)
     return {

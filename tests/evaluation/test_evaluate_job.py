@@ -6,9 +6,12 @@ import pytest
 
 from jobs import evaluate
 from recsys_spark.contracts import artifacts
+from recsys_spark.contracts.candidate_schemas import CANDIDATES
 from recsys_spark.contracts.config import BaselinesConfig, EvaluationConfig, PipelineConfig
+from recsys_spark.contracts.ranker_config import TWO_STAGE
 from recsys_spark.contracts.retriever_config import RetrieverConfig
-from tests.evaluation.worlds import CUTOFF, random_world
+from tests.evaluation.worlds import CUTOFF, NUM_ITEMS, random_world
+from tests.support.frames import frame
 from tests.support.memory_io import MemoryIO
 
 SCHEMA = Path(__file__).parents[2] / "docs" / "schemas" / "evaluation.schema.json"
@@ -21,9 +24,22 @@ CONFIG = PipelineConfig(
 )
 
 
+RANKED = (*CONFIG.baselines.ranked, TOWER, TWO_STAGE)
+
+
+def candidates(spark, world):
+    """Of every query the first items of its list, and one that is in none."""
+    rows = [
+        {"query_id": query, "items": [*items[:9], NUM_ITEMS + 1]}
+        for (query, protocol), items in world.lists[TWO_STAGE].items()
+        if protocol == "all_items"
+    ]
+    return frame(spark, CANDIDATES, rows)
+
+
 @pytest.fixture(scope="module")
 def world():
-    return random_world(num_users=8, seed=3, models=(*CONFIG.baselines.ranked, TOWER))
+    return random_world(num_users=8, seed=3, models=RANKED)
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +53,8 @@ def evaluation(spark, world):
     for fit, split in artifacts.SPLIT_OF_FIT.items():
         io.give(artifacts.SEQUENCES, frames.sequences, split=split)
         io.give(artifacts.ITEM_POPULARITY, frames.popularity, fit=fit)
-        for model in (*CONFIG.baselines.ranked, TOWER):
+        io.give(artifacts.CANDIDATES, candidates(spark, world), split=split)
+        for model in RANKED:
             io.give(artifacts.POSITIVE_RANKS, frames.ranks[model], model=model, split=split)
             io.give(artifacts.RANKINGS, frames.rankings[model], model=model, split=split)
     evaluate.run(io, CONFIG)
@@ -47,7 +64,8 @@ def evaluation(spark, world):
 def test_the_job_scores_both_splits_and_names_the_best_models(world, evaluation):
     assert set(evaluation["split"]) == {"val", "test"}
     assert set(evaluation["best"]) == {"all_items", "first_purchase"}
-    assert set(evaluation["best"].values()) <= {*MODELS, TOWER}
+    assert set(evaluation["best"].values()) <= {*MODELS, TOWER, TWO_STAGE}
+    assert set(evaluation["best_single"].values()) <= {*MODELS, TOWER}
     # All positives lie before val_end, so they count in val and none of them in test.
     counts = {split: found["protocols"]["all_items"]["num_positives"] for split, found in evaluation["split"].items()}
     assert counts == {"val": len(world.positives), "test": 0}
@@ -62,3 +80,18 @@ def test_a_first_order_counts_in_the_split_it_lies_in(world, evaluation):
     early = {user for user, _ in world.bought}
     assert evaluation["split"]["val"]["first_orders_without_query"] == len(customers - early)
     assert evaluation["split"]["test"]["first_orders_without_query"] == 0
+
+
+def test_two_stages_reach_what_is_a_candidate_or_ranked_behind_them(world, evaluation):
+    found = evaluation["split"]["val"]["protocols"]["all_items"]["models"][TWO_STAGE]["waterfall"]
+    reached = 0
+    for _, query, item, _, _ in world.positives:
+        listed = world.lists[TWO_STAGE].get((query, "all_items"), [])
+        reached += item in listed and item not in world.cold_items
+    hits_on_cold = sum(
+        item in world.lists[TWO_STAGE].get((query, "all_items"), [])[:20]
+        for _, query, item, _, _ in world.positives
+        if item in world.cold_items
+    )
+    assert found["end_to_end"]["retrieved"] == pytest.approx((reached + hits_on_cold) / len(world.positives))
+    assert found["hits"] + sum(found["causes"].values()) == len(world.positives)
