@@ -25,8 +25,17 @@ from jobs import (
     train_retriever,
 )
 from recsys_spark.closing import closing_words
-from recsys_spark.command_line import add_switches, common_arguments, config_from, finish, guarded, open_storage
+from recsys_spark.command_line import (
+    add_options,
+    add_switches,
+    common_arguments,
+    config_from,
+    finish,
+    guarded,
+    open_storage,
+)
 from recsys_spark.contracts.errors import ConfigError
+from recsys_spark.contracts.features import FEATURES, features_table
 from recsys_spark.export import FORMATS, export_table
 from recsys_spark.stage import Stage, run_stage
 
@@ -55,7 +64,7 @@ def console() -> None:
     if not words or (words[0].startswith("-") and words[0] not in ("-h", "--help")):
         words = ["run", *words]
     arguments = command_parser().parse_args(words)
-    work = {"run": _run, "export": _export, "compare": compare.compare, "evaluate": _evaluate}
+    work = {"run": _run, "export": _export, "compare": compare.compare, "evaluate": _evaluate, "describe": _describe}
     finish(guarded(lambda: work.get(arguments.command, _run_one)(arguments), debug=arguments.debug))
 
 
@@ -71,6 +80,9 @@ def command_parser() -> argparse.ArgumentParser:
     export.add_argument("--format", choices=FORMATS, default="csv")
     export.add_argument("--out", help="file or folder to write; it may not exist yet")
     compare.add_arguments(commands.add_parser("compare", help="hold one finished run against another"))
+    describe = commands.add_parser("describe", help="print every feature of the ranker")
+    describe.add_argument("what", choices=("features",))
+    describe.add_argument("--debug", action="store_true", help="show tracebacks")
     for stage in STAGES:
         alone = commands.add_parser(stage.name, help=f"stage {stage.name} alone")
         if stage.name == evaluate.STAGE.name:
@@ -80,6 +92,8 @@ def command_parser() -> argparse.ArgumentParser:
             common_arguments(alone)
         if stage.name == baselines.STAGE.name:
             add_switches(alone, baselines.SWITCHES)
+        if stage.name == recommend.STAGE.name:
+            add_options(alone, recommend.OPTIONS)
     return parser
 
 
@@ -112,6 +126,10 @@ def _evaluate(arguments: argparse.Namespace) -> None:
         folds.fold(arguments)
     else:
         _run_one(arguments)
+
+
+def _describe(_: argparse.Namespace) -> None:
+    print(features_table(FEATURES))
 
 
 def _export(arguments: argparse.Namespace) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from functools import partial
 from itertools import product
 
+from pyspark.sql import DataFrame
+
 from recsys_spark.baselines.fitting import fitted_tables
 from recsys_spark.baselines.loading import load_codes
 from recsys_spark.baselines.query_batches import spread, with_queries
@@ -25,14 +27,25 @@ from recsys_spark.contracts.artifacts import (
     RANKER_BEST,
     RECOMMENDATIONS,
     RECOMMENDATIONS_XLSX,
+    SPLIT_CUTOFFS,
     TOWER_FILES,
 )
 from recsys_spark.contracts.config import PipelineConfig
 from recsys_spark.contracts.retriever_config import ranked_as
+from recsys_spark.ingest.readers import source_files
 from recsys_spark.ranker.two_stage import TwoStageSettings, fitted_two_stage
-from recsys_spark.recommendations.lists import SHEET, Excluding, list_items, queries_now, recommendations
+from recsys_spark.recommendations.lists import SHEET, Excluding, list_items, queries_at, recommendations
+from recsys_spark.recommendations.moment import (
+    fit_at,
+    last_event,
+    moment_after,
+    source_of,
+    with_new_customers,
+    with_new_lines,
+)
 from recsys_spark.retriever.rankings import tower_model
 from recsys_spark.sequences.histories import customer_histories
+from recsys_spark.sequences.split import iso_in_utc
 from recsys_spark.stage import Metrics, Stage, StageIO
 from recsys_spark.workbook_writer import write_workbook
 
@@ -40,39 +53,56 @@ SOURCES = (INTERACTIONS_CLEAN, CUSTOMER_ID_MAP, ITEM_ID_MAP)
 
 
 def run(io: StageIO, config: PipelineConfig) -> Metrics:
-    interactions, customer_ids = io.read(INTERACTIONS_CLEAN), io.read(CUSTOMER_ID_MAP)
     options, recent_days = config.recommend, config.baselines.recent_days
-    protocol = "first_purchase" if options.only_new else "all_items"
+    protocol = "first_purchase" if options.share_new == 1 else "all_items"
     best = io.read_json(EVALUATION)["best"][protocol]
+    fit, asked = _asked(io, config)
     codes = partial(load_codes, *io.path_and_content(ITEM_ID_MAP))
-    model = Excluding(_best_model(io, config, best, protocol), options.excluded_codes, codes)
-    merge_minutes = config.sequences.merge_minutes
-    histories = customer_histories(
-        interactions, io.read(ITEM_ID_MAP), customer_ids, merge_minutes, with_quantities=True
-    )
-    asked = spread(with_queries(histories, queries_now(customer_ids, interactions)))
-    listed = list_items(asked, model, options.top_n, options.only_new)
-    counts = io.read(ITEM_POPULARITY, fit="full")
+    model = Excluding(_best_model(io, config, best, protocol, fit), options.excluded_codes, codes)
+    listed = list_items(asked, model, options.top_n, options.share_new)
+    counts = io.read(ITEM_POPULARITY, fit=fit)
     rows = io.write(RECOMMENDATIONS, recommendations(listed, io.read(ITEMS_CLEAN), counts, best, recent_days))
     sheet = partial(write_workbook, io.read(RECOMMENDATIONS), SHEET, ("customer_id", "rank"), "Recommendations")
     io.write_file(RECOMMENDATIONS_XLSX, sheet)
-    return {"recommendations": rows, "model": best}
+    return {"recommendations": rows, "model": best, "fit": fit}
 
 
-def _best_model(io: StageIO, config: PipelineConfig, name: str, protocol: str) -> Model:
-    """The model of that name, fitted to all data."""
+def _asked(io: StageIO, config: PipelineConfig) -> tuple[str, DataFrame]:
+    """The fit that is asked, and every customer's query at the moment with what was bought before it."""
+    options = config.recommend
+    interactions, customer_ids, item_ids = (io.read(table) for table in SOURCES)
+    as_of = iso_in_utc(options.as_of, "recommend.as_of") if options.as_of else None
+    fit = fit_at(as_of, io.read_json(SPLIT_CUTOFFS), last_event(interactions))
+    if options.new_lines:
+        lines = with_new_lines(interactions, options.new_lines, config.ingest, config.clean, io.materialise)
+        interactions = io.materialise("interactions", lines)
+        customer_ids = with_new_customers(customer_ids, interactions, io.num_rows(CUSTOMER_ID_MAP))
+    merge_minutes = config.sequences.merge_minutes
+    histories = customer_histories(interactions, item_ids, customer_ids, merge_minutes, with_quantities=True)
+    queries = queries_at(customer_ids, interactions, moment_after(interactions, as_of))
+    return fit, spread(with_queries(histories, queries))
+
+
+def input_files(config: PipelineConfig) -> list[str]:
+    """The files of new lines."""
+    new_lines = config.recommend.new_lines
+    return source_files(source_of(new_lines, config.ingest)) if new_lines else []
+
+
+def _best_model(io: StageIO, config: PipelineConfig, name: str, protocol: str, fit: str) -> Model:
+    """The model of that name."""
     pairs = product(config.retriever.towers, config.retriever.rank_by)
     found = next((pair for pair in pairs if ranked_as(*pair) == name), None)
     if found is not None:
-        return tower_model(io, *found, fit="full")
+        return tower_model(io, *found, fit=fit)
     stated = ModelSettings(config.baselines, config.knn, config.ease, config.tifu, config.nmf)
     if name in config.ranker.ranked:
         towers, hist_max = config.retriever.towers, config.queries.hist_max
         return fitted_two_stage(
-            io, TwoStageSettings(stated, config.candidates, config.features, towers, hist_max), fit="full"
+            io, TwoStageSettings(stated, config.candidates, config.features, towers, hist_max), fit=fit
         )
     settings = chosen_settings(stated, io.read_json(BASELINE_RESULTS)["tuning"]["chosen"], name, protocol)
-    return build_model(name, fitted_tables(io, "full", [name], settings), settings)
+    return build_model(name, fitted_tables(io, fit, [name], settings), settings)
 
 
 STAGE = Stage(
@@ -85,6 +115,7 @@ STAGE = Stage(
         *TOWER_FILES,
         ITEM_FACTS,
         RANKER_BEST,
+        SPLIT_CUTOFFS,
         BASELINE_RESULTS,
         EVALUATION,
     ),
@@ -102,9 +133,14 @@ STAGE = Stage(
         "ranker",
         "sequences",
         "queries",
+        "ingest",
+        "clean",
     ),
     run=run,
+    sources=input_files,
 )
 
+OPTIONS = {"--as-of": ("recommend.as_of", "TIME"), "--with": ("recommend.new_lines", "FILE...")}
+
 if __name__ == "__main__":
-    main(STAGE)
+    main(STAGE, options=OPTIONS)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import logging
 import sys
 import traceback
@@ -16,10 +17,13 @@ from recsys_spark.stage import Stage, run_stage
 from recsys_spark.storage import Storage
 
 
-def main(stage: Stage, switches: Mapping[str, str] | None = None) -> None:
-    """Entry point of `python jobs/<stage>.py`. switches: see `add_switches`."""
+def main(
+    stage: Stage, switches: Mapping[str, str] | None = None, options: Mapping[str, tuple[str, str]] | None = None
+) -> None:
+    """Entry point of `python jobs/<stage>.py`. switches, options: see `add_switches` and `add_options`."""
     parser = common_arguments(argparse.ArgumentParser(description=sys.modules[stage.run.__module__].__doc__))
     add_switches(parser, switches or {})
+    add_options(parser, options or {})
     arguments = parser.parse_args()
 
     def work() -> None:
@@ -43,6 +47,25 @@ def add_switches(parser: argparse.ArgumentParser, switches: Mapping[str, str]) -
     """Add options that are short for a --set: {"--tune": "baselines.tune=true"}."""
     for option, pair in switches.items():
         parser.add_argument(option, dest="set", action="append_const", const=pair, help=f"short for --set {pair}")
+
+
+def add_options(parser: argparse.ArgumentParser, options: Mapping[str, tuple[str, str]]) -> None:
+    """Add options that take a value of the config: {"--as-of": ("recommend.as_of", "TIME")}.
+
+    One whose word ends in dots takes several values.
+    """
+    for option, (key, word) in options.items():
+        several = "+" if word.endswith("...") else None
+        told = f"short for --set {key}={'[...]' if several else word}"
+        name = word.removesuffix("...")
+        parser.add_argument(option, dest="set", action=_Setting, const=key, nargs=several, metavar=name, help=told)
+
+
+class _Setting(argparse.Action):
+    """Keeps what is given as one more pair of --set; `const` is its key."""
+
+    def __call__(self, _parser: object, namespace: argparse.Namespace, values: object, _option: object = None) -> None:
+        namespace.set = [*namespace.set, f"{self.const}={json.dumps(values)}"]
 
 
 def config_from(arguments: argparse.Namespace) -> PipelineConfig:

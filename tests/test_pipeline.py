@@ -265,3 +265,23 @@ def test_recommending_retrieves_and_describes_as_the_stages_before_did(first_run
     published = tables["rankings_two_stage_test"]
     listed = found.filter(F.col("protocol").isin(*LIST_PROTOCOLS))
     assert rows(listed, *key) == rows(published, *key)
+
+
+@pytest.mark.spark
+def test_new_lines_and_a_later_day_change_what_is_recommended_without_any_training(first_run, shop):
+    assert first_run.returncode == 0
+    own = [["1", "10020", "item", "5", f"2011-05-{day:02}", "9", "00", "UK"] for day in range(1, 9)]
+    fresh = ["2", "10001", "item", "1", "2011-05-01", "9", "077", "UK"]
+    with (shop / "new.csv").open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([HEADERS, *own, fresh])
+    before = pd.read_parquet(shop / "run" / "recommendations.parquet")
+    told = recsys(shop, "recommend", "--with", "new.csv", "--as-of", "2011-05-09", "--set", "recommend.top_n=5")
+    assert told.returncode == 0, told.stderr
+    found = pd.read_parquet(shop / "run" / "recommendations.parquet")
+    reasons = found[(found["customer_id"] == "00") & (found["stock_code"] == "10020")]["reason"].tolist()
+    assert reasons == ["bought 8 times, last 1 day ago"]
+    assert not (before[before["customer_id"] == "00"]["reason"].str.contains("8 times, last 1 day")).any()
+    assert set(found["customer_id"]) == {*before["customer_id"], "077"}
+    assert found.groupby("customer_id").size().eq(5).all()
+    models = set(found["model"])
+    assert models <= {"two_stage", "two_tower_all", "popularity", "personal_frequency"}

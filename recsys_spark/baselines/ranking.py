@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import pairwise
@@ -27,13 +27,15 @@ _TIMESTAMP = pa.timestamp("us", tz="UTC")
 class Scored:
     """Scores of some (query, item) pairs, each pair at most once: row of the query, item_idx and score, (P,) each.
 
-    first: scores under first_purchase of a model that has others there.
+    first: scores under first_purchase of a model that has others there. source_ranks: of a model of two stages, the
+    rank of each pair in every source by name, 0 where it has none.
     """
 
     rows: Ints
     items: Ints
     scores: Floats
     first: Floats | None = None
+    source_ranks: Mapping[str, npt.NDArray[np.int32]] | None = None
 
 
 @dataclass(frozen=True)

@@ -51,14 +51,8 @@ def clean_lines(raw: DataFrame, config: CleanConfig, split: SplitConfig, materia
 
     Raises DataError where no date parses and where no line is left.
     """
-    vocabulary = normal_forms(raw, ("stock_code", "description"))
-    labelled = label_lines(raw, config, None if vocabulary.isEmpty() else vocabulary)
-    lines = materialise("lines", _passed_or_rejected(labelled, config), partition_by="is_rejected")
-    groups = _group(lines.filter("not is_rejected").select("passed.*"), labelled, config, materialise)
+    lines, groups = _grouped(raw, config, materialise)
     aggregated = groups.filter("num_lines > 0")
-    if aggregated.isEmpty():
-        _explain_nothing_left(labelled)
-
     cutoffs = fit_cutoffs(aggregated, split)
     bounds = materialise("bounds", fit_bounds(aggregated, cutoff(cutoffs["train_end"]), config.outliers))
     bounded = with_bounds(aggregated, bounds, config.outliers)
@@ -81,6 +75,27 @@ def clean_lines(raw: DataFrame, config: CleanConfig, split: SplitConfig, materia
         cutoffs=cutoffs,
         outliers=describe(bounded, config.outliers),
     )
+
+
+def clean_new_lines(raw: DataFrame, config: CleanConfig, materialise: Materialise) -> DataFrame:
+    """INTERACTIONS_CLEAN of lines that came later: the same rules, without bounds and coverage, which need all lines.
+
+    Raises DataError where no date parses and where no line is left.
+    """
+    _, groups = _grouped(raw, config, materialise)
+    kept = groups.filter("num_lines > 0").withColumn("was_winsorised", F.lit(False))
+    return kept.select(*INTERACTIONS_CLEAN.names)
+
+
+def _grouped(raw: DataFrame, config: CleanConfig, materialise: Materialise) -> tuple[DataFrame, DataFrame]:
+    """Lines that passed or were rejected on their own, and one row per interaction key of those that passed."""
+    vocabulary = normal_forms(raw, ("stock_code", "description"))
+    labelled = label_lines(raw, config, None if vocabulary.isEmpty() else vocabulary)
+    lines = materialise("lines", _passed_or_rejected(labelled, config), partition_by="is_rejected")
+    groups = _group(lines.filter("not is_rejected").select("passed.*"), labelled, config, materialise)
+    if groups.filter("num_lines > 0").isEmpty():
+        _explain_nothing_left(labelled)
+    return lines, groups
 
 
 def _passed_or_rejected(labelled: DataFrame, config: CleanConfig) -> DataFrame:

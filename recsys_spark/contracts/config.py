@@ -247,11 +247,15 @@ class EvaluationConfig:
 @dataclass(frozen=True, kw_only=True)
 class RecommendConfig:
     top_n: int = 20
-    only_new: bool = False
+    share_new: float | None = None
     excluded_codes: tuple[str, ...] = ()
+    as_of: str | None = None
+    new_lines: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         require(1 <= self.top_n <= 100, "recommend.top_n", "between 1 and 100", self.top_n)
+        share = self.share_new
+        require(share is None or 0 <= share <= 1, "recommend.share_new", "between 0 and 1", share)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,7 +5,7 @@ The job `features` computes this table, the ranker is trained on it, documents a
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from recsys_spark.contracts.candidate_config import SOURCES
@@ -106,3 +106,18 @@ def chosen_features(which: str, sources: Collection[str] = SOURCES) -> tuple[Fea
         return _BASE
     off = {f"{told}_{source}" for source in SOURCES if source not in sources for told in ("rank", "score")}
     return tuple(feature for feature in FEATURES if feature.name not in off)
+
+
+def features_table(features: Sequence[Feature]) -> str:
+    """The features as a table in Markdown.
+
+    >>> print(features_table(FEATURES[:1]))
+    | feature | group | unit | knows | is | where missing |
+    |---|---|---|---|---|---|
+    | dot_uv | base | cosine | events before the query | unit mean of the history's item vectors . item vector | 0 |
+    """
+    lines = ["| feature | group | unit | knows | is | where missing |", "|---|---|---|---|---|---|"]
+    for each in features:
+        cells = (each.name, each.group, each.unit, each.clock, each.meaning, f"{each.missing:g}")
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)

@@ -236,5 +236,6 @@ RECOMMENDATIONS = Table(
         Column("score", "double", "score of the model, comparable within a customer"),
         Column("reason", "string", "why, in words"),
         Column("model", "string", "the model that ranked the item"),
+        Column("sources", "string", "of two stages: the sources that proposed it, each with its rank there; else null"),
     ),
 )

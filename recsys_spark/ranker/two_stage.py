@@ -8,9 +8,10 @@ import numpy as np
 
 from recsys_spark.baselines.popularity import FittedPopularity
 from recsys_spark.baselines.query_batches import QueryBatch
-from recsys_spark.baselines.ranking import Popular, Scored
+from recsys_spark.baselines.ranking import Floats, Popular, Scored
 from recsys_spark.baselines.registry import ModelSettings
 from recsys_spark.candidates.fitted_sources import fitted_retriever
+from recsys_spark.candidates.merge import Offers
 from recsys_spark.candidates.retrieve import Retriever
 from recsys_spark.candidates.tower_files import FittedFile
 from recsys_spark.contracts.artifacts import ITEM_POPULARITY, RANKER_BEST
@@ -37,19 +38,26 @@ class TwoStageModel:
         return self.popularity.order(by_recent=True)
 
     def score(self, batch: QueryBatch) -> Scored:
-        firsts = range(0, len(batch), _QUERIES_AT_A_TIME) or (0,)
-        parts = [self._score(batch.part(slice(first, first + _QUERIES_AT_A_TIME))) for first in firsts]
-        rows = np.concatenate([part.rows + first for part, first in zip(parts, firsts, strict=True)])
-        scores, first = (np.concatenate(each) for each in zip(*((p.scores, p.first) for p in parts), strict=True))
-        return Scored(rows, np.concatenate([part.items for part in parts]), scores, first)
+        firsts = range(0, max(len(batch), 1), _QUERIES_AT_A_TIME)
+        found = [self._score(batch.part(slice(first, first + _QUERIES_AT_A_TIME))) for first in firsts]
+        rows = np.concatenate([offers.rows + first for first, (offers, _) in zip(firsts, found, strict=True)])
+        ranks = np.concatenate([offers.ranks for offers, _ in found])
+        scores = np.concatenate([scores for _, scores in found])
+        return Scored(
+            rows=rows,
+            items=np.concatenate([offers.items for offers, _ in found]),
+            scores=scores[:, 0],
+            first=scores[:, 1],
+            source_ranks={name: ranks[:, place] for place, name in enumerate(self.builder.sources)},
+        )
 
-    def _score(self, batch: QueryBatch) -> Scored:
+    def _score(self, batch: QueryBatch) -> tuple[Offers, Floats]:
+        """The candidates and their scores by head, (C, 2)."""
         from recsys_spark.ranker.score import load_ranker  # torch, which those who build a model do not need
 
         ranker, offers = load_ranker(self.ranker.path, self.ranker.content), self.retriever.propose(batch)
         columns = self.builder.columns(batch, offers)
-        scores = ranker.scores(np.stack([columns[name] for name in ranker.features], axis=1), offers.rows)
-        return Scored(offers.rows, offers.items, scores[:, 0], scores[:, 1])
+        return offers, ranker.scores(np.stack([columns[name] for name in ranker.features], axis=1), offers.rows)
 
 
 @dataclass(frozen=True)

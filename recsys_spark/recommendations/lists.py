@@ -8,17 +8,20 @@ from functools import partial
 
 import numpy as np
 import pyarrow as pa
-from pyspark.sql import Column, DataFrame
+from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from recsys_spark.baselines.query_batches import QueryBatch, query_batches
-from recsys_spark.baselines.ranking import Lists, Model, Popular, Scored, rank_batch
+from recsys_spark.baselines.ranking import Model, Popular, Scored, rank_batch
+from recsys_spark.contracts.columns import LIST_LENGTH
 from recsys_spark.contracts.schemas import RECOMMENDATIONS
+from recsys_spark.recommendations.policy import Chosen, first_of, with_share
+from recsys_spark.recommendations.reasons import reason, told_sources
 from recsys_spark.workbook_writer import SheetColumn
 
 _LISTED = (
     "customer_id string, item_idx bigint, rank int, score double, is_scored boolean, times_bought bigint, "
-    "days_ago bigint"
+    "days_ago bigint, sources string, best_source string"
 )
 # What an account manager sees of RECOMMENDATIONS.
 SHEET = (
@@ -53,22 +56,24 @@ class Excluding:
         return self.model.score(replace(batch, depth=batch.depth + len(self.excluded)))
 
 
-def queries_now(customer_ids: DataFrame, interactions: DataFrame) -> DataFrame:
-    """One query per customer, just after the last event of the data: user_idx, customer_id, query_id, event_time."""
-    after_all = interactions.agg((F.max("invoice_date") + F.expr("interval 1 microsecond")).alias("event_time"))
-    return customer_ids.select("user_idx", "customer_id", F.col("user_idx").alias("query_id")).crossJoin(
-        F.broadcast(after_all)
-    )
+def queries_at(customer_ids: DataFrame, interactions: DataFrame, moment: DataFrame) -> DataFrame:
+    """One query for each customer with an event before the moment: user_idx, customer_id, query_id, event_time.
+
+    moment: of `moment_after`.
+    """
+    before = interactions.join(F.broadcast(moment), on=F.col("invoice_date") < F.col("event_time"), how="inner")
+    known = customer_ids.join(before.select("customer_id", "event_time").distinct(), on="customer_id", how="inner")
+    return known.select("user_idx", "customer_id", F.col("user_idx").alias("query_id"), "event_time")
 
 
-def list_items(asked: DataFrame, model: Model, top_n: int, only_new: bool) -> DataFrame:
+def list_items(asked: DataFrame, model: Model, top_n: int, share_new: float | None) -> DataFrame:
     """One row per customer and listed item, with how often and how lately the customer bought it.
 
     asked: of `with_queries`, one query per customer. is_scored: the model ranked the item, rather than it being a
-    popular one behind the model's own. days_ago is null where times_bought is 0.
+    popular one behind the model's own. days_ago is null where times_bought is 0, sources and best_source are where no
+    source proposed the item.
     """
-    protocol = "first_purchase" if only_new else "all_items"
-    return asked.mapInArrow(partial(list_batches, model=model, k=top_n, protocol=protocol), _LISTED)
+    return asked.mapInArrow(partial(list_batches, model=model, top_n=top_n, share_new=share_new), _LISTED)
 
 
 def recommendations(
@@ -85,53 +90,59 @@ def recommendations(
         "score",
         reason(recent_days).alias("reason"),
         F.when(F.col("is_scored"), model).otherwise("popularity").alias("model"),
+        "sources",
     ).select(*RECOMMENDATIONS.names)
 
 
-def reason(recent_days: int) -> Column:
-    """Why, in words: the customer's own purchases of the item, else everyone's."""
-    own = F.concat(F.lit("bought "), _times(F.col("times_bought")), F.lit(", last "), _days_ago(F.col("days_ago")))
-    recent = F.concat(
-        F.lit("popular: bought "), _times(F.col("num_recent_events")), F.lit(f" in the last {recent_days} days")
-    )
-    ever = F.concat(F.lit("popular: bought "), _times(F.col("num_events")), F.lit(" by all customers"))
-    return F.when(F.col("times_bought") > 0, own).when(F.col("num_recent_events") > 0, recent).otherwise(ever)
-
-
-def _times(count: Column) -> Column:
-    return F.when(count == 1, F.lit("once")).otherwise(F.concat(F.format_number(count, 0), F.lit(" times")))
-
-
-def _days_ago(days: Column) -> Column:
-    return (
-        F.when(days == 0, F.lit("today"))
-        .when(days == 1, F.lit("1 day ago"))
-        .otherwise(F.concat(F.format_number(days, 0), F.lit(" days ago")))
-    )
-
-
-def list_batches(batches: Iterable[pa.RecordBatch], model: Model, k: int, protocol: str) -> Iterator[pa.RecordBatch]:
+def list_batches(
+    batches: Iterable[pa.RecordBatch], model: Model, top_n: int, share_new: float | None
+) -> Iterator[pa.RecordBatch]:
     """The kernel of `list_items` over Arrow batches of `with_queries`."""
     for arrow in batches:
         for batch in query_batches(arrow):
-            for lists in rank_batch(model, batch, k):
-                if lists.protocol == protocol:
-                    yield _rows_of(lists, batch, arrow.column("customer_id"))
+            scored = model.score(replace(batch, depth=LIST_LENGTH))
+            of_protocol = {lists.protocol: lists for lists in rank_batch(Ready(model, scored), batch, LIST_LENGTH)}
+            lists, new = of_protocol["all_items"], of_protocol["first_purchase"]
+            if share_new is None:
+                chosen = first_of(lists, top_n)
+            else:
+                rows = np.repeat(np.arange(len(batch)), np.diff(lists.offsets))
+                chosen = with_share(lists, new, _purchases(batch, rows, lists.items)[0] > 0, share_new, top_n)
+            yield _rows_of(chosen, batch, scored, arrow.column("customer_id"))
 
 
-def _rows_of(lists: Lists, batch: QueryBatch, customer_ids: pa.Array) -> pa.RecordBatch:
-    rows = np.repeat(np.arange(len(batch)), np.diff(lists.offsets))
-    ranks = np.arange(len(rows)) - lists.offsets[rows] + 1
-    times, days = _purchases(batch, rows, lists.items)
+@dataclass(frozen=True)
+class Ready:
+    """A model whose scores are there already."""
+
+    model: Model
+    scored: Scored
+
+    @property
+    def name(self) -> str:
+        return self.model.name
+
+    def popular(self) -> Popular:
+        return self.model.popular()
+
+    def score(self, _: QueryBatch) -> Scored:
+        return self.scored
+
+
+def _rows_of(chosen: Chosen, batch: QueryBatch, scored: Scored, customer_ids: pa.Array) -> pa.RecordBatch:
+    times, days = _purchases(batch, chosen.rows, chosen.items)
+    sources, best = told_sources(chosen, scored)
     return pa.RecordBatch.from_arrays(
         [
-            customer_ids.take(pa.array(batch.customers[rows])),
-            pa.array(lists.items),
-            pa.array(ranks.astype(np.int32)),
-            pa.array(lists.scores),
-            pa.array(ranks <= lists.num_scored[rows]),
+            customer_ids.take(pa.array(batch.customers[chosen.rows])),
+            pa.array(chosen.items),
+            pa.array(chosen.ranks.astype(np.int32)),
+            pa.array(chosen.scores),
+            pa.array(chosen.is_scored),
             pa.array(times),
             pa.array(days, mask=times == 0),
+            pa.array(sources, pa.string()),
+            pa.array(best, pa.string()),
         ],
         names=[part.split()[0] for part in _LISTED.split(", ")],
     )

@@ -23,7 +23,7 @@ def fit_cutoffs(interactions: DataFrame, config: SplitConfig) -> dict[str, str]:
     """
     dates = (config.fold_end, config.train_end, config.val_end)
     if all(dates):
-        return {name: _from_config(str(date), name) for name, date in zip(CUTOFFS, dates, strict=True)}
+        return {name: iso_in_utc(str(date), f"split.{name}") for name, date in zip(CUTOFFS, dates, strict=True)}
     quantiles = _time_quantiles(interactions, (config.fold_share, config.train_share, config.val_share))
     if None in quantiles or len(set(quantiles)) < len(CUTOFFS):
         raise DataError(
@@ -86,10 +86,11 @@ def _iso(micros: int) -> str:
     return (_EPOCH + timedelta(microseconds=micros)).isoformat(timespec="microseconds").removesuffix("+00:00")
 
 
-def _from_config(date: str, name: str) -> str:
+def iso_in_utc(date: str, key: str) -> str:
+    """A date or time of the config as the cutoffs are spelled; raises ConfigError, which names the key, for others."""
     try:
         parsed = datetime.fromisoformat(date)
     except ValueError:
-        raise ConfigError(f"split.{name} must be an ISO date or time, got '{date}'") from None
+        raise ConfigError(f"{key} must be an ISO date or time, got '{date}'") from None
     in_utc = parsed.astimezone(timezone.utc) if parsed.tzinfo else parsed
     return in_utc.replace(tzinfo=None).isoformat(timespec="microseconds")

@@ -1,0 +1,77 @@
+"""What a customer had bought at the moment that is recommended for, and which models may be asked then."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from recsys_spark.cleaning.clean import Materialise, clean_new_lines
+from recsys_spark.contracts.columns import INTERACTION_KEY
+from recsys_spark.contracts.config import CleanConfig, IngestConfig, TablesConfig
+from recsys_spark.contracts.errors import ConfigError
+from recsys_spark.entities.id_maps import dense_index
+from recsys_spark.ingest.readers import read_sources
+from recsys_spark.sequences.split import cutoff
+
+_FITS_OF_CUTOFFS = ("train", "val")  # whose rankers there are
+
+
+def with_new_lines(
+    interactions: DataFrame, paths: tuple[str, ...], ingest: IngestConfig, clean: CleanConfig, materialise: Materialise
+) -> DataFrame:
+    """INTERACTIONS_CLEAN with the lines of further files, cleaned by the same rules; what is known already stays.
+
+    Quantities and prices of the new lines are not held against the bounds of the old ones.
+    """
+    raw = materialise("new_raw", read_sources(interactions.sparkSession, source_of(paths, ingest)))
+    new = clean_new_lines(raw, clean, materialise)
+    unknown = new.join(interactions.select(*INTERACTION_KEY), on=list(INTERACTION_KEY), how="left_anti")
+    return interactions.unionByName(unknown)
+
+
+def source_of(paths: tuple[str, ...], ingest: IngestConfig) -> IngestConfig:
+    """How the files are read: as the config reads its own, but as lines where that has three tables."""
+    kind = "auto" if ingest.format == "tables" else ingest.format
+    return replace(ingest, sources=paths, format=kind, tables=TablesConfig())
+
+
+def with_new_customers(customer_ids: DataFrame, interactions: DataFrame, num_known: int) -> DataFrame:
+    """CUSTOMER_ID_MAP with the customers that it lacks, under indices behind its last, which no model knows."""
+    new = interactions.select("customer_id").join(customer_ids, on="customer_id", how="left_anti")
+    numbered = dense_index(new, "customer_id", "user_idx").withColumn("user_idx", F.col("user_idx") + num_known)
+    return customer_ids.unionByName(numbered.select(*customer_ids.columns))
+
+
+def moment_after(interactions: DataFrame, as_of: str | None) -> DataFrame:
+    """One row, event_time: the moment, or just after the last event."""
+    if as_of:
+        return interactions.sparkSession.range(1).select(cutoff(as_of).alias("event_time"))
+    return interactions.agg((F.max("invoice_date") + F.expr("interval 1 microsecond")).alias("event_time"))
+
+
+def last_event(interactions: DataFrame) -> str:
+    """Time of the last event, as the cutoffs are spelled."""
+    row = interactions.agg(F.date_format(F.max("invoice_date"), "yyyy-MM-dd'T'HH:mm:ss.SSSSSS").alias("last")).first()
+    assert row is not None  # an aggregate without keys has one row
+    return str(row["last"])
+
+
+def fit_at(as_of: str | None, cutoffs: Mapping[str, str], last_event: str) -> str:
+    """The fit that knows most of what there was at the moment, and nothing later.
+
+    cutoffs: split_cutoffs.json; last_event: of the lines that `full` was fitted to. ISO texts, of equal form. Raises
+    ConfigError for a moment before the cutoff of `train`, at which no model was fitted yet.
+
+    >>> cutoffs = {"train_end": "2011-05-01T00:00:00.000000", "val_end": "2011-06-01T00:00:00.000000"}
+    >>> [fit_at(day, cutoffs, "2011-07-01T00:00:00.000000") for day in (None, "2011-07-02", "2011-06-30", "2011-06-01")]
+    ['full', 'full', 'val', 'train']
+    """
+    if as_of is None or as_of > last_event:
+        return "full"
+    for fit in reversed(_FITS_OF_CUTOFFS):
+        if as_of > cutoffs[f"{fit}_end"]:
+            return fit
+    raise ConfigError(f"recommend.as_of {as_of} is not after {cutoffs['train_end']}: no model was fitted by then")

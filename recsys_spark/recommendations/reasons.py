@@ -1,0 +1,69 @@
+"""Why a product is recommended, in words, and which sources proposed it."""
+
+from __future__ import annotations
+
+import numpy as np
+from pyspark.sql import Column
+from pyspark.sql import functions as F
+
+from recsys_spark.baselines.ranking import Scored
+from recsys_spark.candidates.purchases import find, pair_keys
+from recsys_spark.recommendations.policy import Chosen
+
+_REASON_OF_SOURCE = {
+    "item_knn": "goes with what the customer buys",
+    "ease": "goes with what the customer buys",
+    "last_basket": "goes with the customer's last order",
+    "user_knn": "bought by customers who buy alike",
+    "two_tower_all": "fits what the customer buys",
+    "two_tower_first": "fits what the customer buys",
+    "two_tower_plain": "fits what the customer buys",
+    "category_popularity": "sells well in the categories the customer buys",
+}
+
+
+def reason(recent_days: int) -> Column:
+    """Why, in words: the customer's own purchases of the item, else what its best source knows, else everyone's."""
+    own = F.concat(F.lit("bought "), _times(F.col("times_bought")), F.lit(", last "), _days_ago(F.col("days_ago")))
+    recent = F.concat(
+        F.lit("popular: bought "), _times(F.col("num_recent_events")), F.lit(f" in the last {recent_days} days")
+    )
+    ever = F.concat(F.lit("popular: bought "), _times(F.col("num_events")), F.lit(" by all customers"))
+    by_source = F.create_map(*(F.lit(text) for pair in _REASON_OF_SOURCE.items() for text in pair))[
+        F.col("best_source")
+    ]
+    popular = F.when(F.col("num_recent_events") > 0, recent).otherwise(ever)
+    return F.when(F.col("times_bought") > 0, own).otherwise(F.coalesce(by_source, popular))
+
+
+def _times(count: Column) -> Column:
+    return F.when(count == 1, F.lit("once")).otherwise(F.concat(F.format_number(count, 0), F.lit(" times")))
+
+
+def _days_ago(days: Column) -> Column:
+    return (
+        F.when(days == 0, F.lit("today"))
+        .when(days == 1, F.lit("1 day ago"))
+        .otherwise(F.concat(F.format_number(days, 0), F.lit(" days ago")))
+    )
+
+
+def told_sources(chosen: Chosen, scored: Scored) -> tuple[list[str | None], list[str | None]]:
+    """Of each item the sources that have a rank for it, such as `own 3, item_knn 12`, best first; and the best.
+
+    scored: what `chosen` is of; None for an item that no source proposed, and of a model of one stage.
+    """
+    told: list[str | None] = [None] * len(chosen.rows)
+    best: list[str | None] = [None] * len(chosen.rows)
+    if not scored.source_ranks or not len(scored.rows):
+        return told, best
+    names, keys = list(scored.source_ranks), pair_keys(scored.rows, scored.items)
+    order = np.argsort(keys)
+    places, is_there = find(keys[order], pair_keys(chosen.rows, chosen.items))
+    ranks = np.stack(list(scored.source_ranks.values()), axis=1)[order[places]]
+    for number in np.flatnonzero(is_there):
+        own = ranks[number]
+        by_rank = [place for place in np.argsort(own, kind="stable") if own[place]]
+        told[number] = ", ".join(f"{names[place]} {own[place]}" for place in by_rank)
+        best[number] = names[by_rank[0]]
+    return told, best
