@@ -7,10 +7,18 @@ from pyspark.sql import functions as F
 
 from recsys_spark.command_line import main
 from recsys_spark.contracts import artifacts
-from recsys_spark.contracts.artifacts import CANDIDATES, FIT_OF_SPLIT, ITEM_FACTS, RANKER_FEATS
+from recsys_spark.contracts.artifacts import (
+    CANDIDATES,
+    CUSTOMER_PLACES,
+    FIT_OF_SPLIT,
+    ITEM_FACTS,
+    ITEM_PLACES,
+    RANKER_FEATS,
+)
 from recsys_spark.contracts.config import PipelineConfig
 from recsys_spark.features.fitted_builder import fitted_builder
 from recsys_spark.features.item_features import fit_item_facts
+from recsys_spark.features.place_features import fit_customer_places, fit_item_places
 from recsys_spark.features.shards import ROWS_PER_ARROW_BATCH, shard_features
 from recsys_spark.sequences.histories import customer_histories
 from recsys_spark.sequences.split import cutoff, cutoffs_of_fits, early_end
@@ -24,6 +32,8 @@ def run(io: StageIO, config: PipelineConfig) -> Metrics:
     interactions, item_ids, customer_ids = (io.read(table) for table in SOURCES)
     for fit, end in cutoffs_of_fits(io.read_json(artifacts.SPLIT_CUTOFFS)).items():
         io.write(ITEM_FACTS, fit_item_facts(interactions, item_ids, end), fit=fit)
+        io.write(ITEM_PLACES, fit_item_places(interactions, item_ids, end), fit=fit)
+        io.write(CUSTOMER_PLACES, fit_customer_places(interactions, customer_ids, end), fit=fit)
     merge_minutes = config.sequences.merge_minutes
     histories = customer_histories(interactions, item_ids, customer_ids, merge_minutes, with_quantities=True)
     kept = io.materialise("histories", histories)
@@ -50,7 +60,7 @@ def _parts(io: StageIO, config: PipelineConfig, split: str) -> dict[str, DataFra
 STAGE = Stage(
     "features",
     reads=(*SOURCES, artifacts.SPLIT_CUTOFFS, artifacts.ITEM_DAYS, *artifacts.TOWER_FILES, CANDIDATES),
-    writes=(ITEM_FACTS, RANKER_FEATS),
+    writes=(*artifacts.FEATURE_TABLES, RANKER_FEATS),
     sections=("features", "candidates", "retriever", "sequences", "queries"),
     run=run,
 )

@@ -6,12 +6,25 @@ import argparse
 import json
 from pathlib import Path
 
-from jobs import baselines, clean, entities, evaluate, ingest, sequences, train_retriever
+from jobs import (
+    baselines,
+    candidates,
+    clean,
+    entities,
+    evaluate,
+    features,
+    ingest,
+    sequences,
+    train_ranker,
+    train_retriever,
+)
 from recsys_spark.command_line import common_arguments, config_from, finish, guarded
 from recsys_spark.evaluation.console import spread_table
 from recsys_spark.evaluation.rolling import run_folds, run_seeds
 
-STAGES = tuple(module.STAGE for module in (ingest, clean, entities, sequences, baselines, train_retriever, evaluate))
+_PREPARE = (ingest, clean, entities, sequences)
+_RANK = (baselines, train_retriever, candidates, features, train_ranker)
+STAGES = tuple(module.STAGE for module in (*_PREPARE, *_RANK, evaluate))
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:

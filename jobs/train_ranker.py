@@ -18,6 +18,7 @@ from recsys_spark.contracts.columns import LIST_LENGTH
 from recsys_spark.contracts.config import PipelineConfig
 from recsys_spark.contracts.features import chosen_features
 from recsys_spark.contracts.ranker_config import TWO_STAGE
+from recsys_spark.contracts.ranker_file import RANKER_FILE
 from recsys_spark.gpu_launch import launch
 from recsys_spark.paths import put_file
 from recsys_spark.ranker.shard_scores import rank_scored, score_shards
@@ -44,7 +45,7 @@ def _train(
     io: StageIO, config: PipelineConfig, fit: str, first: dict[str, Any] | None = None
 ) -> tuple[str, dict[str, Any]]:
     """The file of a fit's ranker, and what its training came to. first: what that of the first fit did."""
-    from training.ranker.job import RANKER_FILE, RankerJob  # torch, which other commands need not load
+    from training.ranker.job import RankerJob  # torch, which other commands need not load
     from training.ranker.train import train_ranker
 
     settings = config.ranker

@@ -231,7 +231,8 @@ def test_every_positive_is_a_candidate_or_kept_apart(first_run, shop, split):
 @pytest.mark.torch
 def test_the_lists_of_both_stages_are_the_shards_in_the_order_of_the_rankers_scores(first_run, shop):
     assert first_run.returncode == 0
-    from recsys_spark.ranker.score import HEADS, load_ranker
+    from recsys_spark.contracts.ranker_file import HEADS
+    from recsys_spark.ranker.score import load_ranker
 
     ranker = load_ranker(str(shop / "run" / "fit=val" / "ranker_best.pt"), "")
     rows = pd.read_parquet(shop / "run" / "ranker_feats_test_shards").sort_values("query_id", kind="stable")

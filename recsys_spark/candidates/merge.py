@@ -12,8 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from recsys_spark.baselines.ranking import SCORE_DECIMALS, Scored
-from recsys_spark.candidates.purchases import find, items_of_keys, rows_of_keys
-from recsys_spark.candidates.purchases import pair_keys as pair_keys
+from recsys_spark.candidates.purchases import find, items_of_keys, pair_keys, rows_of_keys
 from recsys_spark.sequences.windows import Ints
 
 

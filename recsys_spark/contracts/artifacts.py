@@ -114,6 +114,9 @@ CANDIDATES_FORCED = _table(
     "candidates_forced", candidate_schemas.CANDIDATES_FORCED, "candidates_forced_{split}.parquet"
 )
 ITEM_FACTS = _fitted("item_facts", candidate_schemas.ITEM_FACTS)
+ITEM_PLACES = _fitted("item_places", candidate_schemas.ITEM_PLACES)
+CUSTOMER_PLACES = _fitted("customer_places", candidate_schemas.CUSTOMER_PLACES)
+FEATURE_TABLES = (ITEM_FACTS, ITEM_PLACES, CUSTOMER_PLACES)
 RANKER_FEATS = _table("ranker_feats", candidate_schemas.RANKER_FEATS, "ranker_feats_{part}_shards")
 RANKER_BEST = Artifact("ranker_best", kind="file", path="fit={fit}/ranker_best.pt")
 RANKER_RESULTS = _json("ranker_results")

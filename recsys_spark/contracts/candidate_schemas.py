@@ -42,6 +42,24 @@ ITEM_FACTS = Table(
     ),
 )
 
+ITEM_PLACES = Table(
+    grain=("kind", "place", "item_idx"),
+    columns=(
+        Column("kind", "string", "showroom or sales_channel"),
+        Column("place", "bigint", "hash of its name"),
+        Column("item_idx", "bigint", "an item with an event there up to the cutoff"),
+        Column("num_events", "bigint", "of the item there up to the cutoff"),
+    ),
+)
+CUSTOMER_PLACES = Table(
+    grain=("kind", "user_idx"),
+    columns=(
+        Column("kind", "string", "showroom or sales_channel"),
+        Column("user_idx", "bigint", "dense user index"),
+        Column("place", "bigint", "hash of the name of where the customer bought most up to the cutoff"),
+    ),
+)
+
 RANKER_FEATS = Table(
     grain=("query_id", "item_idx"),
     columns=(

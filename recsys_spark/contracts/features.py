@@ -76,6 +76,12 @@ _AFFINITY = (
     Feature("brand_share", "affinity", "share", BEFORE_QUERY, "of the history that is of the item's brand"),
     Feature("category_share", "affinity", "share", BEFORE_QUERY, "of the history that is of its category"),
 )
+_PLACE = (
+    Feature("showroom_share", "place", "share", UP_TO_CUTOFF, "of the item's events in the customer's usual showroom"),
+    _log("showroom_sales", "place", "events", UP_TO_CUTOFF, "of the item in the customer's usual showroom"),
+    Feature("channel_share", "place", "share", UP_TO_CUTOFF, "of the item's events in his usual sales channel"),
+    _log("channel_sales", "place", "events", UP_TO_CUTOFF, "of the item in his usual sales channel"),
+)
 _CUSTOMER = (
     _log("num_orders", "customer", "orders", BEFORE_QUERY, "of the customer"),
     _log("num_items", "customer", "items", BEFORE_QUERY, "distinct, that he bought"),
@@ -96,7 +102,7 @@ _SOURCES = (
     Feature("num_sources", "sources", "sources", UP_TO_CUTOFF, "that have a rank for the item"),
 )
 
-FEATURES = (*_BASE, *_REPEAT, *_SIMILARITY, *_ITEM, *_PRICE, *_AFFINITY, *_CUSTOMER, *_CONTEXT, *_SOURCES)
+FEATURES = (*_BASE, *_REPEAT, *_SIMILARITY, *_ITEM, *_PRICE, *_AFFINITY, *_PLACE, *_CUSTOMER, *_CONTEXT, *_SOURCES)
 GROUPS = tuple(dict.fromkeys(feature.group for feature in FEATURES))
 
 

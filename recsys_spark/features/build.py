@@ -16,6 +16,7 @@ from recsys_spark.contracts.features import FEATURES, chosen_features
 from recsys_spark.features.customer_features import customer_features, days_of
 from recsys_spark.features.item_features import item_features, load_daily_sales, load_item_facts
 from recsys_spark.features.pair_features import affinity_features, repeat_features, source_features
+from recsys_spark.features.place_features import place_features
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,8 @@ class FeatureBuilder:
 
     facts: FittedTable
     daily_sales: FittedTable
+    item_places: FittedTable
+    customer_places: FittedTable
     vectors: FittedFile | None
     sources: tuple[str, ...]
     which: str
@@ -61,5 +64,7 @@ class FeatureBuilder:
         if self.which == "full":
             found |= repeat_features(batch, purchases, offers)
             found |= affinity_features(batch, purchases, offers, facts)
+            users = batch.users[offers.rows]
+            found |= place_features(self.item_places, self.customer_places, users, offers.items)
             found |= source_features(offers, self.sources)
         return found

@@ -5,7 +5,7 @@ from __future__ import annotations
 from recsys_spark.baselines.matrices import FittedTable
 from recsys_spark.candidates.sources import source_names
 from recsys_spark.candidates.tower_files import FittedFile
-from recsys_spark.contracts.artifacts import ITEM_DAYS, ITEM_EMBEDDINGS, ITEM_FACTS
+from recsys_spark.contracts.artifacts import CUSTOMER_PLACES, ITEM_DAYS, ITEM_EMBEDDINGS, ITEM_FACTS, ITEM_PLACES
 from recsys_spark.contracts.candidate_config import FeaturesConfig, QuotasConfig
 from recsys_spark.features.build import FeatureBuilder
 from recsys_spark.stage import StageIO
@@ -19,6 +19,8 @@ def fitted_builder(
     return FeatureBuilder(
         facts=FittedTable(*io.path_and_content(ITEM_FACTS, fit=fit)),
         daily_sales=FittedTable(*io.path_and_content(ITEM_DAYS)),
+        item_places=FittedTable(*io.path_and_content(ITEM_PLACES, fit=fit)),
+        customer_places=FittedTable(*io.path_and_content(CUSTOMER_PLACES, fit=fit)),
         vectors=vectors,
         sources=source_names(quotas, towers),
         which=options.set,

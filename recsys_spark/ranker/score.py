@@ -22,10 +22,8 @@ from torch import Tensor
 
 from recsys_spark.candidates.tower_files import FittedFile
 from recsys_spark.contracts.errors import ArtifactError, ConfigError, DataError, SchemaError
+from recsys_spark.contracts.ranker_file import EPSILON, FORMAT, HEADS, LIMIT
 
-HEADS = ("all", "first")  # columns of the scores: for all purchases, and for first ones
-FORMAT = 1
-_LIMIT, _EPSILON = 8.0, 1e-3  # as in training/ranker
 _RANKERS_KEPT = 4  # of one Python process
 
 State = Mapping[str, Tensor]
@@ -136,7 +134,7 @@ def _transformed(state: State, kinds: tuple[str, ...], features_NF: Tensor) -> T
     shaped = torch.where(is_log, features_NF.sign() * features_NF.abs().log1p(), features_NF)
     if by_quantile:
         shaped[:, by_quantile] = _between_knots(features_NF[:, by_quantile], state[prefix + "knots"])
-    return ((shaped - state[prefix + "mean"]) / state[prefix + "deviation"]).clamp(-_LIMIT, _LIMIT)
+    return ((shaped - state[prefix + "mean"]) / state[prefix + "deviation"]).clamp(-LIMIT, LIMIT)
 
 
 def _between_knots(values_NF: Tensor, knots_FK: Tensor) -> Tensor:
@@ -158,7 +156,7 @@ def _z_scores(values_NF: Tensor, query_N: Tensor) -> Tensor:
 
     count = torch.bincount(query_N)
     centred = values_NF - means(values_NF)
-    return centred / (means(centred.square()).sqrt() + _EPSILON)
+    return centred / (means(centred.square()).sqrt() + EPSILON)
 
 
 def _layer(state: State, name: str, x: Tensor) -> Tensor:

@@ -1,18 +1,24 @@
 """Features against a slow second method that filters events by their clocks, one pair at a time."""
 
 from dataclasses import replace
+from datetime import timedelta
 from itertools import pairwise
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from pyspark.sql import functions as F
 
 from recsys_spark.baselines.matrices import FittedTable
 from recsys_spark.baselines.query_batches import QueryBatch
 from recsys_spark.candidates.merge import Offers
+from recsys_spark.contracts.schemas import CUSTOMER_ID_MAP, ITEM_ID_MAP
 from recsys_spark.features.build import FeatureBuilder
+from recsys_spark.features.place_features import fit_customer_places, fit_item_places
 from recsys_spark.sequences.windows import MICROS_PER_DAY, Events
+from tests.support.frames import frame, rows
+from tests.support.worlds import START, interactions
 
 NUM_ITEMS, NUM_CUSTOMERS, LAST_DAY = 12, 9, 200
 SOURCES = ("own", "ease")
@@ -52,7 +58,17 @@ def builder(tmp_path):
         "category": -(numbers % 2) * 77,
     }
     pq.write_table(pa.table(facts), tmp_path / "facts.parquet")
-    found = [FittedTable(str(tmp_path / f"{name}.parquet"), str(tmp_path)) for name in ("facts", "days")]
+    # Item n sold n times in showroom n % 2 and once in the other; odd customers are of showroom 1, the last of none.
+    sold = [("showroom", 500 + place, item, item if item % 2 == place else 1) for item in numbers for place in (0, 1)]
+    sold_columns = dict(
+        zip(("kind", "place", "item_idx", "num_events"), map(list, zip(*sold, strict=True)), strict=True)
+    )
+    pq.write_table(pa.table(sold_columns), tmp_path / "item_places.parquet")
+    usual = [("showroom", user, 500 + user % 2) for user in range(1, NUM_CUSTOMERS)]
+    usual_columns = dict(zip(("kind", "user_idx", "place"), map(list, zip(*usual, strict=True)), strict=True))
+    pq.write_table(pa.table(usual_columns), tmp_path / "customer_places.parquet")
+    names = ("facts", "days", "item_places", "customer_places")
+    found = [FittedTable(str(tmp_path / f"{name}.parquet"), str(tmp_path)) for name in names]
     return FeatureBuilder(*found, None, SOURCES, "full", hist_max=20, recent_items=3, similar_items=5)
 
 
@@ -96,6 +112,9 @@ def slow(events, customer, item):
     told["item_age"] = 120 - item % 5
     told["category_share"] = sum(code % 2 == 1 for _, code, _ in before) / len(before) if item % 2 else 0
     brand = item % 3
+    user = customer + 1
+    sold = 0 if user == NUM_CUSTOMERS else item if item % 2 == user % 2 else 1
+    told |= {"showroom_sales": sold, "showroom_share": sold / (item + 1), "channel_sales": 0, "channel_share": 0}
     told["brand_share"] = sum(code % 3 == brand for _, code, _ in before) / len(before) if brand else 0
     return told
 
@@ -126,3 +145,23 @@ def test_a_source_that_lists_no_item_has_the_missing_rank(builder):
     assert found["rank_own"][:4].tolist() == [1, 2, 1000, 1]
     assert set(found["rank_ease"]) == {1000.0}
     assert found["num_sources"][:4].tolist() == [1, 1, 0, 1]
+
+
+def test_places_are_those_of_the_events_up_to_the_cutoff(spark):
+    lines = [("acme", "A", 0, "N"), ("acme", "A", 1, "S"), ("acme", "B", 2, "S"), ("bell", "A", 3, None)]
+    later = [("acme", "A", day, "N") for day in range(10, 15)]
+    events = interactions(spark, [line[:3] for line in lines + later])
+    where = spark.createDataFrame(
+        [(who, code, START + timedelta(days=day), place) for who, code, day, place in lines + later],
+        "customer_id string, stock_code string, invoice_date timestamp, showroom string",
+    )
+    placed = events.drop("showroom").join(where, on=["customer_id", "stock_code", "invoice_date"], how="inner")
+    items = frame(spark, ITEM_ID_MAP, [{"item_idx": n, "stock_code": c} for n, c in enumerate("AB", 1)])
+    users = frame(
+        spark, CUSTOMER_ID_MAP, [{"user_idx": 1, "customer_id": "acme"}, {"user_idx": 2, "customer_id": "bell"}]
+    )
+    end = (START + timedelta(days=5)).isoformat()
+    found = rows(fit_item_places(placed, items, end), "kind", "item_idx", "num_events")
+    assert found == [("showroom", 1, 1), ("showroom", 1, 1), ("showroom", 2, 1)]
+    south = rows(spark.range(1).select(F.xxhash64(F.lit("S"))))[0][0]
+    assert rows(fit_customer_places(placed, users, end)) == [("showroom", 1, south)]

@@ -17,11 +17,11 @@ import torch
 from torch import Tensor
 
 from recsys_spark.contracts.errors import ConfigError, DataError
+from recsys_spark.contracts.ranker_file import HEADS
 from training.process_group import Group
 from training.ranker.batches import RankerBatch, whole_queries
 from training.ranker.job import RankerJob, dev_batches, open_reader, save_ranker
 from training.ranker.metrics import JUDGED_BY, K, dev_metrics, rows_of_head
-from training.ranker.model import HEADS
 from training.ranker.sample import require_positives
 
 _ALONE = Group()

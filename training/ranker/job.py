@@ -12,13 +12,11 @@ import torch
 
 from recsys_spark.contracts.checks import one_of, require
 from recsys_spark.contracts.ranker_config import TRANSFORMS, GbdtConfig, RankerConfig
+from recsys_spark.contracts.ranker_file import FORMAT, RANKER_FILE
 from training import jobs
 from training.process_group import Group
 from training.ranker.batches import QUERY, RankerBatch, columns_of, whole_queries
 from training.reader import ParquetReader, ReaderOptions
-
-RANKER_FILE = "ranker_best.pt"
-FORMAT = 1
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,9 +7,9 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
+from recsys_spark.contracts.ranker_file import HEADS
 from training.process_group import Group
 from training.ranker.batches import RankerBatch
-from training.ranker.model import HEADS
 from training.ranker.segments import places
 
 K = 20

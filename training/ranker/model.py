@@ -7,11 +7,9 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
+from recsys_spark.contracts.ranker_file import EPSILON, HEADS
 from training.ranker.segments import num_queries, z_scores
 from training.ranker.transform import FeatureTransform
-
-HEADS = ("all", "first")  # columns of the scores: one ranking cannot serve all purchases and first ones both
-EPSILON = 1e-3  # of z-scores, so that what is equal within a query but for rounding comes to nothing
 
 
 class RankerMLP(nn.Module):

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from recsys_spark.contracts.ranker_file import HEADS
 from training.process_group import Group
 from training.ranker.batches import RankerBatch
 from training.ranker.losses import hard_negatives, listwise, pointwise
 from training.ranker.metrics import dev_metrics, rows_of_head
-from training.ranker.model import HEADS
 from training.ranker.segments import num_queries
 
 

@@ -9,8 +9,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from recsys_spark.contracts.ranker_file import LIMIT
+
 NUM_KNOTS = 64
-LIMIT = 8.0  # standard deviations
 _CONSTANT = 1e-6  # a deviation below this share of the mean is rounding
 
 

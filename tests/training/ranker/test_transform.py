@@ -10,10 +10,11 @@ import pytest
 import torch
 
 from recsys_spark.contracts.errors import DataError
+from recsys_spark.contracts.ranker_file import LIMIT
 from tests.support.rankers import FEATURES, Candidates, planted
 from training.process_group import Group
 from training.ranker.sample import HashSample, row_hashes, sample_rows
-from training.ranker.transform import LIMIT, NUM_KNOTS, FeatureTransform, between_knots
+from training.ranker.transform import NUM_KNOTS, FeatureTransform, between_knots
 
 pytestmark = pytest.mark.torch
 

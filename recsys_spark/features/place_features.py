@@ -1,0 +1,97 @@
+"""Where an item sells against where the customer buys: showrooms and sales channels, up to the cutoff of the fit.
+
+Assortments differ: what a customer's own showroom never sold, he can hardly buy. Names: C candidates.
+"""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow.compute as pc
+from pyspark.sql import DataFrame, Window
+from pyspark.sql import functions as F
+
+from recsys_spark.baselines.loading import numbers, read_columns
+from recsys_spark.baselines.matrices import FittedTable
+from recsys_spark.candidates.purchases import find, pair_keys
+from recsys_spark.contracts.candidate_schemas import CUSTOMER_PLACES, ITEM_PLACES
+from recsys_spark.sequences.split import cutoff
+from recsys_spark.sequences.windows import Ints
+
+Floats = npt.NDArray[np.float64]
+PLACES = {"showroom": "showroom", "sales_channel": "channel"}  # column of the lines -> prefix of the features
+_PLACES_KEPT = 4  # of one Python process: two kinds, while one fit follows another
+
+
+def fit_item_places(interactions: DataFrame, item_ids: DataFrame, cutoff_time: str) -> DataFrame:
+    """ITEM_PLACES of the events up to the cutoff."""
+    counts = _placed(interactions, cutoff_time).groupBy("kind", "place", "stock_code")
+    sold = counts.agg(F.count(F.lit(1)).alias("num_events"))
+    return sold.join(item_ids, on="stock_code", how="inner").select(*ITEM_PLACES.names)
+
+
+def fit_customer_places(interactions: DataFrame, customer_ids: DataFrame, cutoff_time: str) -> DataFrame:
+    """CUSTOMER_PLACES of the events up to the cutoff: where each customer bought most, ties by the place's hash."""
+    counts = _placed(interactions, cutoff_time).groupBy("kind", "customer_id", "place")
+    most = Window.partitionBy("kind", "customer_id").orderBy(F.desc("num_events"), "place")
+    ranked = counts.agg(F.count(F.lit(1)).alias("num_events")).withColumn("row", F.row_number().over(most))
+    usual = ranked.filter("row = 1").join(customer_ids, on="customer_id", how="inner")
+    return usual.select(*CUSTOMER_PLACES.names)
+
+
+def _placed(interactions: DataFrame, cutoff_time: str) -> DataFrame:
+    """kind, place, stock_code, customer_id of each event and each kind of place that it names."""
+    known = interactions.filter(F.col("invoice_date") <= cutoff(cutoff_time))
+    kinds = F.array(
+        *(
+            F.struct(F.lit(kind).alias("kind"), F.when(F.col(kind).isNotNull(), F.xxhash64(kind)).alias("place"))
+            for kind in PLACES
+        )
+    )
+    placed = known.select("stock_code", "customer_id", F.inline(kinds))
+    return placed.filter(F.col("place").isNotNull())
+
+
+@dataclass(frozen=True)
+class Places:
+    """One kind of place. keys: ascending (place, item) pairs with their events; by item: all its events that name a
+    place of the kind. place_of: by user_idx, the number of the customer's place from 1, 0 for none.
+    """
+
+    keys: Ints
+    events: Floats
+    of_item: Floats
+    place_of: Ints
+
+
+@functools.lru_cache(maxsize=_PLACES_KEPT)
+def load_places(items: FittedTable, customers: FittedTable, kind: str) -> Places:
+    """Of ITEM_PLACES and CUSTOMER_PLACES, once per Python process."""
+    sold, bought = (read_columns(table.path).filter(pc.field("kind") == kind) for table in (items, customers))
+    places, item_of, users = numbers(sold, "place"), numbers(sold, "item_idx"), numbers(bought, "user_idx")
+    names = np.unique(places)
+    keys = pair_keys(np.searchsorted(names, places) + 1, item_of)
+    order = np.argsort(keys)
+    events = numbers(sold, "num_events").astype(np.float64)
+    place_of = np.zeros(int(users.max(initial=0)) + 1, dtype=np.int64)
+    place_of[users] = np.searchsorted(names, numbers(bought, "place")) + 1
+    of_item = np.bincount(item_of, weights=events, minlength=1).astype(np.float64)
+    return Places(keys[order], events[order], of_item, place_of)
+
+
+def place_features(
+    items_table: FittedTable, customers_table: FittedTable, users: Ints, items: Ints
+) -> dict[str, Floats]:
+    """The group `place` of C (customer, item) pairs, (C,) each; 0 for whom or what the fit does not know."""
+    found: dict[str, Floats] = {}
+    for kind, prefix in PLACES.items():
+        places = load_places(items_table, customers_table, kind)
+        own = np.where(users < len(places.place_of), places.place_of[np.minimum(users, len(places.place_of) - 1)], 0)
+        at, is_there = find(places.keys, pair_keys(own, items))
+        sold = np.where(is_there, np.append(places.events, 0.0)[at], 0.0)
+        total = places.of_item[np.minimum(items, len(places.of_item) - 1)]
+        found |= {f"{prefix}_share": sold / np.maximum(total, 1), f"{prefix}_sales": sold}
+    return found
