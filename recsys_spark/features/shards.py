@@ -86,17 +86,7 @@ class ShardKernel:
     builder: FeatureBuilder
 
     def __call__(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        last: list[pa.RecordBatch] = []  # the newest customer, whose queries may go on in the next Arrow batch
-        for arrow in batches:
-            whole = pa.Table.from_batches([*last, arrow]).combine_chunks().to_batches()[0]
-            is_customer = whole.column("query_id").to_numpy() == 0
-            last = [whole.slice(int(np.flatnonzero(is_customer)[-1]), 1)]
-            queries = whole.filter(pa.array(~is_customer))
-            if queries.num_rows:
-                batch = _query_batch(
-                    whole.filter(pa.array(is_customer)), queries, np.cumsum(is_customer)[~is_customer] - 1
-                )
-                yield self._rows(batch, queries)
+        return (self._rows(batch, queries) for batch, queries in queries_with_events(batches))
 
     def _rows(self, batch: QueryBatch, queries: pa.RecordBatch) -> pa.RecordBatch:
         offers = offers_in(queries, self.builder.sources)
@@ -112,6 +102,19 @@ class ShardKernel:
             **{feature.name: pa.array(features[feature.name]) for feature in FEATURES},
         }
         return pa.RecordBatch.from_arrays([columns[name] for name in RANKER_FEATS.names], names=RANKER_FEATS.names)
+
+
+def queries_with_events(batches: Iterable[pa.RecordBatch]) -> Iterator[tuple[QueryBatch, pa.RecordBatch]]:
+    """The queries of rows of `events_before_queries`, and these rows of theirs."""
+    last: list[pa.RecordBatch] = []  # the newest customer, whose queries may go on in the next Arrow batch
+    for arrow in batches:
+        whole = pa.Table.from_batches([*last, arrow]).combine_chunks().to_batches()[0]
+        is_customer = whole.column("query_id").to_numpy() == 0
+        last = [whole.slice(int(np.flatnonzero(is_customer)[-1]), 1)]
+        queries = whole.filter(pa.array(~is_customer))
+        if queries.num_rows:
+            owner = np.cumsum(is_customer)[~is_customer] - 1
+            yield _query_batch(whole.filter(pa.array(is_customer)), queries, owner), queries
 
 
 def offers_in(queries: pa.RecordBatch, sources: tuple[str, ...]) -> Offers:
