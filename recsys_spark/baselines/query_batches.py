@@ -14,7 +14,6 @@ from pyspark.sql import functions as F
 from recsys_spark.contracts.columns import LIST_LENGTH
 from recsys_spark.sequences.windows import MICROS_PER_DAY, Events, Ints
 
-_PARTS_PER_CORE = 4
 _PAIRS_PER_BATCH = 2_000_000  # bounds the memory of a batch: (query, earlier event) pairs
 
 
@@ -85,11 +84,12 @@ def with_queries(histories: DataFrame, queries: DataFrame) -> DataFrame:
 
 
 def spread(asked: DataFrame) -> DataFrame:
-    """The rows of `with_queries` in several parts for each core.
+    """The rows of `with_queries` in spark.sql.shuffle.partitions parts.
 
-    Spark cuts by bytes, which say little of how long a customer's queries take.
+    Without a number Spark merges parts by their bytes, which say little of how long a customer's queries take.
     """
-    return asked.repartition(_PARTS_PER_CORE * asked.sparkSession.sparkContext.defaultParallelism, "user_idx")
+    parts = asked.sparkSession.conf.get("spark.sql.shuffle.partitions") or "auto"
+    return asked.repartition(int(parts), "user_idx") if parts.isdigit() else asked.repartition("user_idx")  # "auto"
 
 
 def query_batches(batch: pa.RecordBatch) -> Iterator[QueryBatch]:
