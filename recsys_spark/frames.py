@@ -1,8 +1,9 @@
-"""Frames in the columns of a table."""
+"""Frames in the columns of a table, and windows over a whole frame."""
 
 from __future__ import annotations
 
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import DataFrame, SparkSession, Window, WindowSpec
+from pyspark.sql import functions as F
 
 from recsys_spark.contracts.errors import SchemaError
 from recsys_spark.contracts.schemas import Table
@@ -24,3 +25,11 @@ def conform(frame: DataFrame, schema: Table, label: str) -> DataFrame:
 def empty_frame(spark: SparkSession, schema: Table) -> DataFrame:
     """A frame of a table's columns without rows."""
     return spark.createDataFrame([], schema.ddl)
+
+
+def window_over_all(order: str) -> WindowSpec:
+    """All rows of a frame in the order of a whole number, in one task: for frames whose size something bounds.
+
+    Partitioned by what is 0 in every row, as Spark warns the user of every window that has no partition.
+    """
+    return Window.partitionBy(F.pmod(order, F.lit(1))).orderBy(order)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 
+from recsys_spark.frames import window_over_all
+
 _BUCKET_BITS = 12
 
 
@@ -19,7 +21,7 @@ def dense_index(ids: DataFrame, id_column: str, index_column: str) -> DataFrame:
     hashed = distinct.withColumn("hash", F.xxhash64(id_column))
     bucketed = hashed.withColumn("bucket", F.shiftrightunsigned("hash", 64 - _BUCKET_BITS))
     sizes = bucketed.groupBy("bucket").agg(F.count(F.lit(1)).alias("size"))
-    before = Window.orderBy("bucket").rowsBetween(Window.unboundedPreceding, -1)  # at most 2**12 rows
+    before = window_over_all("bucket").rowsBetween(Window.unboundedPreceding, -1)  # at most 2**12 rows
     offsets = sizes.select("bucket", F.coalesce(F.sum("size").over(before), F.lit(0)).alias("offset"))
     within = F.row_number().over(Window.partitionBy("bucket").orderBy("hash", id_column))
     numbered = bucketed.withColumn("within", within).join(F.broadcast(offsets), on="bucket", how="inner")

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from pyspark.sql import DataFrame, Window
+from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from recsys_spark.baselines.neighbours import NeighbourOptions, find_neighbours
 from recsys_spark.contracts.retriever_schemas import CO_PURCHASES
+from recsys_spark.entities.id_maps import dense_index
 
 
 def co_purchases(events: DataFrame, options: NeighbourOptions, folder: str) -> DataFrame:
@@ -39,9 +40,6 @@ def co_purchases(events: DataFrame, options: NeighbourOptions, folder: str) -> D
 
 def _numbered(lines: DataFrame) -> DataFrame:
     """The lines with the dense number of their basket, from 1, as row."""
-    own = F.dense_rank().over(Window.partitionBy("user_idx").orderBy("invoice_date"))
-    baskets = lines.groupBy("user_idx").agg(F.count_distinct("invoice_date").alias("baskets"))
-    # One task sees all customers.
-    before = F.sum("baskets").over(Window.orderBy("user_idx").rowsBetween(Window.unboundedPreceding, -1))
-    starts = baskets.select("user_idx", F.coalesce(before, F.lit(0)).alias("start"))
-    return lines.join(starts, on="user_idx", how="inner").select("item_idx", (F.col("start") + own).alias("row"))
+    basket = F.concat_ws(" ", F.col("user_idx").cast("string"), F.unix_micros("invoice_date").cast("string"))
+    named = lines.select("item_idx", basket.alias("basket"))
+    return named.join(dense_index(named, "basket", "row"), on="basket", how="inner").select("item_idx", "row")

@@ -9,6 +9,7 @@ from pyspark.sql import functions as F
 
 from recsys_spark.contracts.config import SplitConfig
 from recsys_spark.contracts.errors import ConfigError, DataError
+from recsys_spark.frames import window_over_all
 
 CUTOFFS = ("fold_end", "train_end", "val_end")
 END_OF_TIME = "9999-12-31T00:00:00.000000"
@@ -49,12 +50,12 @@ def early_end(queries: DataFrame, dev_share: float, fold: Column, key: str) -> C
 
     Raises DataError, which names the config's key of the share, where it does not lie after the time `fold`.
     """
-    per_time = queries.groupBy("event_time").agg(F.count(F.lit(1)).alias("queries"))
+    per_time = queries.groupBy(F.unix_micros("event_time").alias("micros")).agg(F.count(F.lit(1)).alias("queries"))
     # One task sees all distinct times, as for the cutoffs themselves.
-    reached = F.sum("queries").over(Window.orderBy("event_time"))
+    reached = F.sum("queries").over(window_over_all("micros"))
     total = F.broadcast(per_time.agg(F.sum("queries").alias("total")))
     early = per_time.withColumn("reached", reached).crossJoin(total).filter(f"reached <= {1 - dev_share} * total")
-    row = early.agg(F.max(F.unix_micros("event_time")).alias("micros"), F.unix_micros(fold).alias("fold")).first()
+    row = early.agg(F.max("micros").alias("micros"), F.unix_micros(fold).alias("fold")).first()
     if row is None or row["micros"] is None or row["micros"] <= row["fold"]:
         raise DataError(
             f"too few training queries after split.fold_end for a dev slice; lower {key}, let the fold end earlier or "
@@ -70,7 +71,7 @@ def _time_quantiles(interactions: DataFrame, shares: tuple[float, ...]) -> list[
     later = orders.withColumn("first_date", first_date).filter("invoice_date > first_date")
     per_time = later.groupBy(F.unix_micros("invoice_date").alias("micros")).agg(F.sum("num_events").alias("events"))
     # One task sees all distinct times: a decade of minutes is five million rows.
-    running = per_time.withColumn("reached", F.sum("events").over(Window.orderBy("micros")))
+    running = per_time.withColumn("reached", F.sum("events").over(window_over_all("micros")))
     total = per_time.agg(F.sum("events").alias("total"))
     reached = running.crossJoin(F.broadcast(total))
     quantiles = [
