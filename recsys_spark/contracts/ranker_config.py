@@ -8,6 +8,7 @@ from recsys_spark.contracts.checks import one_of, require
 
 RANKER_MODELS = ("mlp", "lambdarank", "binary", "none")
 TWO_STAGE = "two_stage"  # the model of candidates, their features and a ranker
+SCHEDULES = ("cosine", "plateau")  # of the learning rate
 TRANSFORMS = ("log", "standard", "quantile")  # of a feature on its way into the MLP
 
 
@@ -32,8 +33,8 @@ class GbdtConfig:
 class RankerConfig:
     """negatives_per_positive: for `bce`, 0 keeps all. feature_drop: share of rows that train without drop_features.
 
-    batch_rows: of a step, on each process, at least the candidates of a query. num_seeds: members whose scores are
-    averaged.
+    batch_rows: of a step, on each process, at least the candidates of a query. schedule: `cosine` lets the learning
+    rate fall over max_epochs. num_seeds: members whose scores are averaged.
     """
 
     model: str = "mlp"
@@ -46,9 +47,10 @@ class RankerConfig:
     negatives_per_positive: int = 0
     batch_rows: int = 4096
     learning_rate: float = 0.001
+    schedule: str = "cosine"
     weight_decay: float = 0.01
     max_epochs: int = 8
-    patience: int = 1
+    patience: int = 2
     refit: bool = True
     num_seeds: int = 2
     engine: str = "petastorm"
@@ -63,6 +65,7 @@ class RankerConfig:
     def __post_init__(self) -> None:
         one_of(self.model, RANKER_MODELS, "ranker.model")
         one_of(self.loss, ("listwise", "bce"), "ranker.loss")
+        one_of(self.schedule, SCHEDULES, "ranker.schedule")
         for key in ("dropout", "feature_drop"):
             require(0 <= getattr(self, key) < 1, f"ranker.{key}", "at least 0, below 1", getattr(self, key))
         for key in ("hidden", "batch_rows", "max_epochs", "num_processes", "checkpoint_seconds"):
