@@ -116,7 +116,7 @@ class GbdtRanker(Ranker):
 def _booster(text: str) -> Any:
     try:
         import lightgbm
-    except ImportError as error:
+    except (ImportError, OSError) as error:  # the second where the machine lacks libgomp
         told = f"the ranker is LightGBM's, which cannot be imported ({error}): install the extra gbdt"
         raise ConfigError(told) from None
     return lightgbm.Booster(model_str=text)

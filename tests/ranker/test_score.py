@@ -14,7 +14,7 @@ import torch
 
 from recsys_spark.contracts.errors import ArtifactError, ConfigError, DataError, SchemaError
 from recsys_spark.ranker.score import Ranker, load_ranker
-from tests.support.rankers import CONFIG, FEATURES, KINDS, planted, publish_candidates, ranker_job
+from tests.support.rankers import CONFIG, FEATURES, KINDS, need_lightgbm, planted, publish_candidates, ranker_job
 from training.ranker.job import save_ranker
 from training.ranker.model import RankerEnsemble, RankerMLP
 from training.ranker.train import train_ranker
@@ -84,7 +84,7 @@ def test_scoring_leaves_the_number_of_threads_as_it_was(tmp_path):
 
 @pytest.mark.parametrize("model", ["lambdarank", "binary"])
 def test_trees_score_by_both_boosters(tmp_path, model):
-    lightgbm = pytest.importorskip("lightgbm")
+    lightgbm = need_lightgbm()
     path = publish_candidates(tmp_path / "t.parquet", planted(60))
     trees = replace(CONFIG.gbdt, num_rounds=10, min_leaf_rows=5)
     train_ranker(ranker_job(tmp_path, path, None, replace(CONFIG, model=model, gbdt=trees)))

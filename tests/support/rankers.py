@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
 import torch
 
 from recsys_spark.contracts.ranker_config import RankerConfig
@@ -21,6 +22,15 @@ from training.ranker.job import RankerJob
 FEATURES = ("dot_uv", "times_bought", "repeat_sign", "new_sign")
 KINDS = ("standard", "log", "standard", "quantile")
 CONFIG = RankerConfig(hidden=16, batch_rows=64, max_epochs=2, num_seeds=2, engine="arrow", precision="float32")
+
+
+def need_lightgbm() -> Any:
+    """LightGBM; the test is skipped where it, or the libgomp that it wants of the machine, is missing."""
+    try:
+        import lightgbm
+    except (ImportError, OSError) as error:
+        pytest.skip(f"could not import lightgbm: {error}")
+    return lightgbm
 
 
 @dataclass(frozen=True)

@@ -119,7 +119,7 @@ def _scored(boosters: Mapping[str, Any], batches: Iterable[RankerBatch]) -> Iter
 def _lightgbm() -> Any:
     try:
         import lightgbm
-    except ImportError as error:
+    except (ImportError, OSError) as error:  # the second where the machine lacks libgomp
         told = f"ranker.model needs LightGBM, which cannot be imported ({error}): install the extra gbdt"
         raise ConfigError(told) from None
     return lightgbm

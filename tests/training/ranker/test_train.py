@@ -18,7 +18,16 @@ from recsys_spark.contracts.errors import ConfigError, DataError, SchemaError
 from recsys_spark.contracts.ranker_config import GbdtConfig
 from recsys_spark.manifest import SUFFIX
 from recsys_spark.ranker.score import load_ranker
-from tests.support.rankers import CONFIG, FEATURES, KINDS, Candidates, planted, publish_candidates, ranker_job
+from tests.support.rankers import (
+    CONFIG,
+    FEATURES,
+    KINDS,
+    Candidates,
+    need_lightgbm,
+    planted,
+    publish_candidates,
+    ranker_job,
+)
 from training.ranker import train
 from training.ranker.job import RankerJob
 from training.ranker.train import train_ranker
@@ -75,7 +84,7 @@ def recall_at_1(folder: Path, rows: Candidates) -> tuple[float, float]:
 )
 def test_both_heads_find_what_was_planted_for_them(tmp_path, changes):
     if "model" in changes:
-        pytest.importorskip("lightgbm")
+        need_lightgbm()
     path = publish_candidates(tmp_path / "t.parquet", planted(400, seed=1))
     train_ranker(ranker_job(tmp_path, path, None, replace(LONGER, **changes)))
     assert min(recall_at_1(tmp_path, planted(200, seed=3))) > 0.97
@@ -102,7 +111,7 @@ def test_training_leaves_one_file_and_says_what_it_came_to(tables, tmp_path):
 
 
 def test_trees_end_with_their_best_round_on_the_dev_slice(tables, tmp_path):
-    pytest.importorskip("lightgbm")
+    need_lightgbm()
     found = train_ranker(ranker_job(tmp_path, *tables, replace(LONGER, model="lambdarank")))
     assert {**load(tmp_path), "boosters": None} == {
         "format": 1, "kind": "gbdt", "features": list(FEATURES), "boosters": None
@@ -123,7 +132,7 @@ def test_without_a_dev_slice_members_train_for_all_epochs(tables, tmp_path):
 @pytest.mark.parametrize("model", ["mlp", "lambdarank"])
 def test_a_training_on_more_rows_takes_as_long_as_the_first_took_to_its_best(tables, tmp_path, model):
     if model != "mlp":
-        pytest.importorskip("lightgbm")
+        need_lightgbm()
     first = ranker_job(tmp_path / "first", *tables, replace(LONGER, model=model, num_seeds=2, patience=1))
     found = json.loads(json.dumps(train_ranker(first)))
     again = replace(ranker_job(tmp_path / "again", *tables, first.config).again(found), train_paths=tables)
@@ -182,7 +191,7 @@ def saving_each_step(settings_of: Any) -> Any:
 @pytest.mark.parametrize("model", ["mlp", "lambdarank"])
 def test_a_missing_feature_is_named(tmp_path, model):
     if model != "mlp":
-        pytest.importorskip("lightgbm")
+        need_lightgbm()
     path = publish_candidates(tmp_path / "t.parquet", planted(20), without=["new_sign"])
     with pytest.raises(SchemaError, match="lacks column 'new_sign'; it has .*'repeat_sign'"):
         train_ranker(ranker_job(tmp_path, path, None, replace(CONFIG, model=model)))
@@ -191,7 +200,7 @@ def test_a_missing_feature_is_named(tmp_path, model):
 @pytest.mark.parametrize("model", ["mlp", "lambdarank"])
 def test_candidates_without_a_positive_are_refused(tmp_path, model):
     if model != "mlp":
-        pytest.importorskip("lightgbm")
+        need_lightgbm()
     rows = planted(20)
     rows.label[:] = 0
     path = publish_candidates(tmp_path / "t.parquet", rows)
@@ -206,7 +215,7 @@ def test_trees_without_lightgbm_name_the_extra(tables, tmp_path, monkeypatch):
 
 
 def test_trees_for_new_items_alone_need_some(tables, tmp_path):
-    pytest.importorskip("lightgbm")
+    need_lightgbm()
     rows = planted(20)
     rows.is_repeat[:] = True
     path = publish_candidates(tmp_path / "t.parquet", rows)
