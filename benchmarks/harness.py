@@ -10,6 +10,7 @@ import json
 import operator
 import os
 import platform
+import shlex
 import statistics
 import sys
 import time
@@ -41,12 +42,17 @@ class Figure:
 
 
 def figure(name: str, value: float, goal: str, **detail: Any) -> Figure:
-    """A figure held against its goal, with when and on what it was measured.
+    """A figure held against its goal, with how, when and on what it was measured.
 
     >>> figure("sort.growth", 9.5, "<= 11").holds
     True
     """
-    facts = {"date": date.today().isoformat(), "machine": machine(), "versions": library_versions()}
+    facts = {
+        "command": command(),
+        "date": date.today().isoformat(),
+        "machine": machine(),
+        "versions": library_versions(),
+    }
     return Figure(name, round(value, 4), goal, meets(value, goal), {**detail, **facts})
 
 
@@ -91,6 +97,16 @@ def median_ratio(numerator: Sequence[float], denominator: Sequence[float]) -> fl
 def medians(seconds: Mapping[str, Sequence[float]]) -> dict[str, float]:
     """Median seconds of each contender."""
     return {name: round(statistics.median(values), 4) for name, values in seconds.items()}
+
+
+def command() -> str:
+    """What prints the figures that this process measures."""
+    spec = getattr(sys.modules["__main__"], "__spec__", None)
+    package, _, name = (spec.name if spec else "").rpartition(".")
+    if package != "benchmarks":
+        return " ".join([Path(sys.argv[0]).name, *sys.argv[1:]])
+    given = shlex.join(sys.argv[1:])
+    return f"make bench NAME={name}" + (f' ARGS="{given}"' if given else "")
 
 
 def machine() -> dict[str, Any]:

@@ -51,10 +51,13 @@ def benchmark_section(figures: Sequence[Mapping[str, Any]]) -> str:
     rows = []
     for found in figures:
         detail = found["detail"]
-        measured = (detail["date"], _spell_machine(detail["machine"]), _spell(detail["versions"]))
+        command = f"`{detail['command']}`" if "command" in detail else "-"
+        measured = (command, detail["date"], _spell_machine(detail["machine"]), _spell(detail["versions"]))
         holds = "yes" if found["holds"] else "**no**"
         rows.append([f"`{found['name']}`", f"{found['value']:g}", f"`{found['goal']}`", holds, *measured])
-    return "## Benchmarks\n\n" + _table(["figure", "value", "goal", "holds", "date", "machine", "versions"], rows)
+    return "## Benchmarks\n\n" + _table(
+        ["figure", "value", "goal", "holds", "command", "date", "machine", "versions"], rows
+    )
 
 
 def run_section(name: str, root: Path) -> str:
