@@ -36,7 +36,7 @@ bench: benchmark-named $(STAMP)  ## run one benchmark: make bench NAME=item_knn
 	@$(BIN)/python -m benchmarks.$(NAME) $(ARGS)
 
 benchmark-named:
-	@test -f "benchmarks/$(NAME).py" || { echo "make bench takes NAME=, one of:" $$(cd benchmarks && grep -l "^    report(" *.py | cut -d. -f1) >&2; exit 2; }
+	@test -f "benchmarks/$(NAME).py" || { echo "make bench takes NAME=, one of:" $$(cd benchmarks && grep -l "^ *report(" *.py | cut -d. -f1) >&2; exit 2; }
 
 results: $(STAMP)  ## write docs/results.md; ARGS="--run NAME=PATH" adds runs
 	@$(BIN)/python -m benchmarks.write_results $(ARGS)
