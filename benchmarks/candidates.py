@@ -11,6 +11,7 @@ import argparse
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +19,7 @@ import pandas as pd
 
 from benchmarks.harness import Figure, figure, report
 from benchmarks.source_ranks import source_ranks
+from recsys_spark.candidates.merge import best_first
 from recsys_spark.command_line import common_arguments, config_from
 from recsys_spark.contracts.candidate_config import REPEAT_SOURCES
 from recsys_spark.contracts.columns import LIST_PROTOCOLS
@@ -31,40 +33,39 @@ Quotas = Mapping[str, float]
 
 @dataclass(frozen=True)
 class Ranks:
-    """The table of `source_ranks` as arrays."""
+    """The table of `source_ranks` as arrays. repeat_share: as in the config."""
 
     table: pd.DataFrame
+    repeat_share: float
 
     @cached_property
     def sources(self) -> list[str]:
         return [name for name in self.table.columns if name not in ("query_id", "item_idx", "is_positive", "is_repeat")]
 
     def recall(self, quotas: Quotas, protocol: str, sizes: tuple[int, ...] = SIZES) -> dict[int, float]:
-        """Share of the positives among the first so many items of the union, by least rank over quota."""
+        """Share of the positives among the first so many items of the union."""
         counted = self._counted[protocol]
         rows, ranks = counted["row"], counted["ranks"]
         weights = np.array([quotas.get(source, 0.0) for source in self.sources])
-        with np.errstate(divide="ignore", invalid="ignore"):
-            shares = np.where(weights > 0, ranks / weights, np.inf).min(axis=1)
-        order = np.lexsort((counted["item"], shares, rows))
+        ranks = np.where(weights > 0, ranks, 0)
+        order = best_first(rows, ranks, counted["is_repeat"], weights, self.repeat_share)
         place = np.empty(len(order), dtype=np.int64)
         place[order] = np.arange(len(order)) - np.searchsorted(rows, rows)
-        hit = counted["is_positive"] & np.isfinite(shares)
+        hit = counted["is_positive"] & (ranks > 0).any(axis=1)
         return {size: float((hit & (place < size)).sum() / counted["is_positive"].sum()) for size in sizes}
 
     @cached_property
-    def _counted(self) -> dict[str, dict[str, npt.NDArray[np.generic]]]:
+    def _counted(self) -> dict[str, dict[str, npt.NDArray[Any]]]:
         """By protocol the rows that it counts, query by query."""
         ordered = self.table.sort_values(["query_id", "item_idx"], kind="stable")
         found = {}
         for protocol in LIST_PROTOCOLS:
             kept = ordered if protocol == "all_items" else ordered[~ordered["is_repeat"]]
-            ranks = kept[self.sources].to_numpy(dtype=np.float64)
             found[protocol] = {
                 "row": np.unique(kept["query_id"].to_numpy(), return_inverse=True)[1],
-                "item": kept["item_idx"].to_numpy(),
                 "is_positive": kept["is_positive"].to_numpy(),
-                "ranks": np.where(ranks > 0, ranks, np.inf),
+                "is_repeat": kept["is_repeat"].to_numpy(),
+                "ranks": kept[self.sources].to_numpy(),
             }
         return found
 
@@ -74,15 +75,13 @@ def tuned(ranks: Ranks, quotas: Quotas) -> dict[str, float]:
     found = dict(quotas)
     for protocol in LIST_PROTOCOLS:
         kind = [name for name in ranks.sources if (name in REPEAT_SOURCES) == (protocol == "all_items")]
-        best = {name: found.get(name, 0.0) for name in kind}
-        reached = ranks.recall(best, protocol, (JUDGED_AT,))[JUDGED_AT]
+        reached = ranks.recall(found, protocol, (JUDGED_AT,))[JUDGED_AT]
         for name in kind * ROUNDS:
             for factor in FACTORS:
-                tried = {**best, name: max(best[name], 1.0) * factor}
+                tried = {**found, name: max(found.get(name, 0.0), 1.0) * factor}
                 value = ranks.recall(tried, protocol, (JUDGED_AT,))[JUDGED_AT]
                 if value > reached:
-                    best, reached = tried, value
-        found |= best
+                    found, reached = tried, value
     return found
 
 
@@ -119,9 +118,10 @@ def main() -> None:
     arguments = parser.parse_args()
     config = config_from(arguments)
     quotas: Quotas = {name: float(quota) for name, quota in asdict(config.candidates.quotas).items()}
+    repeat_share = config.candidates.repeat_share
     if arguments.tune:
-        quotas = tuned(Ranks(source_ranks(config, "val", arguments.queries, max(SIZES))), quotas)
-    test = Ranks(source_ranks(config, "test", arguments.queries, max(SIZES)))
+        quotas = tuned(Ranks(source_ranks(config, "val", arguments.queries, max(SIZES)), repeat_share), quotas)
+    test = Ranks(source_ranks(config, "test", arguments.queries, max(SIZES)), repeat_share)
     report(f"candidates_{arguments.run}", figures_of(test, quotas, arguments.run))
 
 

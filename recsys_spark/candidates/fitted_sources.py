@@ -29,7 +29,8 @@ def fitted_retriever(
         tower: tower_model(io, tower, "history" if tower == "plain" else "tower", fit)
         for tower in towers_behind(quotas, trained)
     }
-    return Retriever(build_sources(quotas, fitted, settings, towers), options.max_per_query)
+    sources = build_sources(quotas, fitted, settings, towers)
+    return Retriever(sources, options.max_per_query, options.repeat_share)
 
 
 def ranker_queries(io: StageIO, split: str, num_train: int, seed: int) -> DataFrame:

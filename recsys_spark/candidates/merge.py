@@ -15,6 +15,8 @@ from recsys_spark.baselines.ranking import SCORE_DECIMALS, Scored
 from recsys_spark.candidates.purchases import find, items_of_keys, pair_keys, rows_of_keys
 from recsys_spark.sequences.windows import Ints
 
+_FUSION = 60  # the paper's constant: how little a first rank is worth above a second
+
 
 @dataclass(frozen=True)
 class Listed:
@@ -60,25 +62,39 @@ def list_source(scored: Scored, seen: Ints, proposes_seen: bool) -> Listed:
     return Listed(keys, ranks, scores)
 
 
-def union(listed: Sequence[Listed], quotas: Sequence[int], max_per_query: int) -> Offers:
-    """The proposals of all sources, of each query those `max_per_query` of the least rank over quota.
+def union(
+    listed: Sequence[Listed], quotas: Ints, are_repeats: npt.NDArray[np.bool_], max_per_query: int, repeat_share: float
+) -> Offers:
+    """The proposals of all sources, of each query at most `max_per_query`, in the order of queries, then best first.
 
-    A source proposes items up to rank `quota`. Rows are in the order of queries, then best first.
+    A source proposes items up to rank `quota`; are_repeats: which sources propose what was bought before, the others
+    propose the rest. Their order: see best_first.
     """
-    proposed = [
-        np.flatnonzero((one.ranks > 0) & (one.ranks <= quota)) for one, quota in zip(listed, quotas, strict=True)
-    ]
-    keys = [one.keys[places] for one, places in zip(listed, proposed, strict=True)]
-    shares = [
-        one.ranks[places] / quota for one, places, quota in zip(listed, proposed, np.maximum(quotas, 1), strict=True)
-    ]
-    found, place = np.unique(np.concatenate(keys), return_inverse=True)
-    best = np.full(len(found), np.inf)
-    np.minimum.at(best, place, np.concatenate(shares))
-    rows = rows_of_keys(found)
-    order = np.lexsort((best, rows))
-    kept = found[order][np.arange(len(order)) - np.searchsorted(rows, rows) < max_per_query]
-    return offers_of(kept, listed)
+    keys = [one.keys[(one.ranks > 0) & (one.ranks <= quota)] for one, quota in zip(listed, quotas, strict=True)]
+    found = offers_of(np.unique(np.concatenate(keys)), listed)
+    is_repeat = (found.ranks[:, are_repeats] > 0).any(axis=1)
+    order = best_first(found.rows, found.ranks, is_repeat, quotas, repeat_share)
+    kept = order[np.arange(len(order)) - np.searchsorted(found.rows, found.rows) < max_per_query]
+    return Offers(found.rows[kept], found.items[kept], found.ranks[kept], found.scores[kept])
+
+
+def best_first(
+    rows: Ints, ranks: npt.NDArray[np.int32], is_repeat: npt.NDArray[np.bool_], quotas: Ints, repeat_share: float
+) -> Ints:
+    """The order of pairs, query by query: (P,) for rows, ascending, and is_repeat (P,), ranks (P, S) and quotas (S,).
+
+    An item scores the sum of quota / (60 + rank) over all sources that rank it (reciprocal rank fusion: Cormack et al.,
+    SIGIR 2009): what several propose goes before what one does. Items bought before and all others stand in an order
+    each, of which the first n places of a query hold repeat_share x n and (1 - repeat_share) x n, as far as there are
+    as many. Ties keep the order of the pairs.
+    """
+    fused = np.where(ranks > 0, quotas / (_FUSION + ranks), 0.0).sum(axis=1)
+    groups = rows * 2 + is_repeat
+    by_group = np.lexsort((-fused, groups))
+    place = np.empty(len(rows), dtype=np.int64)
+    place[by_group] = np.arange(len(rows)) - np.searchsorted(groups[by_group], groups[by_group])
+    share = np.where(is_repeat, repeat_share, 1 - repeat_share)
+    return np.lexsort(((place + 1) / share, rows))
 
 
 def offers_of(keys: Ints, listed: Sequence[Listed]) -> Offers:

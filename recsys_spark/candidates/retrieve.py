@@ -28,6 +28,7 @@ class Retriever:
 
     sources: tuple[Source, ...]
     max_per_query: int
+    repeat_share: float
 
     def propose(self, batch: QueryBatch) -> Offers:
         """At most max_per_query candidates of each query, best first."""
@@ -51,7 +52,9 @@ class Retriever:
         return offers, offers_of(missing, listed)
 
     def _union(self, listed: Sequence[Listed]) -> Offers:
-        return union(listed, [source.quota for source in self.sources], self.max_per_query)
+        quotas = np.array([source.quota for source in self.sources])
+        are_repeats = np.array([source.proposes_seen for source in self.sources])
+        return union(listed, quotas, are_repeats, self.max_per_query, self.repeat_share)
 
 
 @dataclass(frozen=True)

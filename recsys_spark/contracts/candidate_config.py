@@ -9,13 +9,14 @@ from recsys_spark.contracts.checks import one_of, require
 
 @dataclass(frozen=True, kw_only=True)
 class QuotasConfig:
-    """Items that each source may propose to a query; 0 switches a source off. The fields are the sources' names.
+    """Items that each source may propose to a query, and what its ranks weigh; 0 switches a source off. The fields are
+    the sources' names.
 
     `own` and `due` propose what the customer bought before, all others what he did not.
     """
 
-    own: int = 120
-    due: int = 20
+    own: int = 200
+    due: int = 60
     item_knn: int = 60
     user_knn: int = 40
     ease: int = 60
@@ -45,12 +46,14 @@ TOWER_SOURCES = {f"two_tower_{tower}": tower for tower in ("all", "first", "plai
 @dataclass(frozen=True, kw_only=True)
 class CandidatesConfig:
     quotas: QuotasConfig = field(default_factory=QuotasConfig)
-    max_per_query: int = 200
+    max_per_query: int = 250
+    repeat_share: float = 0.5
     train_queries: int = 20_000
 
     def __post_init__(self) -> None:
         for key in ("max_per_query", "train_queries"):
             require(getattr(self, key) >= 1, f"candidates.{key}", "at least 1", getattr(self, key))
+        require(0 < self.repeat_share < 1, "candidates.repeat_share", "between 0 and 1", self.repeat_share)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,9 +1,10 @@
 """The union of sources, worked by hand."""
 
 import numpy as np
+import pytest
 
 from recsys_spark.baselines.ranking import Scored
-from recsys_spark.candidates.merge import list_source, union
+from recsys_spark.candidates.merge import best_first, list_source, union
 from recsys_spark.candidates.purchases import pair_keys
 
 
@@ -31,17 +32,35 @@ def test_a_source_of_repeats_ranks_nothing_else():
     assert told(found) == [(0, 4, 2), (0, 7, 1), (0, 9, 0), (1, 8, 0)]
 
 
-def test_the_union_goes_by_the_least_rank_over_quota():
+def test_what_several_sources_propose_goes_first_and_both_kinds_share_the_places():
     repeats = list_source(scored((0, 4, 2.0), (0, 7, 1.0), (1, 2, 1.0)), SEEN, True)
     others = list_source(scored((0, 1, 9.0), (0, 5, 8.0), (0, 6, 7.0), (0, 4, 6.0), (1, 3, 1.0)), SEEN, False)
-    offers = union([repeats, others], quotas=[4, 2], max_per_query=3)
-    # Shares of query 0: 4 has 1/4, 7 and 1 have 2/4 and 1/2, 5 has 2/2; 6 is beyond the quota.
-    assert offers.rows.tolist() == [0, 0, 0, 1, 1]
-    assert offers.items.tolist() == [4, 1, 7, 2, 3]
-    assert offers.ranks.tolist() == [[1, 0], [0, 1], [2, 0], [1, 0], [0, 1]]
-    assert offers.scores.tolist() == [[2, 6], [0, 9], [1, 0], [1, 0], [0, 1]]
+    more = list_source(scored((0, 5, 3.0), (0, 6, 2.0)), SEEN, False)
+    quotas, are_repeats = np.array([4, 2, 1]), np.array([True, False, False])
+    offers = union([repeats, others, more], quotas, are_repeats, max_per_query=4, repeat_share=0.5)
+    # Never bought: 5 scores 2/62 + 1/61, 1 scores 2/61; 6 is beyond both quotas. Bought before: 4, then 7.
+    assert offers.rows.tolist() == [0, 0, 0, 0, 1, 1]
+    assert offers.items.tolist() == [4, 5, 1, 7, 2, 3]
+    assert offers.ranks.tolist() == [[1, 0, 0], [0, 2, 1], [0, 1, 0], [2, 0, 0], [1, 0, 0], [0, 1, 0]]
+    assert offers.scores.tolist() == [[2, 6, 0], [0, 8, 3], [0, 9, 0], [1, 0, 0], [1, 0, 0], [0, 1, 0]]
+
+
+@pytest.mark.parametrize(("share", "kinds"), [(0.75, "rrnrrrnr"), (0.25, "nnrnnnrn")])
+def test_repeats_take_their_share_of_any_first_places(share, kinds):
+    is_repeat = np.arange(20) % 2 == 0
+    ranks = np.arange(1, 21, dtype=np.int32)[:, None]
+    # At 0.25 repeats are due at places 4, 8, ..., the others at 4/3, 8/3, 4; of a tie the first pair goes first.
+    order = best_first(np.zeros(20, dtype=np.int64), ranks, is_repeat, np.array([10]), share)
+    assert "".join("rn"[int(not is_repeat[pair])] for pair in order[:8]) == kinds
+    assert order[is_repeat[order]].tolist() == sorted(order[is_repeat[order]].tolist())
+
+
+def test_a_kind_that_runs_out_leaves_its_places_to_the_other():
+    ranks = np.array([[1], [2], [3], [4]], dtype=np.int32)
+    is_repeat = np.array([True, False, False, False])
+    assert best_first(np.zeros(4, dtype=np.int64), ranks, is_repeat, np.array([9]), 0.9).tolist() == [0, 1, 2, 3]
 
 
 def test_a_batch_without_proposals_has_no_candidates():
     nothing = list_source(Scored(np.zeros(0, int), np.zeros(0, int), np.zeros(0)), SEEN, False)
-    assert union([nothing, nothing], [3, 3], 5).ranks.shape == (0, 2)
+    assert union([nothing, nothing], np.array([3, 3]), np.array([True, False]), 5, 0.5).ranks.shape == (0, 2)
