@@ -29,7 +29,10 @@ REQUIRED_CONF = {
 }
 # For a JVM that this process starts. HotSpot never compiles methods beyond 8,000 bytes of bytecode, and what Spark
 # generates for the cleaning rules is larger: interpreted, labelling took three times the processor time.
-OWN_JVM_CONF = {"spark.driver.extraJavaOptions": "-XX:-DontCompileHugeMethods"}
+OWN_JVM_CONF = {
+    "spark.driver.extraJavaOptions": "-XX:-DontCompileHugeMethods",
+    "spark.python.daemon.module": "recsys_spark.python_daemon",
+}
 SUPPORTED_JAVA = (11, 17)
 
 

@@ -96,3 +96,19 @@ def test_an_active_session_gets_the_settings_that_results_depend_on(spark):
     session = get_session(SessionConfig())
     assert session is spark
     assert {key: session.conf.get(key) for key in REQUIRED_CONF} == REQUIRED_CONF
+
+
+def test_workers_load_modules_from_folders_and_leave_them_to_no_collection(spark):
+    def look(batches):
+        import gc
+        import sys
+
+        import pyarrow as pa
+
+        archives = [entry for entry in sys.path_importer_cache if ".zip" in entry or ".jar" in entry]
+        for _ in batches:
+            yield pa.RecordBatch.from_pydict({"archives": [len(archives)], "frozen": [gc.get_freeze_count()]})
+
+    [found] = spark.range(1).mapInArrow(look, "archives bigint, frozen bigint").collect()
+    assert found.archives == 0
+    assert found.frozen > 10_000
