@@ -15,27 +15,21 @@ from dataclasses import asdict, dataclass
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
-from pyspark import TaskContext
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from recsys_spark.baselines.column_similarity import ColumnGroup, SimilarityRule, column_groups
+from recsys_spark.baselines.column_similarity import SimilarityRule
 from recsys_spark.baselines.cost import ProductCost, cost_of_counts, estimate_cost, require_affordable
-from recsys_spark.baselines.sparse_blocks import MAX_INDEX, BlockSummary, load_block, pack_block
+from recsys_spark.baselines.neighbour_tasks import BLOCKS, FOUND, NUM_PLACES, MultiplyPlan, multiplier
+from recsys_spark.baselines.sparse_blocks import MAX_INDEX, BlockSummary, pack_block
 from recsys_spark.contracts.errors import ConfigError
 from recsys_spark.paths import filesystem, spark_uri
 
 NEIGHBOURS_DDL = "col bigint, neighbour bigint, score float, rank int"  # one row per column and rank from 1
-_NEIGHBOURS_SCHEMA = pa.schema(
-    [("col", pa.int64()), ("neighbour", pa.int64()), ("score", pa.float32()), ("rank", pa.int32())]
-)
-_BLOCKS, _FOUND = "blocks", "neighbours.parquet"
 _PACKED_DDL = "summary string, cost string"
 _BYTES_PER_NONZERO = 64  # at the height of packing: the entries as they came, by column, and longest column first
-_WORK_PER_TASK = 6e7  # multiply-adds: half a second or so
-_TASKS_PER_CORE = 32  # at most, so that large products do not drown in tasks
-_ROWS_PER_BATCH = 200_000
+_LARGE_PRODUCT = 2e9  # multiply-adds, ten seconds or so: below, a task per core, as starting one takes 50 ms
+_WORK_PER_TASK = 2.5e8
 
 log = logging.getLogger("recsys")
 
@@ -66,17 +60,6 @@ class NeighbourOptions:
         return self.task_memory_mb * 2**20 // _BYTES_PER_NONZERO
 
 
-@dataclass(frozen=True)
-class _Plan:
-    """What every multiplying task needs to know. Blocks without a column are left out."""
-
-    folder: str
-    blocks: tuple[int, ...]
-    num_rows: int
-    tasks_per_block: int
-    rule: SimilarityRule
-
-
 def find_neighbours(triples: DataFrame, options: NeighbourOptions, folder: str) -> DataFrame:
     """Find the `num_neighbours` most similar columns of each column: NEIGHBOURS_DDL, read from Parquet below `folder`.
 
@@ -92,37 +75,36 @@ def find_neighbours(triples: DataFrame, options: NeighbourOptions, folder: str) 
     spark = triples.sparkSession
     entries = triples.select(F.col("row").cast("bigint"), F.col("col").cast("bigint"), F.col("weight").cast("double"))
     fs, base = filesystem(folder)
-    fs.makedirs(f"{base}/{_FOUND}", exist_ok=True)
-    summaries, cost = _pack(entries, options, f"{folder}/{_BLOCKS}")
+    fs.makedirs(f"{base}/{FOUND}", exist_ok=True)
+    summaries, cost = _pack(entries, options, f"{folder}/{BLOCKS}")
     log.info("neighbours: %d entries, %.3g multiply-adds", cost.nonzeros, cost.multiply_adds)
     filled = [summary for summary in summaries if summary.columns]
     if filled:
-        plan = _plan(filled, options, folder, _num_tasks(spark, cost.multiply_adds))
-        num_tasks = plan.tasks_per_block * len(plan.blocks)
-        written = spark.range(num_tasks, numPartitions=num_tasks).mapInArrow(_multiplier(plan), "rows bigint").collect()
+        multiply = multiplier(_plan(filled, options, folder))
+        written = _places(spark, cost.multiply_adds).mapInArrow(multiply, "rows bigint").collect()
         log.info("neighbours: %d pairs kept", sum(row.rows for row in written))
-    if fs.exists(f"{base}/{_BLOCKS}"):
-        fs.rm(f"{base}/{_BLOCKS}", recursive=True)
-    return spark.read.schema(NEIGHBOURS_DDL).parquet(spark_uri(f"{folder}/{_FOUND}"))
+    if fs.exists(f"{base}/{BLOCKS}"):
+        fs.rm(f"{base}/{BLOCKS}", recursive=True)
+    return spark.read.schema(NEIGHBOURS_DDL).parquet(spark_uri(f"{folder}/{FOUND}"))
 
 
-def _plan(filled: list[BlockSummary], options: NeighbourOptions, folder: str, num_tasks: int) -> _Plan:
+def _plan(filled: list[BlockSummary], options: NeighbourOptions, folder: str) -> MultiplyPlan:
     whole = max(summary.max_weight for summary in filled) if all(summary.integral for summary in filled) else None
-    dense_bytes = options.task_memory_mb * 2**20 // 4
-    return _Plan(
+    quarter = options.task_memory_mb * 2**20 // 4
+    return MultiplyPlan(
         folder=folder,
         blocks=tuple(sorted(summary.block for summary in filled)),
         num_rows=max(summary.max_row for summary in filled) + 1,
-        tasks_per_block=math.ceil(num_tasks / len(filled)),
-        rule=SimilarityRule(options.num_neighbours, options.shrinkage, options.min_support, whole, dense_bytes),
+        held_bytes=quarter,
+        rule=SimilarityRule(options.num_neighbours, options.shrinkage, options.min_support, whole, quarter),
     )
 
 
-def _num_tasks(spark: SparkSession, multiply_adds: float) -> int:
-    # As many partitions as Spark gives a range by itself: the cores, seen through the DataFrame API.
-    last = spark.range(1 << 16).select(F.spark_partition_id().alias("part")).agg(F.max("part").alias("last")).first()
-    cores = 1 + (last["last"] if last else 0)
-    return min(max(math.ceil(multiply_adds / _WORK_PER_TASK), cores), cores * _TASKS_PER_CORE)
+def _places(spark: SparkSession, multiply_adds: float) -> DataFrame:
+    """The numbers below NUM_PLACES, in as many partitions as there shall be tasks."""
+    if multiply_adds < _LARGE_PRODUCT:
+        return spark.range(NUM_PLACES)  # Spark cuts it in as many parts as it has cores
+    return spark.range(NUM_PLACES, numPartitions=min(math.ceil(multiply_adds / _WORK_PER_TASK), NUM_PLACES))
 
 
 def _pack(entries: DataFrame, options: NeighbourOptions, scratch: str) -> tuple[list[BlockSummary], ProductCost]:
@@ -184,50 +166,3 @@ def _block_packer(folder: str) -> Callable[[pd.DataFrame], pd.DataFrame]:
         return pd.DataFrame({"summary": [json.dumps(asdict(summary))], "cost": [None]})
 
     return pack
-
-
-def _multiplier(plan: _Plan) -> Callable[[Iterable[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
-    def multiply(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        for batch in batches:
-            rows = [_write_neighbours(plan, task) for task in batch.column(0).to_pylist()]
-            yield pa.RecordBatch.from_arrays([pa.array(rows, pa.int64())], names=["rows"])
-
-    return multiply
-
-
-def _write_neighbours(plan: _Plan, task: int) -> int:
-    """Write what a task finds to a file that appears whole or not at all; returns its rows."""
-    context = TaskContext.get()
-    assert context is not None
-    fs, base = filesystem(plan.folder)
-    aside = f"{base}/{_FOUND}/_part_{task:05d}_{context.taskAttemptId()}"
-    rows = 0
-    with fs.open(aside, "wb") as file, pq.ParquetWriter(file, _NEIGHBOURS_SCHEMA, compression="zstd") as writer:
-        for batch in _neighbour_batches(_groups_of_task(plan, task)):
-            writer.write_batch(batch)
-            rows += batch.num_rows
-    fs.mv(aside, f"{base}/{_FOUND}/part_{task:05d}.parquet")
-    return rows
-
-
-def _groups_of_task(plan: _Plan, task: int) -> list[ColumnGroup]:
-    """Every n-th group of one block, after it has seen every block; so each task has long and short columns."""
-    place, share = divmod(task, plan.tasks_per_block)
-    blocks = f"{plan.folder}/{_BLOCKS}"
-    own = load_block(blocks, plan.blocks[place], plan.num_rows)
-    groups = list(column_groups(own, plan.rule))[share :: plan.tasks_per_block]
-    for other in plan.blocks[place:] + plan.blocks[:place]:  # tasks begin with the block that they have at hand
-        block = load_block(blocks, other, plan.num_rows)
-        for group in groups:
-            group.visit(block)
-    return groups
-
-
-def _neighbour_batches(groups: list[ColumnGroup]) -> Iterator[pa.RecordBatch]:
-    pending: list[tuple[np.ndarray, ...]] = []
-    for group in groups:
-        pending.append(group.neighbours())
-        if sum(len(part[0]) for part in pending) >= _ROWS_PER_BATCH or group is groups[-1]:
-            columns = (np.concatenate(parts) for parts in zip(*pending, strict=True))
-            yield pa.RecordBatch.from_arrays([pa.array(values) for values in columns], schema=_NEIGHBOURS_SCHEMA)
-            pending = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from pyspark.sql import DataFrame, SparkSession
 from recsys_spark.baselines import column_similarity, sparse_blocks, thresholds
 from recsys_spark.baselines.column_similarity import SimilarityRule, column_groups
 from recsys_spark.baselines.cost import cap_rows, cost_of_counts, estimate_cost
+from recsys_spark.baselines.neighbour_tasks import NUM_PLACES, MultiplyPlan, groups_at
 from recsys_spark.baselines.neighbours import NEIGHBOURS_DDL, NeighbourOptions, find_neighbours
 from recsys_spark.baselines.sparse_blocks import load_block, pack_block
 from recsys_spark.baselines.thresholds import nth_largest_of_columns, nth_largest_of_rows
@@ -122,6 +124,23 @@ def test_blocks_give_what_a_dense_computation_gives(
         assert found == slow_neighbours(matrix, k, shrinkage, min_support)
 
     check()
+
+
+@pytest.mark.usefixtures("small_tiles")
+@pytest.mark.parametrize("num_blocks", [1, 3])
+@pytest.mark.parametrize("held_bytes", [1, 10**6])
+def test_wherever_the_places_are_cut_each_column_has_one_task(num_blocks: int, held_bytes: int, tmp_path: Path) -> None:
+    matrix = random_matrix(11, 30, 90, 0.3)
+    users, items = np.nonzero(matrix)
+    for b in range(num_blocks):
+        mine = items % num_blocks == b
+        pack_block(users[mine] + 1, items[mine] + 1, matrix[users, items][mine], f"{tmp_path}/blocks", b)
+    rule = SimilarityRule(5, 0.0, 1, matrix.max())
+    plan = MultiplyPlan(str(tmp_path), tuple(range(num_blocks)), len(matrix) + 1, held_bytes, rule)
+    for cuts in ([], [1], [NUM_PLACES // 2], [1000, 1365, 1366, 2730, 2731, 4000]):
+        groups = [group for part in pairwise([0, *cuts, NUM_PLACES]) for group in groups_at(plan, *part)]
+        found = [row for group in groups for row in zip(*(v.tolist() for v in group.neighbours()), strict=True)]
+        assert sorted((c, n, round(s, 6), r) for c, n, s, r in found) == sorted(slow_neighbours(matrix, k=5))
 
 
 @given(st.integers(0, 10**6), st.integers(1, 12))
