@@ -29,10 +29,9 @@ REQUIRED_CONF = {
 }
 # For a JVM that this process starts. HotSpot never compiles methods beyond 8,000 bytes of bytecode, and what Spark
 # generates for the cleaning rules is larger: interpreted, labelling took three times the processor time.
-OWN_JVM_CONF = {
-    "spark.driver.extraJavaOptions": "-XX:-DontCompileHugeMethods",
-    "spark.python.daemon.module": "recsys_spark.python_daemon",
-}
+OWN_JVM_CONF = {"spark.driver.extraJavaOptions": "-XX:-DontCompileHugeMethods"}
+# Where the workers are processes of this machine, which surely find the module.
+LOCAL_CONF = {"spark.python.daemon.module": "recsys_spark.python_daemon"}
 SUPPORTED_JAVA = (11, 17)
 
 
@@ -45,13 +44,18 @@ def get_session(config: SessionConfig) -> SparkSession:
             ensure_java()
             os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
         builder = SparkSession.builder.appName(config.app_name)
-        for key, value in {**(OWN_JVM_CONF if own_jvm else {}), **config.conf, **REQUIRED_CONF}.items():
+        own = {**OWN_JVM_CONF, **(LOCAL_CONF if _is_local(config) else {})} if own_jvm else {}
+        for key, value in {**own, **config.conf, **REQUIRED_CONF}.items():
             builder = builder.config(key, value)
         return builder.getOrCreate()
     for key, value in REQUIRED_CONF.items():
         if active.conf.get(key, None) != value:
             active.conf.set(key, value)
     return active
+
+
+def _is_local(config: SessionConfig) -> bool:
+    return str(config.conf.get("spark.master", "local")).startswith("local")
 
 
 @contextmanager
