@@ -37,7 +37,9 @@ def write_results(runs: Mapping[str, str], results: Path = RESULTS) -> Path:
     for name, root in runs.items():
         (results / f"{name}.md").write_text(run_section(name, Path(root)), encoding="utf-8")
     sections = [HEADER]
-    figures = [json.loads(line) for path in sorted(results.glob("*.jsonl")) for line in _lines(path)]
+    figures = [
+        {"bench": path.stem, **json.loads(line)} for path in sorted(results.glob("*.jsonl")) for line in _lines(path)
+    ]
     if figures:
         sections.append(benchmark_section(figures))
     sections += [path.read_text(encoding="utf-8") for path in sorted(results.glob("*.md"))]
@@ -51,8 +53,8 @@ def benchmark_section(figures: Sequence[Mapping[str, Any]]) -> str:
     rows = []
     for found in figures:
         detail = found["detail"]
-        command = f"`{detail['command']}`" if "command" in detail else "-"
-        measured = (command, detail["date"], _spell_machine(detail["machine"]), _spell(detail["versions"]))
+        command = detail.get("command", f"make bench NAME={found['bench']}")
+        measured = (f"`{command}`", detail["date"], _spell_machine(detail["machine"]), _spell(detail["versions"]))
         holds = "yes" if found["holds"] else "**no**"
         rows.append([f"`{found['name']}`", f"{found['value']:g}", f"`{found['goal']}`", holds, *measured])
     return "## Benchmarks\n\n" + _table(
