@@ -45,14 +45,15 @@ class Ranks:
     def recall(self, quotas: Quotas, protocol: str, sizes: tuple[int, ...] = SIZES) -> dict[int, float]:
         """Share of the positives among the first so many items of the union."""
         counted = self._counted[protocol]
-        rows, ranks = counted["row"], counted["ranks"]
         weights = np.array([quotas.get(source, 0.0) for source in self.sources])
-        ranks = np.where(weights > 0, ranks, 0)
-        order = best_first(rows, ranks, counted["is_repeat"], weights, self.repeat_share)
+        ranks = np.where(weights > 0, counted["ranks"], 0)
+        offered = (ranks > 0).any(axis=1)
+        rows, is_positive = counted["row"][offered], counted["is_positive"][offered]
+        order = best_first(rows, ranks[offered], counted["is_repeat"][offered], weights, self.repeat_share)
         place = np.empty(len(order), dtype=np.int64)
         place[order] = np.arange(len(order)) - np.searchsorted(rows, rows)
-        hit = counted["is_positive"] & (ranks > 0).any(axis=1)
-        return {size: float((hit & (place < size)).sum() / counted["is_positive"].sum()) for size in sizes}
+        num_positives = counted["is_positive"].sum()
+        return {size: float((is_positive & (place < size)).sum() / num_positives) for size in sizes}
 
     @cached_property
     def _counted(self) -> dict[str, dict[str, npt.NDArray[Any]]]:
