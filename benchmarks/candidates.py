@@ -19,7 +19,7 @@ import pandas as pd
 
 from benchmarks.harness import Figure, figure, report
 from benchmarks.source_ranks import source_ranks
-from recsys_spark.candidates.merge import best_first
+from recsys_spark.candidates.merge import fused_order
 from recsys_spark.command_line import common_arguments, config_from
 from recsys_spark.contracts.candidate_config import REPEAT_SOURCES
 from recsys_spark.contracts.columns import LIST_PROTOCOLS
@@ -49,7 +49,7 @@ class Ranks:
         ranks = np.where(weights > 0, counted["ranks"], 0)
         offered = (ranks > 0).any(axis=1)
         rows, is_positive = counted["row"][offered], counted["is_positive"][offered]
-        order = best_first(rows, ranks[offered], counted["is_repeat"][offered], weights, self.repeat_share)
+        order = fused_order(rows, ranks[offered], counted["is_repeat"][offered], weights, self.repeat_share)
         place = np.empty(len(order), dtype=np.int64)
         place[order] = np.arange(len(order)) - np.searchsorted(rows, rows)
         num_positives = counted["is_positive"].sum()

@@ -55,10 +55,10 @@ def list_source(scored: Scored, seen: Ints, proposes_seen: bool) -> Listed:
     allowed = np.flatnonzero(find(seen, keys)[1] == proposes_seen)
     rows = rows_of_keys(keys[allowed])
     # Stable, so that ties keep the order of items, and rows that of queries.
-    best_first = allowed[np.lexsort((-scores[allowed], rows))]
+    fused_order = allowed[np.lexsort((-scores[allowed], rows))]
     first_of_row = np.searchsorted(rows, rows)
     ranks = np.zeros(len(keys), dtype=np.int64)
-    ranks[best_first] = np.arange(len(allowed)) - first_of_row + 1
+    ranks[fused_order] = np.arange(len(allowed)) - first_of_row + 1
     return Listed(keys, ranks, scores)
 
 
@@ -68,17 +68,17 @@ def union(
     """The proposals of all sources, of each query at most `max_per_query`, in the order of queries, then best first.
 
     A source proposes items up to rank `quota`; are_repeats: which sources propose what was bought before, the others
-    propose the rest. Their order: see best_first.
+    propose the rest. Their order: see fused_order.
     """
     keys = [one.keys[(one.ranks > 0) & (one.ranks <= quota)] for one, quota in zip(listed, quotas, strict=True)]
     found = offers_of(np.unique(np.concatenate(keys)), listed)
     is_repeat = (found.ranks[:, are_repeats] > 0).any(axis=1)
-    order = best_first(found.rows, found.ranks, is_repeat, quotas, repeat_share)
+    order = fused_order(found.rows, found.ranks, is_repeat, quotas, repeat_share)
     kept = order[np.arange(len(order)) - np.searchsorted(found.rows, found.rows) < max_per_query]
     return Offers(found.rows[kept], found.items[kept], found.ranks[kept], found.scores[kept])
 
 
-def best_first(
+def fused_order(
     rows: Ints, ranks: npt.NDArray[np.int32], is_repeat: npt.NDArray[np.bool_], quotas: Ints, repeat_share: float
 ) -> Ints:
     """The order of pairs, query by query: (P,) for rows, ascending, and is_repeat (P,), ranks (P, S) and quotas (S,).

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from recsys_spark.baselines.ranking import Scored
-from recsys_spark.candidates.merge import best_first, list_source, union
+from recsys_spark.candidates.merge import fused_order, list_source, union
 from recsys_spark.candidates.purchases import pair_keys
 
 
@@ -50,7 +50,7 @@ def test_repeats_take_their_share_of_any_first_places(share, kinds):
     is_repeat = np.arange(20) % 2 == 0
     ranks = np.arange(1, 21, dtype=np.int32)[:, None]
     # At 0.25 repeats are due at places 4, 8, ..., the others at 4/3, 8/3, 4; of a tie the first pair goes first.
-    order = best_first(np.zeros(20, dtype=np.int64), ranks, is_repeat, np.array([10]), share)
+    order = fused_order(np.zeros(20, dtype=np.int64), ranks, is_repeat, np.array([10]), share)
     assert "".join("rn"[int(not is_repeat[pair])] for pair in order[:8]) == kinds
     assert order[is_repeat[order]].tolist() == sorted(order[is_repeat[order]].tolist())
 
@@ -58,7 +58,7 @@ def test_repeats_take_their_share_of_any_first_places(share, kinds):
 def test_a_kind_that_runs_out_leaves_its_places_to_the_other():
     ranks = np.array([[1], [2], [3], [4]], dtype=np.int32)
     is_repeat = np.array([True, False, False, False])
-    assert best_first(np.zeros(4, dtype=np.int64), ranks, is_repeat, np.array([9]), 0.9).tolist() == [0, 1, 2, 3]
+    assert fused_order(np.zeros(4, dtype=np.int64), ranks, is_repeat, np.array([9]), 0.9).tolist() == [0, 1, 2, 3]
 
 
 def test_a_batch_without_proposals_has_no_candidates():
