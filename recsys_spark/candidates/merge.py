@@ -55,10 +55,9 @@ def list_source(scored: Scored, seen: Ints, proposes_seen: bool) -> Listed:
     allowed = np.flatnonzero(find(seen, keys)[1] == proposes_seen)
     rows = rows_of_keys(keys[allowed])
     # Stable, so that ties keep the order of items, and rows that of queries.
-    fused_order = allowed[np.lexsort((-scores[allowed], rows))]
-    first_of_row = np.searchsorted(rows, rows)
+    best_first = allowed[np.lexsort((-scores[allowed], rows))]
     ranks = np.zeros(len(keys), dtype=np.int64)
-    ranks[fused_order] = np.arange(len(allowed)) - first_of_row + 1
+    ranks[best_first] = _places(rows) + 1
     return Listed(keys, ranks, scores)
 
 
@@ -74,7 +73,7 @@ def union(
     found = offers_of(np.unique(np.concatenate(keys)), listed)
     is_repeat = (found.ranks[:, are_repeats] > 0).any(axis=1)
     order = fused_order(found.rows, found.ranks, is_repeat, quotas, repeat_share)
-    kept = order[np.arange(len(order)) - np.searchsorted(found.rows, found.rows) < max_per_query]
+    kept = order[_places(found.rows) < max_per_query]
     return Offers(found.rows[kept], found.items[kept], found.ranks[kept], found.scores[kept])
 
 
@@ -92,9 +91,14 @@ def fused_order(
     groups = rows * 2 + is_repeat
     by_group = np.lexsort((-fused, groups))
     place = np.empty(len(rows), dtype=np.int64)
-    place[by_group] = np.arange(len(rows)) - np.searchsorted(groups[by_group], groups[by_group])
+    place[by_group] = _places(groups[by_group])
     share = np.where(is_repeat, repeat_share, 1 - repeat_share)
     return np.lexsort(((place + 1) / share, rows))
+
+
+def _places(groups: Ints) -> Ints:
+    """Each entry's place within its group, from 0; groups: ascending."""
+    return np.arange(len(groups)) - np.searchsorted(groups, groups)
 
 
 def offers_of(keys: Ints, listed: Sequence[Listed]) -> Offers:

@@ -247,6 +247,7 @@ def test_a_job_that_makes_no_sense_is_refused(tmp_path, changes, said):
     [
         ({"model": "forest"}, "ranker.model must be one of mlp | lambdarank | binary | none, got 'forest'"),
         ({"loss": "mse"}, "ranker.loss must be one of listwise | bce"),
+        ({"schedule": "linear"}, "ranker.schedule must be one of cosine | plateau"),
         ({"dropout": 1.0}, "ranker.dropout must be at least 0, below 1"),
         ({"num_seeds": 0}, "ranker.num_seeds must be 1 to 100"),
         ({"batch_rows": 0}, "ranker.batch_rows must be at least 1"),
