@@ -9,6 +9,7 @@ from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from jobs import (
+    ablate,
     baselines,
     candidates,
     check_leaks,
@@ -56,6 +57,8 @@ STAGES: tuple[Stage, ...] = tuple(
     )
 )
 _NAMES = tuple(stage.name for stage in STAGES)
+ON_DEMAND: tuple[Stage, ...] = (ablate.STAGE,)  # run by their names alone
+_BY_NAME = {stage.name: stage for stage in (*STAGES, *ON_DEMAND)}
 
 
 def console() -> None:
@@ -83,7 +86,7 @@ def command_parser() -> argparse.ArgumentParser:
     describe = commands.add_parser("describe", help="print every feature of the ranker")
     describe.add_argument("what", choices=("features",))
     describe.add_argument("--debug", action="store_true", help="show tracebacks")
-    for stage in STAGES:
+    for stage in _BY_NAME.values():
         alone = commands.add_parser(stage.name, help=f"stage {stage.name} alone")
         if stage.name == evaluate.STAGE.name:
             alone.add_argument("--check-leaks", action="store_true", help="plant later lines, which may change nothing")
@@ -114,7 +117,7 @@ def _run(arguments: argparse.Namespace) -> None:
 
 def _run_one(arguments: argparse.Namespace) -> None:
     config = config_from(arguments)
-    stage = STAGES[_NAMES.index(arguments.command)]
+    stage = _BY_NAME[arguments.command]
     run_stage(stage, config, open_storage(config), arguments.force, arguments.verify)
 
 

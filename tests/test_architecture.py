@@ -34,6 +34,9 @@ DRIVER_CALLS_ALLOWED = {
     "recsys_spark/evaluation/summary.py": "sums, whose keys hold no customer",
     "recsys_spark/ingest/delimited.py": "files, and one row per block of a file",
     "recsys_spark/ingest/workbooks.py": "one row per file and sheet",
+    "recsys_spark/ranker/calibration.py": "one row per protocol and bin of a histogram",
+    "recsys_spark/ranker/importance.py": "one row per feature and protocol",
+    "recsys_spark/ranker/places.py": "sums, whose keys hold no customer",
     "recsys_spark/storage.py": "one row per part file",
     "recsys_spark/workbook_writer.py": "one number of rows",
 }

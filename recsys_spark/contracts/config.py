@@ -14,7 +14,7 @@ from recsys_spark.contracts.model_config import MODELS as MODELS
 from recsys_spark.contracts.model_config import SENTINEL as SENTINEL
 from recsys_spark.contracts.model_config import BaselinesConfig as BaselinesConfig
 from recsys_spark.contracts.model_config import EaseConfig, KnnConfig, NmfConfig, TifuConfig
-from recsys_spark.contracts.ranker_config import RankerConfig
+from recsys_spark.contracts.ranker_config import AblationsConfig, AnalysisConfig, RankerConfig
 from recsys_spark.contracts.retriever_config import IndexConfig, RetrieverConfig
 
 INGEST_RULES = ("orphan_customer", "orphan_product", "totals_row")
@@ -278,6 +278,8 @@ class PipelineConfig:
     candidates: CandidatesConfig = field(default_factory=CandidatesConfig)
     features: FeaturesConfig = field(default_factory=FeaturesConfig)
     ranker: RankerConfig = field(default_factory=RankerConfig)
+    analysis: AnalysisConfig = field(default_factory=AnalysisConfig)
+    ablations: AblationsConfig = field(default_factory=AblationsConfig)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
     recommend: RecommendConfig = field(default_factory=RecommendConfig)
 
