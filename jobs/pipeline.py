@@ -39,6 +39,7 @@ from recsys_spark.contracts.errors import ConfigError
 from recsys_spark.contracts.features import FEATURES, features_table
 from recsys_spark.export import FORMATS, export_table
 from recsys_spark.stage import Stage, run_stage
+from recsys_spark.tracking import tracked_run
 
 STAGES: tuple[Stage, ...] = tuple(
     module.STAGE
@@ -108,10 +109,12 @@ def _run(arguments: argparse.Namespace) -> None:
     storage = open_storage(config)
     outcomes = {}
     progress = tqdm(STAGES[first : last + 1], unit="stage", disable=None)
-    with logging_redirect_tqdm():
+    with logging_redirect_tqdm(), tracked_run(config, storage) as tracked:
         for stage in progress:
             progress.set_description(stage.name)
-            outcomes[stage.name] = run_stage(stage, config, storage, arguments.force, arguments.verify)
+            with tracked(stage.name) as report:
+                outcomes[stage.name] = run_stage(stage, config, storage, arguments.force, arguments.verify)
+                report(outcomes[stage.name])
     print(closing_words(storage, outcomes))
 
 

@@ -115,9 +115,12 @@ class Storage:
 
     def read_json(self, label: str, verify: str = "size") -> dict[str, Any]:
         """A published JSON artifact."""
-        self.require(label, verify)
-        values: dict[str, Any] = json.loads(self._fs.cat_file(self._at(label)))
+        values: dict[str, Any] = json.loads(self.read_text(label, verify))
         return values
+
+    def read_text(self, label: str, verify: str = "size") -> str:
+        """A published document as it is written."""
+        return str(self._fs.cat_file(self.path(label, verify)).decode())
 
     def path(self, label: str, verify: str = "size") -> str:
         """Where a published artifact lies, as Python opens it."""
