@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Iterator, Sequence
 
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
@@ -28,16 +29,20 @@ from recsys_spark.closing import closing_words
 from recsys_spark.command_line import (
     add_options,
     add_switches,
-    common_arguments,
     config_from,
     finish,
     guarded,
     open_storage,
+    reading_arguments,
+    run_alone,
+    this_command,
+    working_arguments,
 )
 from recsys_spark.contracts.errors import ConfigError
 from recsys_spark.contracts.features import FEATURES, features_table
 from recsys_spark.export import FORMATS, export_table
-from recsys_spark.stage import Stage, run_stage
+from recsys_spark.runs.pipeline import Order, stages_done
+from recsys_spark.stage import Stage
 
 STAGES: tuple[Stage, ...] = tuple(
     module.STAGE
@@ -65,17 +70,18 @@ def console() -> None:
         words = ["run", *words]
     arguments = command_parser().parse_args(words)
     work = {"run": _run, "export": _export, "compare": compare.compare, "evaluate": _evaluate, "describe": _describe}
-    finish(guarded(lambda: work.get(arguments.command, _run_one)(arguments), debug=arguments.debug))
+    given = getattr(arguments, "log_format", "text")
+    finish(guarded(lambda: work.get(arguments.command, _run_one)(arguments), arguments.debug, given))
 
 
 def command_parser() -> argparse.ArgumentParser:
     """The commands of `recsys` and their arguments."""
     parser = argparse.ArgumentParser(prog="recsys", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    run = common_arguments(commands.add_parser("run", help="all stages, or --from NAME --to NAME (the default)"))
+    run = working_arguments(commands.add_parser("run", help="all stages, or --from NAME --to NAME (the default)"))
     run.add_argument("--from", dest="first", choices=_NAMES, default=_NAMES[0], help="first stage to run")
     run.add_argument("--to", dest="last", choices=_NAMES, default=_NAMES[-1], help="last stage to run")
-    export = common_arguments(commands.add_parser("export", help="hand a table on as CSV, Excel or Parquet"))
+    export = reading_arguments(commands.add_parser("export", help="hand a table on as CSV, Excel or Parquet"))
     export.add_argument("artifact", help="such as interactions_clean or rankings_popularity_test")
     export.add_argument("--format", choices=FORMATS, default="csv")
     export.add_argument("--out", help="file or folder to write; it may not exist yet")
@@ -89,7 +95,7 @@ def command_parser() -> argparse.ArgumentParser:
             alone.add_argument("--check-leaks", action="store_true", help="plant later lines, which may change nothing")
             folds.add_arguments(alone)
         else:
-            common_arguments(alone)
+            working_arguments(alone)
         if stage.name == baselines.STAGE.name:
             add_switches(alone, baselines.SWITCHES)
         if stage.name == recommend.STAGE.name:
@@ -101,21 +107,22 @@ def _run(arguments: argparse.Namespace) -> None:
     first, last = _NAMES.index(arguments.first), _NAMES.index(arguments.last)
     if first > last:
         raise ConfigError(f"--from {arguments.first} comes after --to {arguments.last}")
-    config = config_from(arguments)
-    storage = open_storage(config)
-    outcomes = {}
-    progress = tqdm(STAGES[first : last + 1], unit="stage", disable=None)
-    with logging_redirect_tqdm():
-        for stage in progress:
-            progress.set_description(stage.name)
-            outcomes[stage.name] = run_stage(stage, config, storage, arguments.force, arguments.verify)
-    print(closing_words(storage, outcomes))
+    order = Order(this_command(), arguments.run, arguments.force, arguments.verify, _shown)
+    with logging_redirect_tqdm(), stages_done(STAGES[first : last + 1], config_from(arguments), order) as work:
+        pass
+    print(closing_words(work.storage, work.outcomes))
+
+
+def _shown(stages: Sequence[Stage]) -> Iterator[Stage]:
+    """The stages one by one, with a progress bar in a terminal."""
+    progress = tqdm(stages, unit="stage", disable=None)
+    for stage in progress:
+        progress.set_description(stage.name)
+        yield stage
 
 
 def _run_one(arguments: argparse.Namespace) -> None:
-    config = config_from(arguments)
-    stage = STAGES[_NAMES.index(arguments.command)]
-    run_stage(stage, config, open_storage(config), arguments.force, arguments.verify)
+    run_alone(STAGES[_NAMES.index(arguments.command)], arguments)
 
 
 def _evaluate(arguments: argparse.Namespace) -> None:
@@ -133,7 +140,7 @@ def _describe(_: argparse.Namespace) -> None:
 
 
 def _export(arguments: argparse.Namespace) -> None:
-    storage = open_storage(config_from(arguments))
+    storage = open_storage(config_from(arguments), arguments.run)
     print(export_table(storage, arguments.artifact, arguments.format, arguments.out))
 
 

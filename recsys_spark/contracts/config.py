@@ -42,6 +42,18 @@ class PathsConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class RunsConfig:
+    keep: int = 3
+    lock_seconds: float = 600.0
+    wait_seconds: float = 0.0
+
+    def __post_init__(self) -> None:
+        require(self.keep >= 1, "runs.keep", "at least 1", self.keep)
+        require(self.lock_seconds >= 1, "runs.lock_seconds", "at least 1", self.lock_seconds)
+        require(self.wait_seconds >= 0, "runs.wait_seconds", "0 or more", self.wait_seconds)
+
+
+@dataclass(frozen=True, kw_only=True)
 class SessionConfig:
     app_name: str = "b2b-recommender"
     conf: dict[str, str] = field(default_factory=dict)
@@ -262,6 +274,7 @@ class RecommendConfig:
 class PipelineConfig:
     seed: int = 1
     paths: PathsConfig = field(default_factory=PathsConfig)
+    runs: RunsConfig = field(default_factory=RunsConfig)
     session: SessionConfig = field(default_factory=SessionConfig)
     ingest: IngestConfig = field(default_factory=IngestConfig)
     clean: CleanConfig = field(default_factory=CleanConfig)

@@ -1,0 +1,210 @@
+"""A command at work in a run: it holds the lock, runs or carries over stages, and keeps run.json."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any
+
+from recsys_spark.contracts.config import PipelineConfig
+from recsys_spark.contracts.errors import LockedError
+from recsys_spark.contracts.stages import STAGE_NAMES
+from recsys_spark.manifest import library_versions
+from recsys_spark.runs.carry import carry, carry_fresh
+from recsys_spark.runs.choose import Wanted, furthest, place_of, run_to_work_in
+from recsys_spark.runs.lock import HeldLock, LockRules, locked
+from recsys_spark.runs.memory import PeakMemory
+from recsys_spark.runs.owner import now
+from recsys_spark.runs.record import RunRecord, code_facts, config_digest, config_values
+from recsys_spark.runs.root import RunRoot
+from recsys_spark.runs.spill import Spill
+from recsys_spark.session import get_session
+from recsys_spark.source_files import source_digests
+from recsys_spark.stage import Outcome, Stage, is_fresh, recipe_of, run_stage
+from recsys_spark.storage import Storage
+
+log = logging.getLogger("recsys")
+
+
+@dataclass
+class Work:
+    """Runs stages in one run.
+
+    record: what its run.json says. seconds_to_start: what starting Spark took, 0 where no stage ran.
+    """
+
+    root: RunRoot
+    config: PipelineConfig
+    record: RunRecord
+    lock: HeldLock
+    storage: Storage
+    base: Storage | None
+    memory: PeakMemory
+    spill: Spill = field(default_factory=Spill)
+    seconds_to_start: float = 0.0
+    outcomes: dict[str, Outcome] = field(default_factory=dict)
+
+    def do(self, stage: Stage, force: bool = False, verify: str = "size") -> Outcome:
+        """Run a stage, unless it is up to date here or in the run that this one is based on."""
+        self.lock.at_stage(stage.name)
+        is_done = not force and (self._is_up_to_date(stage, verify) or self._carried_over(stage, verify))
+        began = now()
+        if not is_done:
+            self._start()
+            log.info("%s: started", stage.name, extra={"facts": {"stage": stage.name, "event": "started"}})
+            self.memory.begin()
+        outcome = run_stage(stage, self.config, self.storage, force, verify, partial(self._measure, stage.name))
+        if not outcome.skipped:
+            self._note(stage.name, {"outcome": "ran", "started": began, "ended": now(), "seconds": outcome.seconds})
+        self.outcomes[stage.name] = outcome
+        return outcome
+
+    def take_as_they_are(self, names: Sequence[str]) -> None:
+        """Carry stages over that the command left out, fresh or not, unless this run has them."""
+        for name in names:
+            if (
+                self.base is not None
+                and self.storage.stage_record(name) is None
+                and carry(name, self.base, self.storage)
+            ):
+                self._note_carried(name)
+
+    def left(self) -> list[str]:
+        """Stages up to the run's goal that are not published in it, or that read what was replaced since."""
+        asked = STAGE_NAMES[: place_of(self.record.goal) + 1]
+        return [name for name in asked if not is_published(name, self.storage)]
+
+    def _is_up_to_date(self, stage: Stage, verify: str) -> bool:
+        return is_up_to_date(stage, self.config, self.storage, verify)
+
+    def _carried_over(self, stage: Stage, verify: str) -> bool:
+        if self.base is None or not carry_fresh(stage, self.config, self.base, self.storage, verify):
+            return False
+        self._note_carried(stage.name)
+        return True
+
+    def _start(self) -> None:
+        if not self.seconds_to_start:
+            started = time.monotonic()
+            self.spill.since_last_time(self.storage.spark)
+            self.seconds_to_start = round(time.monotonic() - started, 1)
+
+    def _measure(self, stage: str) -> dict[str, Any]:
+        """What is known of a stage that has just ended, beside its seconds."""
+        sizes = {"peak_memory": self.memory.seen(), "spilled_bytes": self.spill.since_last_time(self.storage.spark)}
+        self._note(stage, sizes)
+        return sizes
+
+    def _note(self, stage: str, facts: dict[str, Any]) -> None:
+        known = self.record.stages.get(stage, {})
+        sizes = sizes_of(self.storage, stage) if "outcome" in facts else {}
+        self.record = replace(self.record, stages={**self.record.stages, stage: {**known, **facts, **sizes}})
+        self.root.write(self.record)
+
+    def _note_carried(self, stage: str) -> None:
+        base = self.record.based_on or ""
+        log.info("%s: taken over from run %s", stage, base, extra={"facts": {"stage": stage, "event": "carried over"}})
+        of_base = self.root.record(base)
+        self._note(
+            stage, {**(of_base.stages.get(stage, {}) if of_base else {}), "outcome": "carried over", "from": base}
+        )
+
+
+@contextmanager
+def working(config: PipelineConfig, wanted: Wanted) -> Iterator[Work]:
+    """Work in the run that is wanted, which becomes the current one once it has all stages up to its goal.
+
+    When the block is left, run.json says how it ended.
+    """
+    root = RunRoot(config.paths.processed)
+    rules = LockRules(config.runs.lock_seconds, config.runs.wait_seconds)
+    with run_to_work_in(root, wanted, rules) as (record, lock), PeakMemory().watched() as memory:
+        session = partial(get_session, config.session)
+        base = Storage(root.folder(record.based_on), session) if record.based_on else None
+        work = Work(
+            root, config, _begun(record, config, wanted), lock, Storage(root.folder(record.id), session), base, memory
+        )
+        work.storage.open_root()
+        root.write(work.record)
+        try:
+            yield work
+        except LockedError:  # run.json is another process's by now
+            raise
+        except BaseException as error:
+            told = "interrupted" if isinstance(error, KeyboardInterrupt | SystemExit) else f"failed: {_line(error)}"
+            root.write(_ended(work.record, told))
+            raise
+        _settle(work, rules)
+
+
+def is_up_to_date(stage: Stage, config: PipelineConfig, storage: Storage, verify: str = "size") -> bool:
+    """Whether `run_stage` would skip the stage."""
+    record = storage.stage_record(stage.name)
+    if record is None:
+        return False
+    sources = source_digests(stage.sources(config) if stage.sources else ())
+    return is_fresh(record, recipe_of(stage, config, sources), storage, verify)
+
+
+def is_published(stage: str, storage: Storage) -> bool:
+    """Whether a stage ended here, and what it read and wrote still is what it was then."""
+    record = storage.stage_record(stage)
+    return record is not None and is_fresh(record, record["recipe"], storage, "size")
+
+
+def sizes_of(storage: Storage, stage: str) -> dict[str, int]:
+    """Rows that a stage read and wrote, and bytes that it wrote, as the manifests state them."""
+    record = storage.stage_record(stage) or {"inputs": {}, "outputs": {}}
+    read, made = ([storage.manifest(label) for label in record[kind]] for kind in ("inputs", "outputs"))
+    return {
+        "rows_in": sum(manifest.rows or 0 for manifest in read if manifest),
+        "rows_out": sum(manifest.rows or 0 for manifest in made if manifest),
+        "bytes_out": sum(manifest.bytes for manifest in made if manifest),
+    }
+
+
+def _settle(work: Work, rules: LockRules) -> None:
+    """Make the run the current one once it has all that it is for."""
+    if work.record.is_complete:
+        work.record = replace(work.record, goal=furthest([work.record.goal, *work.outcomes]))
+    left = [] if work.record.is_complete else work.left()
+    work.record = _ended(work.record, "done")
+    if left:
+        log.info("run %s stays open: %s left", work.record.id, ", ".join(left))
+    elif not work.record.is_complete and not work.root.is_plain:
+        at_most = replace(rules, wait_seconds=rules.limit_seconds)
+        with locked(work.root.fs, work.root.lock_path(), work.record.command, at_most):
+            work.root.point_at(work.record.id)
+        log.info("run %s is complete and now current", work.record.id)
+    if not left and not work.record.is_complete:
+        work.record = replace(work.record, completed=now())
+    work.root.write(work.record)
+
+
+def _begun(record: RunRecord, config: PipelineConfig, wanted: Wanted) -> RunRecord:
+    goal = record.goal if record.is_complete or wanted.is_outdated is None else furthest([record.goal, wanted.goal])
+    return replace(
+        record,
+        goal=goal,
+        command=wanted.command,
+        started=now(),
+        ended="",
+        outcome="running",
+        config=config_values(config),
+        config_digest=config_digest(config),
+        libraries=library_versions(),
+        code=code_facts(),
+    )
+
+
+def _ended(record: RunRecord, outcome: str) -> RunRecord:
+    entry = {"command": record.command, "started": record.started, "ended": now(), "outcome": outcome}
+    return replace(record, ended=entry["ended"], outcome=outcome, commands=[*record.commands, entry])
+
+
+def _line(error: BaseException) -> str:
+    return f"{type(error).__name__}: {next(iter(str(error).splitlines()), '')}"
