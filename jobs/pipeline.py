@@ -20,8 +20,12 @@ from jobs import (
     features,
     folds,
     ingest,
+    lineage,
+    prune,
     recommend,
+    rollback,
     sequences,
+    status,
     train_ranker,
     train_retriever,
 )
@@ -41,6 +45,7 @@ from recsys_spark.command_line import (
 from recsys_spark.contracts.errors import ConfigError
 from recsys_spark.contracts.features import FEATURES, features_table
 from recsys_spark.export import FORMATS, export_table
+from recsys_spark.runs.cost import cost_sheet
 from recsys_spark.runs.pipeline import Order, stages_done
 from recsys_spark.stage import Stage
 
@@ -69,9 +74,8 @@ def console() -> None:
     if not words or (words[0].startswith("-") and words[0] not in ("-h", "--help")):
         words = ["run", *words]
     arguments = command_parser().parse_args(words)
-    work = {"run": _run, "export": _export, "compare": compare.compare, "evaluate": _evaluate, "describe": _describe}
-    given = getattr(arguments, "log_format", "text")
-    finish(guarded(lambda: work.get(arguments.command, _run_one)(arguments), arguments.debug, given))
+    work = _WORK.get(arguments.command, _run_one)
+    finish(guarded(lambda: work(arguments), arguments.debug, getattr(arguments, "log_format", "text")))
 
 
 def command_parser() -> argparse.ArgumentParser:
@@ -86,6 +90,10 @@ def command_parser() -> argparse.ArgumentParser:
     export.add_argument("--format", choices=FORMATS, default="csv")
     export.add_argument("--out", help="file or folder to write; it may not exist yet")
     compare.add_arguments(commands.add_parser("compare", help="hold one finished run against another"))
+    status.add_arguments(commands.add_parser("status", help="where each stage stands: fresh, stale and why, running"))
+    lineage.add_arguments(commands.add_parser("lineage", help="where an artifact comes from, back to the sources"))
+    rollback.add_arguments(commands.add_parser("rollback", help="let readers read the run before the current one"))
+    prune.add_arguments(commands.add_parser("prune", help="remove old runs"))
     describe = commands.add_parser("describe", help="print every feature of the ranker")
     describe.add_argument("what", choices=("features",))
     describe.add_argument("--debug", action="store_true", help="show tracebacks")
@@ -110,6 +118,9 @@ def _run(arguments: argparse.Namespace) -> None:
     order = Order(this_command(), arguments.run, arguments.force, arguments.verify, _shown)
     with logging_redirect_tqdm(), stages_done(STAGES[first : last + 1], config_from(arguments), order) as work:
         pass
+    ran = [name for name, outcome in work.outcomes.items() if not outcome.skipped]
+    if ran:
+        print(cost_sheet(work.record.stages, ran, work.session.seconds), end="\n\n")
     print(closing_words(work.storage, work.outcomes))
 
 
@@ -143,6 +154,22 @@ def _export(arguments: argparse.Namespace) -> None:
     storage = open_storage(config_from(arguments), arguments.run)
     print(export_table(storage, arguments.artifact, arguments.format, arguments.out))
 
+
+def _status(arguments: argparse.Namespace) -> None:
+    status.status(STAGES, arguments)
+
+
+_WORK = {
+    "run": _run,
+    "export": _export,
+    "compare": compare.compare,
+    "evaluate": _evaluate,
+    "describe": _describe,
+    "status": _status,
+    "lineage": lineage.show_lineage,
+    "rollback": rollback.roll_back,
+    "prune": prune.remove_runs,
+}
 
 if __name__ == "__main__":
     console()

@@ -9,10 +9,11 @@ import importlib.util
 
 __version__ = "0.1.0"
 _PROJECT = ("jobs", "recsys_spark", "training")
+_APART = ("recsys_spark.command_line",)  # starts stages and keeps runs, and has no part in what a stage makes
 
 
 def code_digest(module: str) -> str:
-    """Digest of a module's source and of every project module it imports, however deep.
+    """Digest of a module's source and of every project module it imports, however deep, by way of stages' own code.
 
     Sources are read through their loader, so this also works from the zip given to `--py-files`.
     """
@@ -27,7 +28,7 @@ def _reachable(module: str) -> set[str]:
     waiting = [module]
     while waiting:
         name = waiting.pop()
-        if name in seen or _source(name) is None:
+        if name in seen or name in _APART or _source(name) is None:
             continue
         seen.add(name)
         waiting += _imports(name)

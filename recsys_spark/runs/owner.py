@@ -13,6 +13,7 @@ from typing import Any
 
 import psutil
 
+_SHOWN = 100  # characters of a command line
 _SAME_START_SECONDS = 2.0  # the system's clock may be set between two readings of a process's start
 
 
@@ -64,7 +65,7 @@ class Owner:
 
     def __str__(self) -> str:
         stage = f", at stage {self.stage}" if self.stage else ""
-        return f"process {self.pid} on {self.host} ('{self.command}', since {self.since}{stage})"
+        return f"process {self.pid} on {self.host} ('{_cut(self.command)}', since {self.since}{stage})"
 
     def _runs_here(self) -> bool:
         with suppress(psutil.Error):
@@ -77,6 +78,10 @@ class Owner:
 def now() -> str:
     """ISO time in UTC, in seconds."""
     return datetime.now(timezone.utc).isoformat(timespec="seconds")
+
+
+def _cut(command: str) -> str:
+    return command if len(command) <= _SHOWN else f"{command[:_SHOWN]}..."
 
 
 def _space() -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 
 from recsys_spark.contracts.config import PipelineConfig
 from recsys_spark.contracts.stages import STAGE_NAMES
@@ -12,6 +13,7 @@ from recsys_spark.runs.choose import Wanted, place_of
 from recsys_spark.runs.record import RunRecord
 from recsys_spark.runs.root import RunRoot
 from recsys_spark.runs.work import Work, is_up_to_date, working
+from recsys_spark.session import get_session
 from recsys_spark.stage import Stage
 from recsys_spark.storage import Storage
 
@@ -34,7 +36,7 @@ def stages_done(stages: Sequence[Stage], config: PipelineConfig, order: Order) -
 
     def is_outdated(run: RunRecord) -> bool:
         """A stage that the run has would be made anew; stages behind its goal are only added."""
-        storage = Storage(root.folder(run.id))
+        storage = Storage(root.folder(run.id), partial(get_session, config.session))
         asked = [stage for stage in stages if place_of(stage.name) <= place_of(run.goal)]
         return any(order.force or not is_up_to_date(stage, config, storage, order.verify) for stage in asked)
 

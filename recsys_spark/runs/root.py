@@ -112,16 +112,16 @@ class RunRoot:
 
     def record(self, run_id: str) -> RunRecord | None:
         """What run.json of a run says now, None where it says nothing."""
-        return read_record(self.fs, self._place(run_id))
+        return read_record(self.fs, self.place(run_id))
 
     def write(self, record: RunRecord) -> None:
         """Replace run.json of a run."""
-        write_record(self.fs, self._place(record.id), record)
+        write_record(self.fs, self.place(record.id), record)
 
     def remove(self, record: RunRecord) -> None:
         """Remove a run and all that it holds. Killed in between, the rest is no run and goes with the next call."""
         self.write(replace(record, removed=now()))
-        self.fs.rm(self._place(record.id), recursive=True)
+        self.fs.rm(self.place(record.id), recursive=True)
 
     def remains(self) -> list[RunRecord]:
         """Runs whose removal was interrupted."""
@@ -129,13 +129,14 @@ class RunRoot:
 
     def lock_path(self, run_id: str | None = None) -> str:
         """The lock of one run, or that of the root, which opening runs and moving `current` take for a moment."""
-        return f"{self._base.rstrip('/')}/{LOCK}" if run_id is None else f"{self._place(run_id)}/{LOCK}"
+        return f"{self._base.rstrip('/')}/{LOCK}" if run_id is None else f"{self.place(run_id)}/{LOCK}"
 
     def _records(self) -> list[RunRecord]:
         found = (read_record(self.fs, f"{self._at(RUNS)}/{name}") for name in sorted(self._names(RUNS)))
         return [record for record in found if record is not None]
 
-    def _place(self, run_id: str) -> str:
+    def place(self, run_id: str) -> str:
+        """Folder of a run as the file system spells it."""
         return self._base.rstrip("/") if self.is_plain else f"{self._at(RUNS)}/{run_id}"
 
     def _names(self, folder: str) -> list[str]:

@@ -10,7 +10,9 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
-from recsys_spark.contracts.config import PipelineConfig
+from pyspark.sql import SparkSession
+
+from recsys_spark.contracts.config import PipelineConfig, SessionConfig
 from recsys_spark.contracts.errors import LockedError
 from recsys_spark.contracts.stages import STAGE_NAMES
 from recsys_spark.manifest import library_versions
@@ -31,11 +33,24 @@ log = logging.getLogger("recsys")
 
 
 @dataclass
-class Work:
-    """Runs stages in one run.
+class SessionStart:
+    """Starts Spark when it is first asked for, and knows the seconds that this took."""
 
-    record: what its run.json says. seconds_to_start: what starting Spark took, 0 where no stage ran.
-    """
+    config: SessionConfig
+    session: SparkSession | None = None
+    seconds: float = 0.0
+
+    def __call__(self) -> SparkSession:
+        if self.session is None:
+            began = time.monotonic()
+            self.session = get_session(self.config)
+            self.seconds = round(time.monotonic() - began, 1)
+        return self.session
+
+
+@dataclass
+class Work:
+    """Runs stages in one run. `record` is what its run.json says."""
 
     root: RunRoot
     config: PipelineConfig
@@ -43,23 +58,23 @@ class Work:
     lock: HeldLock
     storage: Storage
     base: Storage | None
+    session: SessionStart
     memory: PeakMemory
     spill: Spill = field(default_factory=Spill)
-    seconds_to_start: float = 0.0
     outcomes: dict[str, Outcome] = field(default_factory=dict)
 
     def do(self, stage: Stage, force: bool = False, verify: str = "size") -> Outcome:
         """Run a stage, unless it is up to date here or in the run that this one is based on."""
         self.lock.at_stage(stage.name)
         is_done = not force and (self._is_up_to_date(stage, verify) or self._carried_over(stage, verify))
-        began = now()
+        began, seconds_before = now(), self.session.seconds
         if not is_done:
-            self._start()
             log.info("%s: started", stage.name, extra={"facts": {"stage": stage.name, "event": "started"}})
             self.memory.begin()
         outcome = run_stage(stage, self.config, self.storage, force, verify, partial(self._measure, stage.name))
         if not outcome.skipped:
-            self._note(stage.name, {"outcome": "ran", "started": began, "ended": now(), "seconds": outcome.seconds})
+            seconds = round(outcome.seconds - (self.session.seconds - seconds_before), 1)
+            self._note(stage.name, {"outcome": "ran", "started": began, "ended": now(), "seconds": seconds})
         self.outcomes[stage.name] = outcome
         return outcome
 
@@ -87,15 +102,10 @@ class Work:
         self._note_carried(stage.name)
         return True
 
-    def _start(self) -> None:
-        if not self.seconds_to_start:
-            started = time.monotonic()
-            self.spill.since_last_time(self.storage.spark)
-            self.seconds_to_start = round(time.monotonic() - started, 1)
-
     def _measure(self, stage: str) -> dict[str, Any]:
         """What is known of a stage that has just ended, beside its seconds."""
-        sizes = {"peak_memory": self.memory.seen(), "spilled_bytes": self.spill.since_last_time(self.storage.spark)}
+        spilled = self.spill.since_last_time(self.session.session) if self.session.session else None
+        sizes = {"peak_memory": self.memory.seen(), "spilled_bytes": spilled}
         self._note(stage, sizes)
         return sizes
 
@@ -123,11 +133,10 @@ def working(config: PipelineConfig, wanted: Wanted) -> Iterator[Work]:
     root = RunRoot(config.paths.processed)
     rules = LockRules(config.runs.lock_seconds, config.runs.wait_seconds)
     with run_to_work_in(root, wanted, rules) as (record, lock), PeakMemory().watched() as memory:
-        session = partial(get_session, config.session)
+        session = SessionStart(config.session)
         base = Storage(root.folder(record.based_on), session) if record.based_on else None
-        work = Work(
-            root, config, _begun(record, config, wanted), lock, Storage(root.folder(record.id), session), base, memory
-        )
+        storage = Storage(root.folder(record.id), session)
+        work = Work(root, config, _begun(record, config, wanted), lock, storage, base, session, memory)
         work.storage.open_root()
         root.write(work.record)
         try:
