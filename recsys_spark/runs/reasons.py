@@ -30,7 +30,7 @@ def reasons(stage: Stage, config: PipelineConfig, storage: Storage, record: Mapp
     """Everything about which a stage's record differs from what running it now would see; empty where it is fresh."""
     try:
         sources = source_digests(stage.sources(config)) if stage.sources else {}
-    except PipelineError as error:
+    except (PipelineError, OSError) as error:
         return [Reason("input", str(error))]
     made = next((one for label in record["outputs"] if (one := storage.manifest(label))), None)
     found = [*_inputs(sources, storage, record), *(_recipe(stage, config, made) if made else [])]

@@ -14,21 +14,9 @@ from recsys_spark.runs.root import RunRoot
 from recsys_spark.runs.work import working
 from recsys_spark.stage import run_stage
 from recsys_spark.storage import Storage
-from tests.support.shops import Shop
+from tests.support.shops import NAMES, Shop
 
-ALL = ["ingest", "clean", "recommend"]
-
-
-@pytest.fixture
-def shop(tmp_path, monkeypatch) -> Shop:
-    monkeypatch.setattr("recsys_spark.runs.choose.STAGE_NAMES", tuple(ALL))
-    monkeypatch.setattr("recsys_spark.runs.work.STAGE_NAMES", tuple(ALL))
-    monkeypatch.setattr("recsys_spark.runs.pipeline.STAGE_NAMES", tuple(ALL))
-    return Shop(tmp_path)
-
-
-def ids(shop: Shop) -> list[str]:
-    return [record.id for record in RunRoot(str(shop.root)).runs()]
+ALL = list(NAMES)
 
 
 def read(shop: Shop, run: str | None = None) -> str:
@@ -38,7 +26,7 @@ def read(shop: Shop, run: str | None = None) -> str:
 def test_the_first_command_opens_a_run_that_becomes_current_when_all_is_there(shop):
     shop.run()
     assert shop.ran == ALL
-    (run,) = ids(shop)
+    (run,) = shop.ids()
     assert shop.pointer() == run
     assert (shop.root / "current").readlink() == Path("runs", run)
     assert json.loads((shop.root / "current" / "lists.json").read_text()) == {"first": "A"}
@@ -51,17 +39,17 @@ def test_nothing_runs_and_no_run_is_opened_where_all_is_fresh(shop, caplog):
     caplog.set_level("INFO")
     shop.run()
     assert shop.ran == []
-    assert len(ids(shop)) == 1
+    assert len(shop.ids()) == 1
     assert [line for line in caplog.messages if "up to date" in line] == [f"{name}: up to date" for name in ALL]
 
 
 def test_a_change_opens_a_new_run_that_links_what_is_fresh_and_leaves_the_old_one(shop):
     shop.run()
-    (old,) = ids(shop)
+    (old,) = shop.ids()
     before = {path: path.read_bytes() for path in (shop.root / "runs" / old).rglob("*") if path.is_file()}
     shop.run("evaluation.replicates=200")
     assert shop.ran == ["recommend"]
-    old, new = ids(shop)
+    old, new = shop.ids()
     assert shop.pointer() == new
     assert {path: path.read_bytes() for path in before} == before
     linked = [Path("runs", run, "fit=full", "cleaned.json") for run in (old, new)]
@@ -76,7 +64,7 @@ def test_a_stage_behind_a_changed_one_is_carried_over_where_its_input_came_out_e
     shop.source.write_text("b a A")  # other lines, the same words
     shop.run()
     assert shop.ran == ["ingest", "clean"]
-    assert len(ids(shop)) == 2
+    assert len(shop.ids()) == 2
 
 
 def test_an_unfinished_run_is_gone_on_with_and_readers_keep_the_current_one(shop):
@@ -85,13 +73,13 @@ def test_an_unfinished_run_is_gone_on_with_and_readers_keep_the_current_one(shop
     shop.failing.add("recommend")
     with pytest.raises(ZeroDivisionError):
         shop.run()
-    old, new = ids(shop)
+    old, new = shop.ids()
     assert (shop.pointer(), read(shop)) == (old, "A")
     assert RunRoot(str(shop.root)).run(new).outcome == "failed: ZeroDivisionError: recommend"
     shop.failing.clear()
     shop.run()
     assert shop.ran == ["recommend"]
-    assert ids(shop) == [old, new]
+    assert shop.ids() == [old, new]
     assert (shop.pointer(), read(shop)) == (new, "C")
 
 
@@ -99,7 +87,7 @@ def test_a_part_of_the_stages_does_not_replace_a_whole_run(shop):
     shop.run()
     shop.source.write_text("c")
     shop.run(last=2)
-    old, new = ids(shop)
+    old, new = shop.ids()
     assert shop.pointer() == old
     assert not RunRoot(str(shop.root)).run(new).is_complete
     shop.run()
@@ -110,10 +98,10 @@ def test_a_part_of_the_stages_does_not_replace_a_whole_run(shop):
 def test_a_part_is_complete_where_no_more_was_ever_asked_for_and_can_be_added_to(shop):
     shop.run(last=2)
     assert shop.ran == ["ingest", "clean"]
-    (run,) = ids(shop)
+    (run,) = shop.ids()
     assert shop.pointer() == run
     shop.run()
-    assert (shop.ran, ids(shop)) == (["recommend"], [run])
+    assert (shop.ran, shop.ids()) == (["recommend"], [run])
     shop.source.write_text("c")
     shop.run(last=2)
     assert shop.pointer() == run  # which by now has recommendations, as the new one does not
@@ -123,7 +111,7 @@ def test_stages_before_the_first_are_taken_as_they_are(shop):
     shop.run()
     shop.run("sequences.hist_max=9", "evaluation.replicates=200", first=2)
     assert shop.ran == ["recommend"]
-    new = RunRoot(str(shop.root)).run(ids(shop)[1])
+    new = RunRoot(str(shop.root)).run(shop.ids()[1])
     assert [new.stages[name]["outcome"] for name in ALL] == ["carried over", "carried over", "ran"]
     shop.run("sequences.hist_max=9", "evaluation.replicates=200")
     assert shop.ran == ["ingest"]
@@ -133,7 +121,7 @@ def test_force_makes_everything_anew_in_a_new_run(shop):
     shop.run()
     shop.run(force=True)
     assert shop.ran == ALL
-    assert len(ids(shop)) == 2
+    assert len(shop.ids()) == 2
 
 
 def test_a_damaged_artifact_of_the_current_run_is_made_anew_in_a_new_one(shop):
@@ -141,7 +129,7 @@ def test_a_damaged_artifact_of_the_current_run_is_made_anew_in_a_new_one(shop):
     (shop.root / "current" / "fit=full" / "cleaned.json").write_text("{}")
     shop.run()
     assert shop.ran == ["clean"]
-    assert len(ids(shop)) == 2
+    assert len(shop.ids()) == 2
 
 
 def work_alone(shop: Shop, stage: int, run: str | None = None) -> str:
@@ -154,29 +142,29 @@ def work_alone(shop: Shop, stage: int, run: str | None = None) -> str:
 def test_stages_alone_share_a_first_run_that_the_last_of_them_completes(shop):
     first = {work_alone(shop, number) for number in (0, 1)}
     assert not (shop.root / "current.json").exists()
-    assert {work_alone(shop, 2)} == first == set(ids(shop)) == {shop.pointer()}
+    assert {work_alone(shop, 2)} == first == set(shop.ids()) == {shop.pointer()}
 
 
 def test_a_stage_alone_works_in_the_unfinished_run_else_in_the_current_one(shop):
     shop.run()
-    (old,) = ids(shop)
+    (old,) = shop.ids()
     assert work_alone(shop, 1) == old
     shop.source.write_text("c")
     shop.run(last=1)
-    assert work_alone(shop, 1) == ids(shop)[1]
+    assert work_alone(shop, 1) == shop.ids()[1]
     assert work_alone(shop, 1, run="current") == old
 
 
 def test_a_stage_alone_in_a_new_run_finds_what_it_needs_carried_over(shop):
     shop.run()
-    assert work_alone(shop, 2, run="new") == ids(shop)[1] == shop.pointer()
+    assert work_alone(shop, 2, run="new") == shop.ids()[1] == shop.pointer()
 
 
 def test_readers_read_another_run_when_told_and_say_so(shop, caplog):
     shop.run()
     shop.source.write_text("c")
     shop.run()
-    old, new = ids(shop)
+    old, new = shop.ids()
     assert (read(shop), read(shop, old), read(shop, "current")) == ("C", "A", "C")
     assert f"reading run {old}; current is {new}" in caplog.text
     with pytest.raises(ConfigError, match=f"has no run 'x'; it has {old}, {new}"):
@@ -191,7 +179,7 @@ def test_readers_read_the_unfinished_run_where_none_is_complete_and_say_so(shop,
     with pytest.raises(ZeroDivisionError):
         shop.run()
     assert open_storage(shop.config()).read_json("lines.json") == {"words": ["a", "b"]}
-    assert f"no run is complete yet: reading the unfinished {ids(shop)[0]}" in caplog.text
+    assert f"no run is complete yet: reading the unfinished {shop.ids()[0]}" in caplog.text
 
 
 def test_a_plain_folder_of_artifacts_is_one_run_and_is_worked_in_as_it_is(shop):
@@ -210,7 +198,7 @@ def test_a_plain_folder_of_artifacts_is_one_run_and_is_worked_in_as_it_is(shop):
 
 def test_the_folder_of_one_run_can_be_named_as_the_root(shop):
     shop.run()
-    folder = shop.root / "runs" / ids(shop)[0]
+    folder = shop.root / "runs" / shop.ids()[0]
     for root in (folder, shop.root / "current"):
         config = shop.config(f"paths.processed={root}")
         assert open_storage(config).read_json("lists.json") == {"first": "A"}

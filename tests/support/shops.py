@@ -10,9 +10,11 @@ from recsys_spark.contracts.artifacts import Artifact
 from recsys_spark.contracts.config import PipelineConfig
 from recsys_spark.contracts.load_config import load_config
 from recsys_spark.runs.pipeline import Order, stages_done
+from recsys_spark.runs.root import RunRoot
 from recsys_spark.runs.work import Work
 from recsys_spark.stage import Metrics, Stage, StageIO
 
+NAMES = ("ingest", "clean", "recommend")
 LINES = Artifact("lines", kind="json", path="lines.json")
 CLEANED = Artifact("cleaned", kind="json", path="fit=full/cleaned.json")
 LISTS = Artifact("lists", kind="json", path="lists.json")
@@ -70,6 +72,10 @@ class Shop:
         self._begin("recommend")
         io.write_json(LISTS, {"first": io.read_json(CLEANED)["words"][0]})
         return {}
+
+    def ids(self) -> list[str]:
+        """Of all runs, the oldest first."""
+        return [record.id for record in RunRoot(str(self.root)).runs()]
 
     def pointer(self) -> str:
         """The id that current.json names."""
