@@ -120,8 +120,8 @@ def _run(arguments: argparse.Namespace) -> None:
         pass
     ran = [name for name, outcome in work.outcomes.items() if not outcome.skipped]
     if ran:
-        print(cost_sheet(work.record.stages, ran, work.session.seconds), end="\n\n")
-    print(closing_words(work.storage, work.outcomes))
+        print("", cost_sheet(work.record.stages, ran, work.session.seconds), sep="\n", end="\n\n")
+    print(closing_words(work.storage, work.outcomes, work.root.best_name(work.record.id)))
 
 
 def _shown(stages: Sequence[Stage]) -> Iterator[Stage]:

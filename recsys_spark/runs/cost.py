@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 TENFOLD = 10
+_UNITS = (("GiB", 30), ("MiB", 20), ("KiB", 10), ("B", 0))
 
 
 def cost_sheet(stages: Mapping[str, Mapping[str, Any]], ran: Sequence[str], seconds_to_start: float) -> str:
@@ -42,4 +43,5 @@ def projection(seconds: float, written: int, seconds_to_start: float) -> str:
 def _size(number: int | None) -> str:
     if number is None:
         return "unknown"
-    return f"{number / 2**30:,.2f} GiB" if number >= 2**30 / 10 else f"{number / 2**20:,.1f} MiB"
+    unit, power = next((unit, power) for unit, power in _UNITS if number >= 2**power / 10 or not power)
+    return f"{number / 2**power:,.{1 if power else 0}f} {unit}"

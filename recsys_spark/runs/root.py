@@ -54,10 +54,9 @@ class RunRoot:
         self.exists = True
 
     def runs(self) -> list[RunRecord]:
-        """All runs, the oldest first. A plain folder is one complete run unless its run.json says otherwise."""
+        """All runs, the oldest first. A plain folder is one run."""
         if self.is_plain:
-            unnamed = RunRecord(PurePosixPath(self._base).name, STAGE_NAMES[-1], None, "", completed="unknown")
-            return [read_record(self.fs, self._base) or unnamed]
+            return [found for found in [self._found(self._base)] if found]
         return [record for record in self._records() if not record.removed]
 
     def run(self, run_id: str) -> RunRecord:
@@ -110,6 +109,12 @@ class RunRoot:
         """Root of a run's artifacts, as `Storage` takes it."""
         return self.root if self.is_plain else f"{self.root}/{RUNS}/{run_id}"
 
+    def best_name(self, run_id: str) -> str:
+        """Where a person finds a run: by the link to the current one, where it is that."""
+        link = Path(self._at(CURRENT))
+        is_linked = is_local(self.fs) and link.is_symlink() and link.resolve() == Path(self.place(run_id)).resolve()
+        return str(link) if is_linked else self.place(run_id)
+
     def record(self, run_id: str) -> RunRecord | None:
         """What run.json of a run says now, None where it says nothing."""
         return read_record(self.fs, self.place(run_id))
@@ -132,8 +137,15 @@ class RunRoot:
         return f"{self._base.rstrip('/')}/{LOCK}" if run_id is None else f"{self.place(run_id)}/{LOCK}"
 
     def _records(self) -> list[RunRecord]:
-        found = (read_record(self.fs, f"{self._at(RUNS)}/{name}") for name in sorted(self._names(RUNS)))
+        found = (self._found(f"{self._at(RUNS)}/{name}") for name in sorted(self._names(RUNS)))
         return [record for record in found if record is not None]
+
+    def _found(self, place: str) -> RunRecord | None:
+        """The run that a folder holds; artifacts without a run.json, as earlier versions left them, are a complete one."""
+        record = read_record(self.fs, place)
+        if record is None and self.fs.exists(f"{place}/{MARKER}"):
+            record = RunRecord(PurePosixPath(place).name, STAGE_NAMES[-1], None, "", completed="unknown")
+        return record
 
     def place(self, run_id: str) -> str:
         """Folder of a run as the file system spells it."""

@@ -196,6 +196,19 @@ def test_a_plain_folder_of_artifacts_is_one_run_and_is_worked_in_as_it_is(shop):
         shop.run(run="new")
 
 
+def test_a_plain_folder_can_be_moved_among_the_runs(shop):
+    storage = Storage(str(shop.folder / "old"))
+    for stage in shop.stages:
+        run_stage(stage, shop.config(), storage)
+    (shop.root / "runs").mkdir(parents=True)
+    (shop.folder / "old").rename(shop.root / "runs" / "20200101T000000-old1")
+    (shop.root / "_recsys.json").write_text('{"format": 2}')
+    assert read(shop) == "A"
+    shop.run("evaluation.replicates=200")
+    assert shop.ran == ["recommend"]
+    assert shop.ids()[0] == "20200101T000000-old1" < shop.pointer()
+
+
 def test_the_folder_of_one_run_can_be_named_as_the_root(shop):
     shop.run()
     folder = shop.root / "runs" / shop.ids()[0]

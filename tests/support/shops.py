@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from recsys_spark.contracts.artifacts import Artifact
-from recsys_spark.contracts.config import PipelineConfig
+from recsys_spark.contracts.config import PathsConfig, PipelineConfig
 from recsys_spark.contracts.load_config import load_config
 from recsys_spark.runs.pipeline import Order, stages_done
 from recsys_spark.runs.root import RunRoot
@@ -18,6 +19,11 @@ NAMES = ("ingest", "clean", "recommend")
 LINES = Artifact("lines", kind="json", path="lines.json")
 CLEANED = Artifact("cleaned", kind="json", path="fit=full/cleaned.json")
 LISTS = Artifact("lists", kind="json", path="lists.json")
+
+
+@functools.cache
+def _loaded(pairs: tuple[str, ...]) -> PipelineConfig:
+    return load_config(pairs=pairs)
 
 
 @dataclass
@@ -44,7 +50,10 @@ class Shop:
         )
 
     def config(self, *pairs: str) -> PipelineConfig:
-        return load_config(pairs=[f"paths.processed={self.root}", *pairs])
+        config = _loaded(pairs)
+        if config.paths == PathsConfig():
+            return replace(config, paths=PathsConfig(processed=str(self.root)))
+        return config
 
     def run(self, *pairs: str, last: int = 3, first: int = 0, **order: object) -> Work:
         """All stages, or some of them; `ran` then holds those that did."""
