@@ -6,6 +6,8 @@ import ast
 import functools
 import hashlib
 import importlib.util
+import sys
+from importlib.machinery import ModuleSpec
 
 __version__ = "0.1.0"
 _PROJECT = ("jobs", "recsys_spark", "training")
@@ -50,11 +52,20 @@ def _imports(module: str) -> list[str]:
 @functools.cache
 def _source(module: str) -> str | None:
     """Source text of a module, None where there is no such module."""
-    try:
-        spec = importlib.util.find_spec(module)
-    except ModuleNotFoundError:
-        return None
+    spec = _spec(module)
     loader = spec.loader if spec else None
     if loader is None or not hasattr(loader, "get_source"):
         return None
     return loader.get_source(module) or ""
+
+
+def _spec(module: str) -> ModuleSpec | None:
+    """As importlib.util.find_spec, which imports what stands before the last dot, and torch with it."""
+    parent, _, _ = module.rpartition(".")
+    if not parent:
+        return importlib.util.find_spec(module)
+    above = _spec(parent)
+    if above is None or above.submodule_search_locations is None:
+        return None
+    found = (finder.find_spec(module, above.submodule_search_locations) for finder in sys.meta_path)
+    return next(filter(None, found), None)

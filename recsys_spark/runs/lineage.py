@@ -57,23 +57,44 @@ def label_of(storage: Storage, name: str) -> str:
 
 
 def lineage_tree(origins: dict[str, Origin]) -> str:
-    """The lineage as an indented tree; what was shown before is named only."""
-    lines: list[str] = []
-    shown: set[str] = set()
+    """The lineage as an indented tree, each artifact once; what was shown before is named only.
+
+    An input that also lies behind another input is shown there, unless it was replaced since it was read.
+    """
+    lines, shown, behind = [], set[str](), _behind(origins)
 
     def show(label: str, depth: int, content: str) -> None:
         origin, indent = origins[label], "  " * depth
-        if label in shown:
-            lines.append(f"{indent}{label} (above)")
-            return
         shown.add(label)
         lines.append(f"{indent}{_line(origin, content)}")
+        above = []
         for below, read in origin.inputs.items():
-            show(below, depth + 1, read)
+            is_replaced = read != origins[below].content
+            if below in shown and not is_replaced:
+                above.append(below)
+            elif is_replaced or not any(below in behind[other] for other in origin.inputs):
+                show(below, depth + 1, read)
+        if above := [below for below in above if not any(below in behind[other] for other in origin.inputs)]:
+            lines.append(f"{indent}  (above) {', '.join(above)}")
 
     first = next(iter(origins))
     show(first, 0, origins[first].content)
     return "\n".join(lines)
+
+
+def _behind(origins: dict[str, Origin]) -> dict[str, set[str]]:
+    """Everything behind each artifact."""
+    found: dict[str, set[str]] = {}
+
+    def look(label: str) -> set[str]:
+        if label not in found:
+            found[label] = set()  # inputs form no circle, unless a manifest was tampered with
+            found[label] = set(origins[label].inputs).union(*(look(below) for below in origins[label].inputs))
+        return found[label]
+
+    for label in origins:
+        look(label)
+    return found
 
 
 def lineage_values(origins: dict[str, Origin]) -> dict[str, Any]:

@@ -141,7 +141,7 @@ class RunRoot:
         return [record for record in found if record is not None]
 
     def _found(self, place: str) -> RunRecord | None:
-        """The run that a folder holds; artifacts without a run.json, as earlier versions left them, are a complete one."""
+        """The run that a folder holds; artifacts without run.json, as earlier versions left them, are a whole one."""
         record = read_record(self.fs, place)
         if record is None and self.fs.exists(f"{place}/{MARKER}"):
             record = RunRecord(PurePosixPath(place).name, STAGE_NAMES[-1], None, "", completed="unknown")

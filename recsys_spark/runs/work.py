@@ -29,6 +29,7 @@ from recsys_spark.source_files import source_digests
 from recsys_spark.stage import Outcome, Stage, is_fresh, recipe_of, run_stage
 from recsys_spark.storage import Storage
 
+_LOGGED = ("rows_in", "rows_out", "bytes_out", "peak_memory", "spilled_bytes")
 log = logging.getLogger("recsys")
 
 
@@ -81,11 +82,8 @@ class Work:
     def take_as_they_are(self, names: Sequence[str]) -> None:
         """Carry stages over that the command left out, fresh or not, unless this run has them."""
         for name in names:
-            if (
-                self.base is not None
-                and self.storage.stage_record(name) is None
-                and carry(name, self.base, self.storage)
-            ):
+            if self.base and not self.storage.stage_record(name) and carry(name, self.base, self.storage):
+                log.info("%s: taken as it is from run %s", name, self.record.based_on)
                 self._note_carried(name)
 
     def left(self) -> list[str]:
@@ -105,23 +103,19 @@ class Work:
     def _measure(self, stage: str) -> dict[str, Any]:
         """What is known of a stage that has just ended, beside its seconds."""
         spilled = self.spill.since_last_time(self.session.session) if self.session.session else None
-        sizes = {"peak_memory": self.memory.seen(), "spilled_bytes": spilled}
-        self._note(stage, sizes)
-        return sizes
+        self._note(stage, {"peak_memory": self.memory.seen(), "spilled_bytes": spilled})
+        return {name: value for name, value in self.record.stages[stage].items() if name in _LOGGED}
 
     def _note(self, stage: str, facts: dict[str, Any]) -> None:
-        known = self.record.stages.get(stage, {})
-        sizes = sizes_of(self.storage, stage) if "outcome" in facts else {}
-        self.record = replace(self.record, stages={**self.record.stages, stage: {**known, **facts, **sizes}})
+        known = {**self.record.stages.get(stage, {}), **facts, **sizes_of(self.storage, stage)}
+        self.record = replace(self.record, stages={**self.record.stages, stage: known})
         self.root.write(self.record)
 
     def _note_carried(self, stage: str) -> None:
         base = self.record.based_on or ""
-        log.info("%s: taken over from run %s", stage, base, extra={"facts": {"stage": stage, "event": "carried over"}})
-        of_base = self.root.record(base)
-        self._note(
-            stage, {**(of_base.stages.get(stage, {}) if of_base else {}), "outcome": "carried over", "from": base}
-        )
+        record = self.root.record(base)
+        known = record.stages.get(stage, {}) if record else {}
+        self._note(stage, {**known, "outcome": "carried over", "from": base})
 
 
 @contextmanager

@@ -4,8 +4,8 @@ import json
 import logging
 import time
 
-import pytest
-
+from recsys_spark.command_line import guarded
+from recsys_spark.contracts.errors import DataError
 from recsys_spark.logs import JsonLines, set_up_logs
 from recsys_spark.runs.cost import cost_sheet
 from recsys_spark.runs.memory import PeakMemory
@@ -49,14 +49,8 @@ def test_json_lines_hold_the_facts_of_an_event():
     assert line == {"level": "info", "message": "clean: done", "stage": "clean", "event": "done", "seconds": 1.5}
 
 
-@pytest.fixture
-def no_handlers(monkeypatch):
+def test_a_fault_is_a_json_line_where_the_log_is(monkeypatch, capsys):
     monkeypatch.setattr(logging.getLogger(), "handlers", [])
-
-
-def test_a_fault_is_a_json_line_where_the_log_is(no_handlers, capsys):
-    from recsys_spark.command_line import guarded
-    from recsys_spark.contracts.errors import DataError
 
     def work() -> None:
         raise DataError("no date parses")
@@ -67,7 +61,8 @@ def test_a_fault_is_a_json_line_where_the_log_is(no_handlers, capsys):
     assert line["message"] == "error: no date parses"
 
 
-def test_text_lines_begin_with_the_time(no_handlers, capsys):
+def test_text_lines_begin_with_the_time(monkeypatch, capsys):
+    monkeypatch.setattr(logging.getLogger(), "handlers", [])
     set_up_logs("text")
     logging.getLogger("recsys").info("clean: done")
     assert capsys.readouterr().err[8:] == " clean: done\n"
