@@ -6,13 +6,16 @@ import ast
 import functools
 import hashlib
 import importlib.util
+import sys
+from importlib.machinery import ModuleSpec
 
 __version__ = "0.1.0"
 _PROJECT = ("jobs", "recsys_spark", "training")
+_APART = ("recsys_spark.command_line",)  # starts stages and keeps runs, and has no part in what a stage makes
 
 
 def code_digest(module: str) -> str:
-    """Digest of a module's source and of every project module it imports, however deep.
+    """Digest of a module's source and of every project module it imports, however deep, by way of stages' own code.
 
     Sources are read through their loader, so this also works from the zip given to `--py-files`.
     """
@@ -27,7 +30,7 @@ def _reachable(module: str) -> set[str]:
     waiting = [module]
     while waiting:
         name = waiting.pop()
-        if name in seen or _source(name) is None:
+        if name in seen or name in _APART or _source(name) is None:
             continue
         seen.add(name)
         waiting += _imports(name)
@@ -49,11 +52,20 @@ def _imports(module: str) -> list[str]:
 @functools.cache
 def _source(module: str) -> str | None:
     """Source text of a module, None where there is no such module."""
-    try:
-        spec = importlib.util.find_spec(module)
-    except ModuleNotFoundError:
-        return None
+    spec = _spec(module)
     loader = spec.loader if spec else None
     if loader is None or not hasattr(loader, "get_source"):
         return None
     return loader.get_source(module) or ""
+
+
+def _spec(module: str) -> ModuleSpec | None:
+    """As importlib.util.find_spec, which imports what stands before the last dot, and torch with it."""
+    parent, _, _ = module.rpartition(".")
+    if not parent:
+        return importlib.util.find_spec(module)
+    above = _spec(parent)
+    if above is None or above.submodule_search_locations is None:
+        return None
+    found = (finder.find_spec(module, above.submodule_search_locations) for finder in sys.meta_path)
+    return next(filter(None, found), None)

@@ -30,17 +30,17 @@ _DOCUMENTS = (".json", ".html")  # outputs that are sent along; tables stay wher
 
 
 @contextmanager
-def tracked_run(config: PipelineConfig, storage: Storage) -> Iterator[TrackStage]:
+def tracked_run(config: PipelineConfig, storage: Storage, run_id: str) -> Iterator[TrackStage]:
     """Yields what opens a stage's own run and there takes its outcome; does nothing unless tracking.kind is mlflow.
 
-    Raises ConfigError where MLflow is asked for and not installed.
+    run_id: names the run unless tracking.run_name does. Raises ConfigError where MLflow is asked for and not installed.
     """
     if config.tracking.kind == "none":
         yield _untracked
         return
     tracker = _Tracker(_mlflow(), config.tracking, storage)
     settings = {name: value for name, value in dataclasses.asdict(config).items() if name != "tracking"}
-    with tracker.opened(config.tracking.run_name, flat(settings)):
+    with tracker.opened(config.tracking.run_name or run_id, flat(settings)):
         yield tracker.stage
 
 
@@ -89,12 +89,12 @@ class _Tracker:
         self._is_lost = False
 
     @contextmanager
-    def opened(self, name: str | None, parameters: Mapping[str, Any]) -> Iterator[None]:
+    def opened(self, name: str, parameters: Mapping[str, Any]) -> Iterator[None]:
         """The run of the whole pipeline; it ends as failed where the work does."""
         if self._options.uri:
             self._told(lambda: self._mlflow.set_tracking_uri(self._options.uri))
         self._told(lambda: self._mlflow.set_experiment(self._options.experiment))
-        with self._run(name or "pipeline", nested=False):
+        with self._run(name, nested=False):
             self._told(lambda: self._mlflow.log_params(dict(parameters)))
             yield
 

@@ -128,7 +128,7 @@ def test_a_run_ends_with_its_results_and_ten_recommendations(first_run, shop):
     assert "personal_frequency" in first_run.stdout
     assert f"artifacts: {shop / 'run'}" in first_run.stdout
     assert "bought" in first_run.stdout
-    names = {label.split("/")[-1].split(".")[0] for label in manifests(shop / "run")}
+    names = {label.split("/")[-1].split(".")[0] for label in manifests(shop / "run" / "current")}
     plain = {name for name, artifact in ARTIFACTS.items() if not artifact.keys and artifact.kind != "file"}
     assert plain <= names
 
@@ -138,13 +138,13 @@ def test_a_run_ends_with_its_results_and_ten_recommendations(first_run, shop):
 def test_a_document_follows_its_published_schema(first_run, shop, document):
     assert first_run.returncode == 0
     schema = json.loads((REPOSITORY / "docs" / "schemas" / f"{document}.schema.json").read_text())
-    jsonschema.validate(json.loads((shop / "run" / f"{document}.json").read_text()), schema)
+    jsonschema.validate(json.loads((shop / "run" / "current" / f"{document}.json").read_text()), schema)
 
 
 @pytest.mark.spark
 def test_every_source_line_is_accounted_for(first_run, shop):
     assert first_run.returncode == 0
-    funnel = json.loads((shop / "run" / "cleaning_report.json").read_text())["funnel"]
+    funnel = json.loads((shop / "run" / "current" / "cleaning_report.json").read_text())["funnel"]
     assert (funnel["lines_read"], funnel["lines_kept"], funnel["lines_rejected"]) == (405, 401, 4)
     rules = {entry["rule"]: entry["lines"] for entry in funnel["rules"] if entry["lines"]}
     assert rules == {"return": 1, "non_product": 1, "exact_duplicate": 1, "unparsed_date": 1}
@@ -153,7 +153,7 @@ def test_every_source_line_is_accounted_for(first_run, shop):
 @pytest.mark.spark
 def test_the_workbook_lists_every_customer_and_runs_no_formula(first_run, shop):
     assert first_run.returncode == 0
-    sheet = openpyxl.load_workbook(shop / "run" / "recommendations.xlsx").worksheets[0]
+    sheet = openpyxl.load_workbook(shop / "run" / "current" / "recommendations.xlsx").worksheets[0]
     header, *lines = sheet.iter_rows()
     assert [cell.value for cell in header] == ["Customer", "Rank", "Code", "Description", "Score", "Reason"]
     assert {line[0].value for line in lines} == {f"0{customer}" for customer in range(12)}
@@ -167,14 +167,18 @@ def test_one_core_and_one_partition_give_the_same_rows_in_every_table(first_run,
     (tmp_path / "shop.csv").write_bytes((shop / "shop.csv").read_bytes())
     other = recsys(tmp_path, cores=1, partitions=1)
     assert other.returncode == 0, other.stderr
-    here, there = manifests(shop / "run"), manifests(tmp_path / "run")
+    here, there = manifests(shop / "run" / "current"), manifests(tmp_path / "run" / "current")
     tables = [label for label, manifest in here.items() if manifest["kind"] == "table"]
     assert len(tables) > 20
     # raw_lines and rejected_lines name the source file, which lies elsewhere
     named = {"raw_lines.parquet.manifest.json", "rejected_lines.parquet.manifest.json"}
     assert [t for t in tables if t not in named and here[t]["content"] != there[t]["content"]] == []
-    results = [label for label in ("split_cutoffs.json", "evaluation.json") if (shop / "run" / label).exists()]
-    assert all((shop / "run" / r).read_text() == (tmp_path / "run" / r).read_text() for r in results)
+    results = [
+        label for label in ("split_cutoffs.json", "evaluation.json") if (shop / "run" / "current" / label).exists()
+    ]
+    assert all(
+        (shop / "run" / "current" / r).read_text() == (tmp_path / "run" / "current" / r).read_text() for r in results
+    )
 
 
 @pytest.mark.spark
@@ -213,9 +217,10 @@ def test_a_mistake_on_the_command_line_is_one_line_and_exit_2(tmp_path, words, s
 def test_every_positive_is_a_candidate_or_kept_apart(first_run, shop, split):
     assert first_run.returncode == 0
     parts = ("train", "dev") if split == "train" else (split,)
-    shards = pd.concat(pd.read_parquet(shop / "run" / f"ranker_feats_{part}_shards") for part in parts)
+    shards = pd.concat(pd.read_parquet(shop / "run" / "current" / f"ranker_feats_{part}_shards") for part in parts)
     offered, forced = (
-        pd.read_parquet(shop / "run" / f"{name}_{split}.parquet") for name in ("candidates", "candidates_forced")
+        pd.read_parquet(shop / "run" / "current" / f"{name}_{split}.parquet")
+        for name in ("candidates", "candidates_forced")
     )
     missing = forced.set_index("query_id")["items"].to_dict()
     for row in offered.itertuples():
@@ -234,12 +239,14 @@ def test_the_lists_of_both_stages_are_the_shards_in_the_order_of_the_rankers_sco
     from recsys_spark.contracts.ranker_file import HEADS
     from recsys_spark.ranker.score import load_ranker
 
-    ranker = load_ranker(str(shop / "run" / "fit=val" / "ranker_best.pt"), "")
-    rows = pd.read_parquet(shop / "run" / "ranker_feats_test_shards").sort_values("query_id", kind="stable")
+    ranker = load_ranker(str(shop / "run" / "current" / "fit=val" / "ranker_best.pt"), "")
+    rows = pd.read_parquet(shop / "run" / "current" / "ranker_feats_test_shards").sort_values("query_id", kind="stable")
     features = rows[list(ranker.features)].to_numpy(dtype="float32")
     rows[list(HEADS)] = ranker.scores(features, rows["query_id"].to_numpy()).round(6)
-    codes = pd.read_parquet(shop / "run" / "item_id_map.parquet").set_index("item_idx")["stock_code"]
-    lists = pd.read_parquet(shop / "run" / "rankings_two_stage_test.parquet").set_index(["query_id", "protocol"])
+    codes = pd.read_parquet(shop / "run" / "current" / "item_id_map.parquet").set_index("item_idx")["stock_code"]
+    lists = pd.read_parquet(shop / "run" / "current" / "rankings_two_stage_test.parquet").set_index(
+        ["query_id", "protocol"]
+    )
     for query, own in rows.groupby("query_id"):
         for protocol, head in (("all_items", "all"), ("first_purchase", "first")):
             allowed = own if head == "all" else own[~own["is_repeat"]]
@@ -254,13 +261,13 @@ def test_the_lists_of_both_stages_are_the_shards_in_the_order_of_the_rankers_sco
 def test_recommending_retrieves_and_describes_as_the_stages_before_did(first_run, shop, spark):
     assert first_run.returncode == 0
     config = load_config([str(CONFIG)], settings_of(shop))
-    io = StageIO(recommend.STAGE, Storage(str(shop / "run"), spark), config)
+    io = StageIO(recommend.STAGE, Storage(str(shop / "run" / "current"), spark), config)
     baselines = ModelSettings(config.baselines, config.knn, config.ease, config.tifu, config.nmf)
     both = (config.candidates, config.features, config.retriever.towers, config.queries.hist_max)
     model = fitted_two_stage(io, TwoStageSettings(baselines, *both), fit="val")
-    tables = {name: spark.read.parquet(str(shop / "run" / f"{name}.parquet")) for name in NEEDED}
+    tables = {name: spark.read.parquet(str(shop / "run" / "current" / f"{name}.parquet")) for name in NEEDED}
     histories = customer_histories(*(tables[name] for name in NEEDED[:3]), merge_minutes=0, with_quantities=True)
-    codes = partial(load_codes, str(shop / "run" / "item_id_map.parquet"), "")
+    codes = partial(load_codes, str(shop / "run" / "current" / "item_id_map.parquet"), "")
     found = rank(with_queries(histories, tables["queries_test"]), model, codes, 100)
     key = ["query_id", "protocol", "stock_codes"]
     published = tables["rankings_two_stage_test"]
@@ -275,10 +282,10 @@ def test_new_lines_and_a_later_day_change_what_is_recommended_without_any_traini
     fresh = ["2", "10001", "item", "1", "2011-05-01", "9", "077", "UK"]
     with (shop / "new.csv").open("w", newline="", encoding="utf-8") as file:
         csv.writer(file).writerows([HEADERS, *own, fresh])
-    before = pd.read_parquet(shop / "run" / "recommendations.parquet")
+    before = pd.read_parquet(shop / "run" / "current" / "recommendations.parquet")
     told = recsys(shop, "recommend", "--with", "new.csv", "--as-of", "2011-05-09", "--set", "recommend.top_n=5")
     assert told.returncode == 0, told.stderr
-    found = pd.read_parquet(shop / "run" / "recommendations.parquet")
+    found = pd.read_parquet(shop / "run" / "current" / "recommendations.parquet")
     reasons = found[(found["customer_id"] == "00") & (found["stock_code"] == "10020")]["reason"].tolist()
     assert reasons == ["bought 8 times, last 1 day ago"]
     assert not (before[before["customer_id"] == "00"]["reason"].str.contains("8 times, last 1 day")).any()

@@ -51,7 +51,7 @@ def runs_of(store: str) -> dict:
 
 
 def test_a_pipeline_is_a_run_with_one_within_it_per_stage(store, tmp_path):
-    with tracked_run(tracked(store), Published()) as stage, stage("clean") as report:
+    with tracked_run(tracked(store), Published(), "r1") as stage, stage("clean") as report:
         report(Outcome("clean", False, {"lines_kept": 3, "rule": "return", "of": {"recall@20": 0.5}}, 1.5))
     found = runs_of(store)
     whole, clean = found["nightly"], found["clean"]
@@ -67,7 +67,7 @@ def test_a_pipeline_is_a_run_with_one_within_it_per_stage(store, tmp_path):
 
 @pytest.mark.parametrize(("fault", "status"), [(ValueError, "FAILED"), (KeyboardInterrupt, "KILLED")])
 def test_a_run_that_breaks_ends_as_what_it_was(store, fault, status):
-    with pytest.raises(fault), tracked_run(tracked(store), Published()) as stage, stage("clean"):
+    with pytest.raises(fault), tracked_run(tracked(store), Published(), "r1") as stage, stage("clean"):
         raise fault
     assert {run.info.status for run in runs_of(store).values()} == {status}
 
@@ -75,7 +75,7 @@ def test_a_run_that_breaks_ends_as_what_it_was(store, fault, status):
 def test_a_store_that_cannot_be_reached_is_a_warning_once(tmp_path, monkeypatch, caplog):
     pytest.importorskip("mlflow")
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    with tracked_run(tracked("http://127.0.0.1:9"), Published()) as stage:
+    with tracked_run(tracked("http://127.0.0.1:9"), Published(), "r1") as stage:
         for name in ("clean", "entities"):
             with stage(name) as report:
                 report(Outcome(name, False, {"rows": 1}, 1.0))
@@ -84,9 +84,9 @@ def test_a_store_that_cannot_be_reached_is_a_warning_once(tmp_path, monkeypatch,
 
 def test_without_mlflow_only_who_asks_for_it_is_told(monkeypatch):
     monkeypatch.setitem(sys.modules, "mlflow", None)
-    with tracked_run(SEEDED, Published()) as stage, stage("clean") as report:
+    with tracked_run(SEEDED, Published(), "r1") as stage, stage("clean") as report:
         report(Outcome("clean", False, {}, 0.0))
-    with pytest.raises(ConfigError, match="install the extra mlflow"), tracked_run(tracked("x"), Published()):
+    with pytest.raises(ConfigError, match="install the extra mlflow"), tracked_run(tracked("x"), Published(), "r1"):
         pass
 
 

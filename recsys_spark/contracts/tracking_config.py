@@ -9,7 +9,7 @@ from recsys_spark.contracts.checks import one_of, require
 
 @dataclass(frozen=True, kw_only=True)
 class TrackingConfig:
-    """uri, run_name: null leaves them to MLflow and its environment variables, or to the name `pipeline`."""
+    """uri: null leaves it to MLflow and its environment variables. run_name: null is the id of the run."""
 
     kind: str = "none"
     uri: str | None = None
