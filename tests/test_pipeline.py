@@ -5,10 +5,8 @@ from __future__ import annotations
 import csv
 import json
 import os
-import random
 import subprocess
 import sys
-from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
 
@@ -24,7 +22,6 @@ from recsys_spark.baselines.loading import load_codes
 from recsys_spark.baselines.query_batches import with_queries
 from recsys_spark.baselines.ranking import rank
 from recsys_spark.baselines.registry import ModelSettings
-from recsys_spark.contracts.artifacts import ARTIFACTS
 from recsys_spark.contracts.columns import LIST_PROTOCOLS
 from recsys_spark.contracts.load_config import load_config
 from recsys_spark.ranker.two_stage import TwoStageSettings, fitted_two_stage
@@ -32,65 +29,11 @@ from recsys_spark.sequences.histories import customer_histories
 from recsys_spark.stage import StageIO
 from recsys_spark.storage import Storage
 from tests.support.frames import rows
-from tests.support.sessions import SHORT_LIVED_JVM
+from tests.support.small_shop import HEADERS, settings_of, write_shop
 
 REPOSITORY = Path(__file__).parent.parent
 CONFIG = REPOSITORY / "conf" / "workbook.yaml"
 NEEDED = ("interactions_clean", "item_id_map", "customer_id_map", "queries_test", "rankings_two_stage_test")
-HEADERS = ("InvoiceNo", "StockCode", "Description", "Quantity", "InvoiceDate", "Line Amount", "Customer ID", "Country")
-
-
-def write_shop(path: Path) -> None:
-    """400 lines of 12 customers, each with five own items bought again and again, and some bad lines."""
-    draw = random.Random(7)
-    lines = []
-    for number in range(400):
-        customer = number % 12
-        code = f"{10_000 + customer * 3 + draw.randrange(5)}"
-        time = datetime(2011, 1, 1, 9) + timedelta(hours=6 * number)
-        lines.append(
-            [number, code, f"item {code}", draw.randrange(1, 9), time.isoformat(), "12.50", f"0{customer}", "UK"]
-        )
-    bad = [
-        ["C9", "10001", "item", "-1", "2011-02-01", "-5", "01", "UK"],
-        ["9", "POST", "postage", "1", "2011-02-01", "5", "01", "UK"],
-        lines[5],
-        ["9", "10001", '=HYPERLINK("x")', "1", "2011-03-01 10:00", "5", "01", "UK"],
-        ["9", "10001", "item", "1", "?", "5", "", "UK"],
-    ]
-    with path.open("w", newline="", encoding="utf-8") as file:
-        csv.writer(file).writerows([HEADERS, *lines, *bad])
-
-
-def settings_of(folder: Path, cores: int = 2, partitions: int = 7) -> list[str]:
-    """What is set behind conf/workbook.yaml."""
-    conf = {
-        "spark.master": f"local[{cores}]",
-        "spark.sql.shuffle.partitions": partitions,
-        "spark.default.parallelism": partitions,
-        "spark.ui.enabled": "false",
-        "spark.driver.memory": "1g",
-        "spark.driver.host": "127.0.0.1",
-        "spark.driver.extraJavaOptions": SHORT_LIVED_JVM,
-        "spark.sql.codegen.wholeStage": "false",  # compiling takes longer than these few rows
-        "spark.sql.codegen.factoryMode": "NO_CODEGEN",
-    }
-    pairs = ", ".join(f'{key}: "{value}"' for key, value in conf.items())
-    return [
-        f"paths.processed={folder / 'run'}",
-        f"ingest.sources=[{folder / 'shop.csv'}]",
-        f"session.conf={{{pairs}}}",
-        "baselines.models=[popularity, personal_frequency]",
-        "candidates.quotas.user_knn=0",  # fewer fits: each takes seconds however few the rows
-        "candidates.quotas.ease=0",
-        "candidates.quotas.category_popularity=0",
-        "retriever.towers=[all]",
-        "retriever.all.dim=8",
-        "retriever.all.max_epochs=2",
-        "ranker.hidden=8",
-        "ranker.max_epochs=1",
-        "ranker.num_seeds=1",
-    ]
 
 
 def recsys(folder: Path, *words: str, **session: int) -> subprocess.CompletedProcess[str]:
@@ -129,8 +72,8 @@ def test_a_run_ends_with_its_results_and_ten_recommendations(first_run, shop):
     assert f"artifacts: {shop / 'run'}" in first_run.stdout
     assert "bought" in first_run.stdout
     names = {label.split("/")[-1].split(".")[0] for label in manifests(shop / "run" / "current")}
-    plain = {name for name, artifact in ARTIFACTS.items() if not artifact.keys and artifact.kind != "file"}
-    assert plain <= names
+    written = [artifact for stage in STAGES for artifact in stage.writes]
+    assert {artifact.name for artifact in written if not artifact.keys and artifact.kind != "file"} <= names
 
 
 @pytest.mark.spark
@@ -254,6 +197,38 @@ def test_the_lists_of_both_stages_are_the_shards_in_the_order_of_the_rankers_sco
             listed = list(lists.loc[(query, protocol), "stock_codes"])
             assert listed[: len(best)] == [codes[item] for item in best]
     assert len(lists) == 2 * rows["query_id"].nunique()
+
+
+@pytest.mark.spark
+@pytest.mark.parametrize("split", ["val", "test"])
+def test_the_ranker_is_judged_by_every_positive_that_was_retrieved(first_run, shop, split):
+    assert first_run.returncode == 0
+    told = json.loads((shop / "run" / "current" / "ranker_results.json").read_text())
+    within = {order: part["all_items"] for order, part in told["within_candidates"][split].items()}
+    shards = pd.read_parquet(shop / "run" / "current" / f"ranker_feats_{split}_shards")
+    positives = pd.read_parquet(shop / "run" / "current" / f"sequences_{split}.parquet")
+    assert within["two_stage"]["num_positives"] == within["candidates"]["num_positives"] == shards["label"].sum()
+    assert within["optimistic"]["num_positives"] == len(positives)  # forced ones among them
+    assert {row["feature"] for row in told["importance"]} >= {"times_bought", "rank_own"}
+    assert sum(row["candidates"] for row in told["calibration"]["all_items"]["table"]) > 0
+
+
+@pytest.mark.spark
+@pytest.mark.torch
+def test_what_a_part_is_worth_is_told_against_the_ranker_that_was_trained(first_run, shop):
+    assert first_run.returncode == 0
+    told = recsys(shop, "ablate", "--set", "ablations.variants=[base, no_ranker]")
+    assert told.returncode == 0, told.stderr
+    found = json.loads((shop / "run" / "current" / "ranker_ablations.json").read_text())["split"]["val"]
+    assert list(found) == ["whole", "base", "no_ranker"]
+    results = json.loads((shop / "run" / "current" / "ranker_results.json").read_text())["within_candidates"]["val"]
+    num_positives = len(pd.read_parquet(shop / "run" / "current" / "sequences_val.parquet"))
+    for variant, order in (("whole", "two_stage"), ("no_ranker", "candidates")):
+        within = results[order]["all_items"]
+        end_to_end = within["recall@20"] * within["num_positives"] / num_positives
+        assert found[variant]["all_items"]["recall@20"]["value"] == pytest.approx(end_to_end)
+    assert "without" not in told.stdout
+    assert "no_ranker" in told.stdout
 
 
 @pytest.mark.spark
