@@ -27,6 +27,7 @@ from scipy import sparse
 
 from benchmarks.harness import Figure, figure, median_ratio, medians, paired_seconds, report
 from recsys_spark.baselines.neighbours import NeighbourOptions, find_neighbours
+from recsys_spark.command_line import storage_of
 from recsys_spark.contracts.config import SessionConfig
 from recsys_spark.session import get_session
 
@@ -43,7 +44,8 @@ def complete_journey(run: str | None) -> pd.DataFrame:
 
         lines = get_data("transactions")["transactions"][["household_id", "product_id"]]
     else:
-        lines = pd.read_parquet(f"{run}/interactions_clean.parquet", columns=["customer_id", "stock_code"])
+        table = storage_of(run).path("interactions_clean.parquet")
+        lines = pd.read_parquet(table, columns=["customer_id", "stock_code"])
     codes = [np.unique(lines[name], return_inverse=True)[1] + 1 for name in lines.columns]
     return pd.DataFrame(dict(zip(("row", "col"), codes, strict=True))).drop_duplicates()
 

@@ -22,6 +22,7 @@ import pandas as pd
 from scipy import sparse
 
 from benchmarks.harness import Figure, figure, report
+from recsys_spark.command_line import storage_of
 from recsys_spark.contracts.artifacts import SPLIT_OF_FIT
 from recsys_spark.contracts.columns import LIST_LENGTH, LIST_PROTOCOLS
 
@@ -180,7 +181,7 @@ def main() -> None:
     parser.add_argument("--tower", action="append", default=[], help="models of the run; default two_tower_all")
     parser.add_argument("--baseline", action="append", default=["popularity"], help="models of the run to hold against")
     given = parser.parse_args()
-    roots = [Path(root) for root in given.run]
+    roots = [Path(storage_of(root).location) for root in given.run]
     report(f"retriever_{given.name}", figures_of(given.name, roots, given.tower or ["two_tower_all"], given.baseline))
 
 

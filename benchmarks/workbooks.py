@@ -7,7 +7,6 @@ workers, driver), shared pages counted once, at its largest. Parallel: the stage
 from __future__ import annotations
 
 import argparse
-import json
 import subprocess
 import sys
 import tempfile
@@ -20,6 +19,7 @@ import numpy as np
 import xlsxwriter
 
 from benchmarks.harness import figure, median_ratio, report
+from recsys_spark.command_line import storage_of
 
 LINES, MONTHS, HEAP_MB, LIMIT_GIB = 500_000, 12, 768, 2.0
 HEADERS = ("InvoiceNo", "StockCode", "Description", "Quantity", "InvoiceDate", "LineAmount", "CustomerID", "Country")
@@ -74,7 +74,9 @@ def ingest(sources: Path, root: Path, cores: int) -> tuple[float, float]:
         time.sleep(_EVERY_SECONDS)
     if child.returncode:
         raise RuntimeError(f"ingest ended with exit {child.returncode}: {child.stderr.read() if child.stderr else ''}")
-    return json.loads((root / "_stages" / "ingest.json").read_text(encoding="utf-8"))["seconds"], peak
+    record = storage_of(str(root)).stage_record("ingest")
+    assert record is not None
+    return record["seconds"], peak
 
 
 def _tree(process: int) -> list[int]:

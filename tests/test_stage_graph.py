@@ -12,6 +12,7 @@ import pytest
 from jobs.pipeline import ON_DEMAND, STAGES
 from recsys_spark.contracts.artifacts import ARTIFACTS
 from recsys_spark.contracts.config import PipelineConfig
+from recsys_spark.contracts.stages import STAGE_NAMES
 
 SECTIONS = {field.name for field in fields(PipelineConfig)}
 UNDECLARED = {"seed", "paths", "session"}  # recorded apart, or no matter to what comes out
@@ -22,6 +23,10 @@ each_stage = pytest.mark.parametrize("stage", EVERY, ids=lambda stage: stage.nam
 def test_stages_have_names_of_their_own():
     names = [stage.name for stage in EVERY]
     assert len(names) == len(set(names)) > 0
+
+
+def test_the_names_of_the_stages_are_those_that_runs_are_judged_by():
+    assert tuple(stage.name for stage in STAGES) == STAGE_NAMES
 
 
 def test_every_read_was_written_by_an_earlier_stage():

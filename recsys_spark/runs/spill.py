@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+import time
 import urllib.request
 from contextlib import suppress
 from typing import Any
 
 from pyspark.sql import SparkSession
 
-_FIRST_PORT, _PORTS = 4040, 4  # Spark takes the next port where one is taken
-_TIMEOUT_SECONDS = 10.0  # the first answer takes seconds
+_FIRST_PORT, _PORTS = 4040, 17  # Spark takes the next port where one is taken, sixteen times
+_TIMEOUT_SECONDS = 20.0  # the first answer takes seconds
+_SEARCH_SECONDS = 30.0  # after which an interface that was not found is given up
 
 
 class Spill:
@@ -44,12 +46,19 @@ class Spill:
         if self._address is None:
             first = int(spark.conf.get("spark.ui.port", None) or _FIRST_PORT)
             host = spark.conf.get("spark.driver.host", "localhost")
-            for port in range(first, first + _PORTS):
-                found = _answer(f"http://{host}:{port}/api/v1/applications")
-                if found and any(each["id"] == app for each in found):
-                    self._address = f"http://{host}:{port}/api/v1/applications/{app}/stages?status=complete"
-                    break
-        return _answer(self._address) if self._address else None
+            self._address = _address(str(host), first, app)
+        return _answer(f"{self._address}/{app}/stages?status=complete") if self._address else None
+
+
+def _address(host: str, first: int, app: str) -> str | None:
+    """Where the application answers; another one may hold the first ports."""
+    give_up = time.monotonic() + _SEARCH_SECONDS
+    for port in range(first, first + _PORTS):
+        address = f"http://{host}:{port}/api/v1/applications"
+        found = _answer(address) if time.monotonic() < give_up else None
+        if found and any(each["id"] == app for each in found):
+            return address
+    return None
 
 
 def _answer(address: str) -> list[dict[str, Any]] | None:
