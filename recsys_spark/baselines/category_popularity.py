@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +10,7 @@ from pyspark.sql import functions as F
 from scipy import sparse
 
 from recsys_spark.baselines.loading import numbers, read_columns
+from recsys_spark.baselines.mapped_arrays import mapped
 from recsys_spark.baselines.matrices import FittedTable, csr_of
 from recsys_spark.baselines.popularity import FittedPopularity
 from recsys_spark.baselines.profiles import best_of_product, fitted_to, nothing_own, profiles
@@ -54,7 +54,7 @@ class CategoryPopularity:
         return best_of_product(batch, left, shares, nothing_own(len(batch)), np.ones(shares.shape[1]))
 
 
-@functools.lru_cache(maxsize=2)
+@mapped(2)
 def _matrices(table: FittedTable) -> tuple[sparse.csr_matrix, sparse.csr_matrix]:
     """A one at (item, category), and shares of recent sales at (category, item)."""
     columns = read_columns(table.path)

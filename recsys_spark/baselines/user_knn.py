@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +12,7 @@ from scipy import sparse
 
 from recsys_spark.baselines.item_knn import neighbour_options, weighted_triples
 from recsys_spark.baselines.loading import numbers, read_columns
+from recsys_spark.baselines.mapped_arrays import mapped
 from recsys_spark.baselines.matrices import FittedTable, csr_of, rows_of
 from recsys_spark.baselines.neighbours import find_neighbours
 from recsys_spark.baselines.popularity import FittedPopularity
@@ -65,7 +65,7 @@ class UserKnn:
         return best_of_product(batch, shares, active, config.self_weight * bought, factors)
 
 
-@functools.lru_cache(maxsize=2)
+@mapped(2)
 def _activity(source: FittedTable, half_life_days: float, recent_days: int) -> sparse.csr_matrix:
     """activity by customer and item, (users, items)."""
     table = read_columns(source.path, "user_idx", "item_idx", "last_time")

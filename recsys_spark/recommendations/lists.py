@@ -101,14 +101,18 @@ def list_batches(
     for arrow in batches:
         for batch in query_batches(arrow):
             scored = model.score(replace(batch, depth=LIST_LENGTH))
-            of_protocol = {lists.protocol: lists for lists in rank_batch(Ready(model, scored), batch, LIST_LENGTH)}
-            lists, new = of_protocol["all_items"], of_protocol["first_purchase"]
-            if share_new is None:
-                chosen = first_of(lists, top_n)
-            else:
-                rows = np.repeat(np.arange(len(batch)), np.diff(lists.offsets))
-                chosen = with_share(lists, new, _purchases(batch, rows, lists.items)[0] > 0, share_new, top_n)
+            chosen = chosen_of(model, batch, scored, top_n, share_new)
             yield _rows_of(chosen, batch, scored, arrow.column("customer_id"))
+
+
+def chosen_of(model: Model, batch: QueryBatch, scored: Scored, top_n: int, share_new: float | None) -> Chosen:
+    """The list of each query from what the model scored; share_new: see `with_share`, None for the model's order."""
+    of_protocol = {lists.protocol: lists for lists in rank_batch(Ready(model, scored), batch, LIST_LENGTH)}
+    lists, new = of_protocol["all_items"], of_protocol["first_purchase"]
+    if share_new is None:
+        return first_of(lists, top_n)
+    rows = np.repeat(np.arange(len(batch)), np.diff(lists.offsets))
+    return with_share(lists, new, purchases_of(batch, rows, lists.items)[0] > 0, share_new, top_n)
 
 
 @dataclass(frozen=True)
@@ -130,7 +134,7 @@ class Ready:
 
 
 def _rows_of(chosen: Chosen, batch: QueryBatch, scored: Scored, customer_ids: pa.Array) -> pa.RecordBatch:
-    times, days = _purchases(batch, chosen.rows, chosen.items)
+    times, days = purchases_of(batch, chosen.rows, chosen.items)
     sources, best = told_sources(chosen, scored)
     return pa.RecordBatch.from_arrays(
         [
@@ -148,7 +152,7 @@ def _rows_of(chosen: Chosen, batch: QueryBatch, scored: Scored, customer_ids: pa
     )
 
 
-def _purchases(batch: QueryBatch, rows: np.ndarray, items: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def purchases_of(batch: QueryBatch, rows: np.ndarray, items: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """How often each listed item was bought by its query's customer, and whole days since the last time (else 0)."""
     event_rows, positions = batch.earlier()
     width = 1 + max(int(items.max(initial=0)), int(batch.events.items.max(initial=0)))
