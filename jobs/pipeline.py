@@ -21,6 +21,7 @@ from jobs import (
     ingest,
     recommend,
     sequences,
+    serve,
     train_ranker,
     train_retriever,
 )
@@ -65,6 +66,7 @@ def console() -> None:
         words = ["run", *words]
     arguments = command_parser().parse_args(words)
     work = {"run": _run, "export": _export, "compare": compare.compare, "evaluate": _evaluate, "describe": _describe}
+    work |= {"serve": serve.serve}
     finish(guarded(lambda: work.get(arguments.command, _run_one)(arguments), debug=arguments.debug))
 
 
@@ -80,6 +82,7 @@ def command_parser() -> argparse.ArgumentParser:
     export.add_argument("--format", choices=FORMATS, default="csv")
     export.add_argument("--out", help="file or folder to write; it may not exist yet")
     compare.add_arguments(commands.add_parser("compare", help="hold one finished run against another"))
+    serve.add_arguments(commands.add_parser("serve", help="answer look-ups over HTTP from a finished run"))
     describe = commands.add_parser("describe", help="print every feature of the ranker")
     describe.add_argument("what", choices=("features",))
     describe.add_argument("--debug", action="store_true", help="show tracebacks")

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from recsys_spark.contracts.config import PipelineConfig
 from recsys_spark.contracts.errors import EXIT_DONE, EXIT_INTERRUPTED, EXIT_OTHER, PipelineError
 from recsys_spark.contracts.load_config import load_config
-from recsys_spark.session import get_session
+from recsys_spark.session import WITHOUT_SESSION, get_session
 from recsys_spark.stage import Stage, run_stage
 from recsys_spark.storage import Storage
 
@@ -73,9 +73,9 @@ def config_from(arguments: argparse.Namespace) -> PipelineConfig:
     return load_config(arguments.config, arguments.set)
 
 
-def open_storage(config: PipelineConfig) -> Storage:
-    """The session and the artifacts that a config names."""
-    return Storage(config.paths.processed, get_session(config.session))
+def open_storage(config: PipelineConfig, with_session: bool = True) -> Storage:
+    """The session and the artifacts that a config names; without the session only paths and documents can be had."""
+    return Storage(config.paths.processed, get_session(config.session) if with_session else WITHOUT_SESSION)
 
 
 def guarded(work: Callable[[], None], debug: bool) -> int:

@@ -10,11 +10,12 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import cast
 
 from pyspark.sql import SparkSession
 
 from recsys_spark.contracts.config import SessionConfig
-from recsys_spark.contracts.errors import ConfigError
+from recsys_spark.contracts.errors import ConfigError, StageGraphError
 
 # What results depend on. Master, memory and partitions are the user's, by spark-submit or session.conf.
 REQUIRED_CONF = {
@@ -33,6 +34,16 @@ OWN_JVM_CONF = {"spark.driver.extraJavaOptions": "-XX:-DontCompileHugeMethods"}
 # Where the workers are processes of this machine, which surely find the module.
 LOCAL_CONF = {"spark.python.daemon.module": "recsys_spark.python_daemon"}
 SUPPORTED_JAVA = (11, 17)
+
+
+class _NoSession:
+    """Stands where a session would, for what only opens files."""
+
+    def __getattr__(self, name: str) -> object:
+        raise StageGraphError(f"this command runs without Spark, and something asked its session for '{name}'")
+
+
+WITHOUT_SESSION = cast(SparkSession, _NoSession())
 
 
 def get_session(config: SessionConfig) -> SparkSession:

@@ -16,6 +16,7 @@ from recsys_spark.contracts.model_config import BaselinesConfig as BaselinesConf
 from recsys_spark.contracts.model_config import EaseConfig, KnnConfig, NmfConfig, TifuConfig
 from recsys_spark.contracts.ranker_config import RankerConfig
 from recsys_spark.contracts.retriever_config import IndexConfig, RetrieverConfig
+from recsys_spark.contracts.serve_config import ServeConfig
 
 INGEST_RULES = ("orphan_customer", "orphan_product", "totals_row")
 CLEAN_RULES = (
@@ -280,6 +281,7 @@ class PipelineConfig:
     ranker: RankerConfig = field(default_factory=RankerConfig)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
     recommend: RecommendConfig = field(default_factory=RecommendConfig)
+    serve: ServeConfig = field(default_factory=ServeConfig)
 
     def __post_init__(self) -> None:
         require(self.seed >= 1, "seed", "at least 1 (Petastorm reads 0 as no seed)", self.seed)

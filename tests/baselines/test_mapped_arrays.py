@@ -50,7 +50,7 @@ def test_arrays_that_were_kept_are_mapped_and_equal_what_was_computed(tmp_path):
 
 def test_other_arguments_are_not_taken_from_what_was_kept(tmp_path):
     table = FittedTable(str(tmp_path / "weights.parquet"), "c")
-    load, calls = loader()
+    load, _ = loader()
     with keeping_arrays():
         load(table, 3)
     again, calls_again = loader()
