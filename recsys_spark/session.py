@@ -40,6 +40,8 @@ class _NoSession:
     """Stands where a session would, for what only opens files."""
 
     def __getattr__(self, name: str) -> object:
+        if name.startswith("__"):  # what Python itself looks for
+            raise AttributeError(name)
         raise StageGraphError(f"this command runs without Spark, and something asked its session for '{name}'")
 
 

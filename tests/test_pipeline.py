@@ -6,6 +6,7 @@ import csv
 import json
 import os
 import random
+import shutil
 import subprocess
 import sys
 from datetime import datetime, timedelta
@@ -31,6 +32,7 @@ from recsys_spark.ranker.two_stage import TwoStageSettings, fitted_two_stage
 from recsys_spark.sequences.histories import customer_histories
 from recsys_spark.stage import StageIO
 from recsys_spark.storage import Storage
+from tests.serving.parity import served_against_listed
 from tests.support.frames import rows
 from tests.support.sessions import SHORT_LIVED_JVM
 
@@ -266,6 +268,17 @@ def test_recommending_retrieves_and_describes_as_the_stages_before_did(first_run
     published = tables["rankings_two_stage_test"]
     listed = found.filter(F.col("protocol").isin(*LIST_PROTOCOLS))
     assert rows(listed, *key) == rows(published, *key)
+
+
+@pytest.mark.spark
+@pytest.mark.torch
+def test_what_is_served_is_what_recommend_lists_for_every_customer_and_a_posted_basket(
+    first_run, shop, spark, tmp_path
+):
+    assert first_run.returncode == 0
+    shutil.copytree(shop / "run", tmp_path / "run")
+    config = [*settings_of(shop), f"paths.processed={tmp_path / 'run'}"]
+    assert served_against_listed(spark, [str(CONFIG)], config, tmp_path, HEADERS) == (13, [])
 
 
 @pytest.mark.spark

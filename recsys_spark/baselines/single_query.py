@@ -44,7 +44,8 @@ class Row:
         sizes = matrix.indptr[columns + 1] - starts
         places = np.arange(sizes.sum()) - np.repeat(np.cumsum(sizes) - sizes - starts, sizes)
         terms = np.repeat(values, sizes) * matrix.data[places]
-        return np.bincount(matrix.indices[places], weights=terms, minlength=matrix.shape[1])
+        sums = np.bincount(matrix.indices[places], weights=terms, minlength=matrix.shape[1])
+        return sums.astype(np.float64, copy=False)  # bincount of nothing are integers
 
     def scaled(self, factor: float) -> Row:
         return Row(self.columns, factor * self.values)

@@ -6,7 +6,6 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 from recsys_spark.contracts.errors import PipelineError
 from recsys_spark.serving.bundle import CARD, prune
@@ -69,8 +68,8 @@ class Holder:
         self.last_error = told
 
     def _is_current(self) -> bool:
-        storage, card = run_to_serve(self.served.config), self._state.card
-        return Path(storage.location).name == card.run and is_unchanged(storage, card.inputs)
+        storage = run_to_serve(self.served.config)
+        return storage.location == self._location and is_unchanged(storage, self._state.card.inputs)
 
     def _open(self) -> State:
         storage = run_to_serve(self.served.config)
@@ -78,6 +77,7 @@ class Holder:
         folder = bundles_folder(self.served.config, storage)
         if not (folder / plan.digest / CARD).exists():
             self._make()
-        state = State.open(folder / plan.digest, self.served)
+        state = State.open(folder / plan.digest, self.served, plan.run)
+        self._location = storage.location
         prune(folder, self.served.config.serve.keep_bundles, {plan.digest})
         return state

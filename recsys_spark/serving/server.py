@@ -10,6 +10,7 @@ import signal
 import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from socket import socket as Socket
 
 import uvicorn
 from fastapi import FastAPI
@@ -26,6 +27,16 @@ log = logging.getLogger("recsys")
 
 class _Server(uvicorn.Server):
     """Stops at SIGTERM and SIGINT when requests have ended, and then returns, so that the exit code is 0."""
+
+    def __init__(self, settings: uvicorn.Config, holder: Holder) -> None:
+        super().__init__(settings)
+        self._holder = holder
+
+    async def startup(self, sockets: list[Socket] | None = None) -> None:
+        await super().startup(sockets)
+        for socket in sockets or []:
+            address = "http://{}:{}".format(*socket.getsockname()[:2])
+            log.info("serve: %s answers from run %s", address, self._holder.state.card.run)
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -64,9 +75,7 @@ def run_server(holder: Holder) -> None:
         timeout_graceful_shutdown=_GRACE_SECONDS,
         limit_concurrency=2 * (serve.threads + serve.max_waiting) + 100,  # connections; idle ones count
     )
-    socket = settings.bind_socket()
-    log.info("serve: http://%s:%s answers from run %s", *socket.getsockname()[:2], holder.state.card.run)
-    _Server(settings).run([socket])
+    _Server(settings, holder).run([settings.bind_socket()])
 
 
 async def _watch(holder: Holder, seconds: float, told: asyncio.Event) -> None:

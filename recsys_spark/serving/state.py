@@ -62,9 +62,11 @@ class State:
     recent_counts: Ints
 
     @classmethod
-    def open(cls, folder: Path, served: Served) -> State:
-        """Raises ArtifactError for a folder that holds no whole bundle."""
-        card = BundleCard.read(folder)
+    def open(cls, folder: Path, served: Served, run: str) -> State:
+        """run: its name, as another may have had the same content. Raises ArtifactError for a folder without a whole
+        bundle.
+        """
+        card = replace(BundleCard.read(folder), run=run)
         io = StageIO(served.stage, Storage(str(folder / "run"), WITHOUT_SESSION), served.config)
         found = models_of(io, served.settings, card.models, card.fit)
         items = Ids(folder / "items.arrow")
