@@ -48,10 +48,10 @@ def serve(arguments: argparse.Namespace) -> None:
         raise ConfigError(
             f"{error.name} is missing: install the extra serve (pip install 'b2b-recommender[serve]')"
         ) from None
-    run_server(Holder(served_by(config), partial(_make_apart, arguments)))
+    run_server(Holder(served_by(config), partial(make_apart, arguments)))
 
 
-def _make_apart(arguments: argparse.Namespace) -> None:
+def make_apart(arguments: argparse.Namespace) -> None:
     """Make the bundle in a process of its own, whose Spark goes when it ends."""
     options = [("--config", each) for each in arguments.config] + [("--set", each) for each in arguments.set]
     command = [sys.executable, "-m", "jobs.serve", "--prepare", *(word for pair in options for word in pair)]

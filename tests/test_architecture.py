@@ -34,6 +34,7 @@ DRIVER_CALLS_ALLOWED = {
     "recsys_spark/evaluation/summary.py": "sums, whose keys hold no customer",
     "recsys_spark/ingest/delimited.py": "files, and one row per block of a file",
     "recsys_spark/ingest/workbooks.py": "one row per file and sheet",
+    "recsys_spark/serving/customers.py": "one row per part file",
     "recsys_spark/storage.py": "one row per part file",
     "recsys_spark/workbook_writer.py": "one number of rows",
 }

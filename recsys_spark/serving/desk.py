@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections.abc import Awaitable, Callable, MutableMapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any, TypeVar
 
 Answer = TypeVar("Answer")
@@ -58,12 +59,14 @@ def _soon(loop: asyncio.AbstractEventLoop, work: Callable[[], None]) -> None:
 
 def _one_thread_each() -> None:
     """Answers run beside one another; one that spreads over all cores delays the others."""
-    import faiss
     import pyarrow  # noqa: F401  before torch
     import torch
 
-    faiss.omp_set_num_threads(1)
     torch.set_num_threads(1)
+    with suppress(ImportError):  # an extra, which a run without towers does without
+        import faiss
+
+        faiss.omp_set_num_threads(1)
 
 
 class BoundedBody:
