@@ -272,9 +272,7 @@ def test_recommending_retrieves_and_describes_as_the_stages_before_did(first_run
 
 @pytest.mark.spark
 @pytest.mark.torch
-def test_what_is_served_is_what_recommend_lists_for_every_customer_and_a_posted_basket(
-    first_run, shop, spark, tmp_path
-):
+def test_what_is_served_is_what_recommend_lists_for_customers_and_a_basket(first_run, shop, spark, tmp_path):
     assert first_run.returncode == 0
     shutil.copytree(shop / "run", tmp_path / "run")
     config = [*settings_of(shop), f"paths.processed={tmp_path / 'run'}"]
