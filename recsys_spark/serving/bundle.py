@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -24,6 +25,7 @@ from recsys_spark.contracts.errors import ArtifactError
 from recsys_spark.sequences.windows import Ints
 
 CARD = "bundle.json"
+_DAY_SECONDS = 86_400
 _AGAIN = "remove the folder and start again"
 
 
@@ -159,7 +161,13 @@ def publish(staged: Path, target: Path) -> None:
 
 
 def prune(folder: Path, keep: int, in_use: set[str]) -> list[str]:
-    """Remove all but the newest bundles and those in use; returns the names of what went."""
+    """Remove all but the newest bundles and those in use; returns the names of what went.
+
+    What a process that was killed left half made goes after a day.
+    """
+    for half_made in folder.glob(".*"):
+        if half_made.stat().st_mtime < time.time() - _DAY_SECONDS:
+            shutil.rmtree(half_made, ignore_errors=True)
     bundles = sorted(folder.glob(f"*/{CARD}"), key=lambda card: card.stat().st_mtime, reverse=True)
     names = [card.parent.name for card in bundles]
     old = [name for name in names[keep:] if name not in in_use]

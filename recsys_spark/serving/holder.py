@@ -28,10 +28,12 @@ class Holder:
         self.last_error: str | None = None
         self._make = make
         self._busy = threading.Lock()
+        self._state: State | None = None
         self._state = self._open()
 
     @property
     def state(self) -> State:
+        assert self._state  # from the end of __init__ on
         return self._state
 
     @property
@@ -47,7 +49,7 @@ class Holder:
                 self.last_error = None
                 return False
             state = self._open()
-            if state.card.digest == self._state.card.digest:
+            if state.card.digest == self.state.card.digest:
                 return False
             self._state = state  # one assignment: a request sees the old one or the new one
             self.num_reloads += 1
@@ -69,7 +71,7 @@ class Holder:
 
     def _is_current(self) -> bool:
         storage = run_to_serve(self.served.config)
-        return storage.location == self._location and is_unchanged(storage, self._state.card.inputs)
+        return storage.location == self._location and is_unchanged(storage, self.state.card.inputs)
 
     def _open(self) -> State:
         storage = run_to_serve(self.served.config)
@@ -79,5 +81,6 @@ class Holder:
             self._make()
         state = State.open(folder / plan.digest, self.served, plan.run)
         self._location = storage.location
-        prune(folder, self.served.config.serve.keep_bundles, {plan.digest})
+        in_use = {plan.digest, self._state.card.digest} if self._state else {plan.digest}
+        prune(folder, self.served.config.serve.keep_bundles, in_use)
         return state

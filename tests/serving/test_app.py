@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import json
 import time
 
@@ -7,7 +8,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from recsys_spark.serving.app import TOKEN_HEADER, create_app
-from recsys_spark.serving.desk import Desk
+from recsys_spark.serving.desk import BoundedBody, Desk
 from tests.serving.worlds import ARABIC, CODES
 
 pytestmark = pytest.mark.torch
@@ -158,6 +159,23 @@ def test_a_body_beyond_the_bound_is_not_read(client):
     assert (stated.status_code, stated.json()["error"]) == (413, "body_too_large")
     streamed = client.post("/recommend", content=(b"x" * 10_000 for _ in range(8)))
     assert streamed.status_code == 413
+
+
+def test_a_body_that_does_not_come_is_not_waited_for():
+    sent = []
+
+    async def never():
+        await asyncio.sleep(60)
+
+    async def send(message):
+        sent.append(message)
+
+    async def app(*_):
+        pytest.fail("the body never came")
+
+    scope = {"type": "http", "headers": [(b"content-length", b"9")]}
+    asyncio.run(BoundedBody(app, max_bytes=10, timeout_seconds=0.01)(scope, never, send))
+    assert sent[0]["status"] == 408
 
 
 def test_a_host_that_was_not_named_is_not_answered(client):

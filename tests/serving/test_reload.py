@@ -140,8 +140,11 @@ def test_old_bundles_go_but_for_the_newest_and_the_one_in_use(tmp_path):
         (tmp_path / name).mkdir()
         (tmp_path / name / CARD).write_text("{}")
         os.utime(tmp_path / name / CARD, (1000 - age, 1000 - age))
+    for name, age in ((".half", 0), (".old", 100_000)):
+        (tmp_path / name).mkdir()
+        os.utime(tmp_path / name, (time.time() - age, time.time() - age))
     assert prune(tmp_path, keep=2, in_use={"d"}) == ["c"]
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "b", "d"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".half", "a", "b", "d"]
 
 
 @contextmanager
