@@ -32,7 +32,7 @@ class Basket(BaseModel):
     )
 
     items: list[Line | Id] = Field(min_length=1, description="product codes, or objects with a quantity")
-    k: int = Field(20, ge=1, le=LIST_LENGTH, description="products wanted")
+    k: int | None = Field(None, ge=1, le=LIST_LENGTH, description="products wanted; null: recommend.top_n")
     protocol: Protocol = Field("all_items", description="`first_purchase` lists nothing that is in the basket")
     share_new: float | None = Field(
         None, ge=0, le=1, description="share of products that are not in the basket; null: as the model ranks"

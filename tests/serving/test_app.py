@@ -190,7 +190,7 @@ def test_paths_that_do_not_exist_are_told_as_json(client):
 
 def test_more_requests_than_may_wait_are_sent_away_and_late_ones_told_so(holder, monkeypatch):
     desk = Desk(threads=1, max_waiting=0, timeout_seconds=0.05)
-    monkeypatch.setattr("recsys_spark.serving.app.for_customer", lambda *_: time.sleep(0.5))
+    monkeypatch.setattr("recsys_spark.serving.replies.for_customer", lambda *_: time.sleep(0.5))
     with TestClient(create_app(holder, desk), base_url="http://127.0.0.1") as client:
         late = client.get("/recommend/acme")
         busy = client.get("/recommend/acme")  # the thread still sleeps, so its place is taken
@@ -206,7 +206,7 @@ def test_a_fault_inside_tells_nothing_of_it(holder, monkeypatch):
         raise RuntimeError("secret at /srv/key")
 
     desk = Desk(threads=1, max_waiting=1, timeout_seconds=5.0)
-    monkeypatch.setattr("recsys_spark.serving.app.for_customer", broken)
+    monkeypatch.setattr("recsys_spark.serving.replies.for_customer", broken)
     with TestClient(create_app(holder, desk), base_url="http://127.0.0.1", raise_server_exceptions=False) as client:
         answer = client.get("/recommend/acme")
     assert answer.status_code == 500
