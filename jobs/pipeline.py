@@ -26,6 +26,7 @@ from jobs import (
     recommend,
     rollback,
     sequences,
+    serve,
     status,
     train_ranker,
     train_retriever,
@@ -97,6 +98,7 @@ def command_parser() -> argparse.ArgumentParser:
     lineage.add_arguments(commands.add_parser("lineage", help="where an artifact comes from, back to the sources"))
     rollback.add_arguments(commands.add_parser("rollback", help="let readers read the run before the current one"))
     prune.add_arguments(commands.add_parser("prune", help="remove old runs"))
+    serve.add_arguments(commands.add_parser("serve", help="answer look-ups over HTTP from a finished run"))
     describe = commands.add_parser("describe", help="print every feature of the ranker")
     describe.add_argument("what", choices=("features",))
     describe.add_argument("--debug", action="store_true", help="show tracebacks")
@@ -172,6 +174,7 @@ _WORK = {
     "lineage": lineage.show_lineage,
     "rollback": rollback.roll_back,
     "prune": prune.remove_runs,
+    "serve": serve.serve,
 }
 
 if __name__ == "__main__":

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 from functools import partial
-from itertools import product
 
 from pyspark.sql import DataFrame
 
-from recsys_spark.baselines.fitting import fitted_tables
 from recsys_spark.baselines.loading import load_codes
 from recsys_spark.baselines.query_batches import spread, with_queries
-from recsys_spark.baselines.ranking import Model
-from recsys_spark.baselines.registry import ModelSettings, build_model
-from recsys_spark.baselines.tuning import chosen_settings
+from recsys_spark.baselines.registry import ModelSettings
 from recsys_spark.command_line import main
 from recsys_spark.contracts.artifacts import (
     BASELINE_RESULTS,
@@ -31,9 +27,7 @@ from recsys_spark.contracts.artifacts import (
     TOWER_FILES,
 )
 from recsys_spark.contracts.config import PipelineConfig
-from recsys_spark.contracts.retriever_config import ranked_as
 from recsys_spark.ingest.readers import source_files
-from recsys_spark.ranker.two_stage import TwoStageSettings, fitted_two_stage
 from recsys_spark.recommendations.lists import SHEET, Excluding, list_items, queries_at, recommendations
 from recsys_spark.recommendations.moment import (
     fit_at,
@@ -43,7 +37,7 @@ from recsys_spark.recommendations.moment import (
     with_new_customers,
     with_new_lines,
 )
-from recsys_spark.retriever.rankings import tower_model
+from recsys_spark.recommendations.named_model import NamedModelSettings, named_model
 from recsys_spark.sequences.histories import customer_histories
 from recsys_spark.sequences.split import iso_in_utc
 from recsys_spark.stage import Metrics, Stage, StageIO
@@ -58,7 +52,8 @@ def run(io: StageIO, config: PipelineConfig) -> Metrics:
     best = io.read_json(EVALUATION)["best"][protocol]
     fit, asked = _asked(io, config)
     codes = partial(load_codes, *io.path_and_content(ITEM_ID_MAP))
-    model = Excluding(_best_model(io, config, best, protocol, fit), options.excluded_codes, codes)
+    best_model = named_model(io, best, protocol, fit, model_settings(config))
+    model = Excluding(best_model, options.excluded_codes, codes)
     listed = list_items(asked, model, options.top_n, options.share_new)
     counts = io.read(ITEM_POPULARITY, fit=fit)
     rows = io.write(RECOMMENDATIONS, recommendations(listed, io.read(ITEMS_CLEAN), counts, best, recent_days))
@@ -89,20 +84,11 @@ def input_files(config: PipelineConfig) -> list[str]:
     return source_files(source_of(new_lines, config.ingest)) if new_lines else []
 
 
-def _best_model(io: StageIO, config: PipelineConfig, name: str, protocol: str, fit: str) -> Model:
-    """The model of that name."""
-    pairs = product(config.retriever.towers, config.retriever.rank_by)
-    found = next((pair for pair in pairs if ranked_as(*pair) == name), None)
-    if found is not None:
-        return tower_model(io, *found, fit=fit)
+def model_settings(config: PipelineConfig) -> NamedModelSettings:
+    """The config of whatever may rank."""
     stated = ModelSettings(config.baselines, config.knn, config.ease, config.tifu, config.nmf)
-    if name in config.ranker.ranked:
-        towers, hist_max = config.retriever.towers, config.queries.hist_max
-        return fitted_two_stage(
-            io, TwoStageSettings(stated, config.candidates, config.features, towers, hist_max), fit=fit
-        )
-    settings = chosen_settings(stated, io.read_json(BASELINE_RESULTS)["tuning"]["chosen"], name, protocol)
-    return build_model(name, fitted_tables(io, fit, [name], settings), settings)
+    second = (config.candidates, config.features, config.ranker, config.queries.hist_max)
+    return NamedModelSettings(stated, config.retriever, *second)
 
 
 STAGE = Stage(

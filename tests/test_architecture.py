@@ -37,6 +37,7 @@ DRIVER_CALLS_ALLOWED = {
     "recsys_spark/ranker/calibration.py": "one row per protocol and bin of a histogram",
     "recsys_spark/ranker/importance.py": "one row per feature and protocol",
     "recsys_spark/ranker/places.py": "sums, whose keys hold no customer",
+    "recsys_spark/serving/customers.py": "one row per part file",
     "recsys_spark/storage.py": "one row per part file",
     "recsys_spark/workbook_writer.py": "one number of rows",
 }

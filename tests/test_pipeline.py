@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import shutil
 import subprocess
 import sys
 from functools import partial
@@ -28,6 +29,7 @@ from recsys_spark.ranker.two_stage import TwoStageSettings, fitted_two_stage
 from recsys_spark.sequences.histories import customer_histories
 from recsys_spark.stage import StageIO
 from recsys_spark.storage import Storage
+from tests.serving.parity import served_against_listed
 from tests.support.frames import rows
 from tests.support.small_shop import HEADERS, settings_of, write_shop
 
@@ -248,6 +250,15 @@ def test_recommending_retrieves_and_describes_as_the_stages_before_did(first_run
     published = tables["rankings_two_stage_test"]
     listed = found.filter(F.col("protocol").isin(*LIST_PROTOCOLS))
     assert rows(listed, *key) == rows(published, *key)
+
+
+@pytest.mark.spark
+@pytest.mark.torch
+def test_what_is_served_is_what_recommend_lists_for_customers_and_a_basket(first_run, shop, spark, tmp_path):
+    assert first_run.returncode == 0
+    shutil.copytree(shop / "run", tmp_path / "run")
+    config = [*settings_of(shop), f"paths.processed={tmp_path / 'run'}"]
+    assert served_against_listed(spark, [str(CONFIG)], config, tmp_path, HEADERS) == (13, [])
 
 
 @pytest.mark.spark

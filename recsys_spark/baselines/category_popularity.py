@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,11 +10,13 @@ from pyspark.sql import functions as F
 from scipy import sparse
 
 from recsys_spark.baselines.loading import numbers, read_columns
+from recsys_spark.baselines.mapped_arrays import mapped
 from recsys_spark.baselines.matrices import FittedTable, csr_of
 from recsys_spark.baselines.popularity import FittedPopularity
 from recsys_spark.baselines.profiles import best_of_product, fitted_to, nothing_own, profiles
 from recsys_spark.baselines.query_batches import QueryBatch
 from recsys_spark.baselines.ranking import Popular, Scored
+from recsys_spark.baselines.single_query import Row, best_of_one, profile_of_one
 from recsys_spark.contracts.model_schemas import CATEGORY_POPULARITY
 from recsys_spark.sequences.split import cutoff
 
@@ -49,12 +50,17 @@ class CategoryPopularity:
 
     def score(self, batch: QueryBatch) -> Scored:
         category_of, shares = _matrices(self.categories)
+        if len(batch) == 1:
+            weights = profile_of_one(batch, self.half_life_days).times(category_of)
+            bought_from = np.flatnonzero(weights)
+            product = Row(bought_from, weights[bought_from]).times(shares)
+            return best_of_one(batch, product, np.ones(shares.shape[1]))
         bought = fitted_to(profiles(batch, self.half_life_days), category_of.shape[0])
         left = (bought @ category_of).tocsr()
         return best_of_product(batch, left, shares, nothing_own(len(batch)), np.ones(shares.shape[1]))
 
 
-@functools.lru_cache(maxsize=2)
+@mapped(2)
 def _matrices(table: FittedTable) -> tuple[sparse.csr_matrix, sparse.csr_matrix]:
     """A one at (item, category), and shares of recent sales at (category, item)."""
     columns = read_columns(table.path)

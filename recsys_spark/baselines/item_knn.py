@@ -16,6 +16,7 @@ from recsys_spark.baselines.popularity import FittedPopularity
 from recsys_spark.baselines.profiles import best_of_product, heaviest_of_rows, profiles, raised, trend
 from recsys_spark.baselines.query_batches import QueryBatch
 from recsys_spark.baselines.ranking import Popular, Scored
+from recsys_spark.baselines.single_query import best_of_one, profile_of_one
 from recsys_spark.contracts.model_config import KnnConfig
 from recsys_spark.contracts.model_schemas import ITEM_NEIGHBOURS
 
@@ -81,10 +82,19 @@ class NeighbourModel:
 
     def score(self, batch: QueryBatch) -> Scored:
         row, col = ("neighbour_idx", "item_idx") if self.by_target else ("item_idx", "neighbour_idx")
-        bought = profiles(batch, self.half_life_days)
         found = self.neighbours.csr(row, col, "score")
+        if len(batch) == 1:
+            return self._score_one(batch, found)
+        bought = profiles(batch, self.half_life_days)
         factors = trend(self.fitted, self.trend_exponent, max(found.shape[1], bought.shape[1]))
         mass = np.asarray(bought.sum(axis=1)).ravel()
         own = (sparse.diags_array(self.self_weight * mass, format="csr") @ bought).tocsr()
         heaviest = heaviest_of_rows(bought, self.profile_items) if self.profile_items else bought
         return best_of_product(batch, raised(heaviest, self.profile_exponent), found, own, factors)
+
+    def _score_one(self, batch: QueryBatch, found: sparse.csr_matrix) -> Scored:
+        bought = profile_of_one(batch, self.half_life_days)
+        factors = trend(self.fitted, self.trend_exponent, found.shape[1])
+        heaviest = bought.heaviest(self.profile_items) if self.profile_items else bought
+        product = heaviest.raised(self.profile_exponent).times(found)
+        return best_of_one(batch, product, factors, bought.scaled(self.self_weight * bought.total))

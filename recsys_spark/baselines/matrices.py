@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +10,7 @@ from pyspark.sql import functions as F
 from scipy import sparse
 
 from recsys_spark.baselines.loading import numbers, read_columns
+from recsys_spark.baselines.mapped_arrays import mapped
 from recsys_spark.contracts.model_schemas import KNN_SOURCE, USER_ITEM_MATRIX
 from recsys_spark.sequences.split import cutoff
 
@@ -57,7 +57,7 @@ class FittedTable:
         return _csr(self, row, col, value)
 
 
-@functools.lru_cache(maxsize=_MATRICES_KEPT)
+@mapped(_MATRICES_KEPT)
 def _csr(table: FittedTable, row: str, col: str, value: str) -> sparse.csr_matrix:
     triples = read_columns(table.path, row, col, value)
     rows, cols = numbers(triples, row), numbers(triples, col)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from pyspark.sql import functions as F
 from scipy import sparse
 
 from recsys_spark.baselines.loading import numbers, read_columns
+from recsys_spark.baselines.mapped_arrays import mapped
 from recsys_spark.baselines.matrices import FittedTable
 from recsys_spark.baselines.popularity import FittedPopularity
 from recsys_spark.baselines.profiles import best_of_rows, fitted_to, num_wanted, profiles, together
@@ -143,7 +143,7 @@ def _als_factors(matrix: DataFrame, config: NmfConfig, seed: int) -> DataFrame:
     )
 
 
-@functools.lru_cache(maxsize=2)
+@mapped(2)
 def _item_factors(table: FittedTable) -> Floats:
     """(largest item_idx + 1, num_factors); items without factors have zeros."""
     columns = read_columns(table.path)

@@ -6,6 +6,7 @@ take: a list of `depth` items that were never bought may have every item bought 
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 
 import numpy as np
@@ -68,11 +69,19 @@ def trend(popularity: FittedPopularity, exponent: float, num_items: int) -> Floa
     """((recent share of sales) / (share of all sales)) ** exponent by item_idx, one event added to every count."""
     if exponent == 0:
         return np.ones(num_items)
+    known = _trend(popularity, exponent)
+    return (
+        known[:num_items] if num_items <= len(known) else np.pad(known, (0, num_items - len(known)), constant_values=1)
+    )
+
+
+@functools.lru_cache(maxsize=4)
+def _trend(popularity: FittedPopularity, exponent: float) -> Floats:
     items, total, recent = popularity.counts()
     shares = [(counts + 1.0) / (counts.sum() + len(items)) for counts in (recent, total)]
-    factors = np.ones(max(num_items, int(items.max(initial=0)) + 1))
+    factors = np.ones(int(items.max(initial=0)) + 1)
     factors[items] = (shares[0] / shares[1]) ** exponent
-    return factors[:num_items]
+    return factors
 
 
 def best_of_product(

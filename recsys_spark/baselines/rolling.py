@@ -10,6 +10,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from recsys_spark.baselines.loading import numbers, read_columns
+from recsys_spark.baselines.mapped_arrays import mapped
 from recsys_spark.baselines.matrices import FittedTable
 from recsys_spark.baselines.popularity import FittedPopularity
 from recsys_spark.baselines.profiles import num_wanted, together
@@ -43,27 +44,29 @@ class RollingPopularity:
         return Popular(order.items, np.zeros(len(order.items)))
 
     def score(self, batch: QueryBatch) -> Scored:
-        eligible = self.popular().eligible()
         wanted, today = num_wanted(batch), batch.micros // MICROS_PER_DAY
         parts = []
         for day in np.unique(today):
             queries = np.flatnonzero(today == day)
-            items, sums = self._best_first(int(day), eligible)
+            items, sums = _best_first(self, int(day))
             sizes = np.minimum(wanted[queries], len(items))
             places = np.arange(sizes.sum()) - np.repeat(np.cumsum(sizes) - sizes, sizes)
             parts.append(Scored(np.repeat(queries, sizes), items[places], sums[places]))
         return together(parts)
 
-    def _best_first(self, today: int, eligible: np.ndarray) -> tuple[Ints, np.ndarray]:
-        days, items, events = _by_day(self.counts)
-        window = slice(*np.searchsorted(days, [today - self.days, today]))
-        sums = np.bincount(items[window], weights=events[window], minlength=len(eligible))[: len(eligible)] * eligible
-        order = np.lexsort((np.arange(len(sums)), -sums))
-        best = order[sums[order] > 0]
-        return best, sums[best]
+
+@functools.lru_cache(maxsize=2)  # who asks one query after another asks for the same day
+def _best_first(model: RollingPopularity, today: int) -> tuple[Ints, np.ndarray]:
+    eligible = model.popular().eligible()
+    days, items, events = _by_day(model.counts)
+    window = slice(*np.searchsorted(days, [today - model.days, today]))
+    sums = np.bincount(items[window], weights=events[window], minlength=len(eligible))[: len(eligible)] * eligible
+    order = np.lexsort((np.arange(len(sums)), -sums))
+    best = order[sums[order] > 0]
+    return best, sums[best]
 
 
-@functools.lru_cache(maxsize=2)
+@mapped(2)
 def _by_day(counts: FittedTable) -> tuple[Ints, Ints, Ints]:
     table = read_columns(counts.path)
     days, items, events = (numbers(table, name) for name in ("day", "item_idx", "num_events"))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,12 +12,14 @@ from scipy import sparse
 
 from recsys_spark.baselines.item_knn import neighbour_options, weighted_triples
 from recsys_spark.baselines.loading import numbers, read_columns
+from recsys_spark.baselines.mapped_arrays import mapped
 from recsys_spark.baselines.matrices import FittedTable, csr_of, rows_of
 from recsys_spark.baselines.neighbours import find_neighbours
 from recsys_spark.baselines.popularity import FittedPopularity
 from recsys_spark.baselines.profiles import best_of_product, profiles, trend
 from recsys_spark.baselines.query_batches import QueryBatch
 from recsys_spark.baselines.ranking import Popular, Scored
+from recsys_spark.baselines.single_query import best_of_one, profile_of_one, row_of
 from recsys_spark.contracts.model_config import KnnConfig
 from recsys_spark.contracts.model_schemas import USER_NEIGHBOURS
 from recsys_spark.sequences.windows import MICROS_PER_DAY
@@ -55,6 +56,8 @@ class UserKnn:
 
     def score(self, batch: QueryBatch) -> Scored:
         config = self.config
+        if len(batch) == 1:
+            return self._score_one(batch)
         bought = profiles(batch, config.half_life_days)
         active = _activity(self.source, config.half_life_days, config.recent_days)
         similar = rows_of(self.neighbours.csr("user_idx", "neighbour_idx", "score"), batch.users)
@@ -64,8 +67,17 @@ class UserKnn:
         factors = trend(self.fitted, config.trend_exponent, max(active.shape[1], bought.shape[1]))
         return best_of_product(batch, shares, active, config.self_weight * bought, factors)
 
+    def _score_one(self, batch: QueryBatch) -> Scored:
+        config = self.config
+        active = _activity(self.source, config.half_life_days, config.recent_days)
+        similar = row_of(self.neighbours.csr("user_idx", "neighbour_idx", "score"), int(batch.users[0]))
+        shares = similar.scaled(1.0 / max(similar.total, 1e-12))
+        own = profile_of_one(batch, config.half_life_days).scaled(config.self_weight)
+        factors = trend(self.fitted, config.trend_exponent, active.shape[1])
+        return best_of_one(batch, shares.times(active), factors, own)
 
-@functools.lru_cache(maxsize=2)
+
+@mapped(2)
 def _activity(source: FittedTable, half_life_days: float, recent_days: int) -> sparse.csr_matrix:
     """activity by customer and item, (users, items)."""
     table = read_columns(source.path, "user_idx", "item_idx", "last_time")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import getpass
 import hashlib
 import os
@@ -12,8 +13,10 @@ from pathlib import Path
 import numpy as np
 from fsspec.implementations.local import LocalFileSystem
 
+from recsys_spark.baselines.mapped_arrays import map_array
 from recsys_spark.paths import filesystem
 
+_ARRAYS_KEPT = 16  # of one Python process
 _MOUNTED = ("/dbfs/", "/Volumes/")  # file paths to Python, but an object store behind
 
 
@@ -40,7 +43,12 @@ class FittedFile:
 
     def array(self) -> np.ndarray:
         """The array of a .npy file; a page of it is read when it is touched, and processes share it."""
-        return np.load(self.local(), mmap_mode="r")
+        return _array(self)
+
+
+@functools.lru_cache(maxsize=_ARRAYS_KEPT)
+def _array(file: FittedFile) -> np.ndarray:
+    return map_array(Path(file.local()))
 
 
 @dataclass(frozen=True)

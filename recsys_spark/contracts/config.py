@@ -22,6 +22,7 @@ from recsys_spark.contracts.model_config import BaselinesConfig as BaselinesConf
 from recsys_spark.contracts.model_config import EaseConfig, KnnConfig, NmfConfig, TifuConfig
 from recsys_spark.contracts.ranker_config import AblationsConfig, AnalysisConfig, RankerConfig
 from recsys_spark.contracts.retriever_config import IndexConfig, RetrieverConfig
+from recsys_spark.contracts.serve_config import ServeConfig
 from recsys_spark.contracts.tracking_config import TrackingConfig
 
 
@@ -189,6 +190,7 @@ class PipelineConfig:
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
     recommend: RecommendConfig = field(default_factory=RecommendConfig)
     tracking: TrackingConfig = field(default_factory=TrackingConfig)
+    serve: ServeConfig = field(default_factory=ServeConfig)
 
     def __post_init__(self) -> None:
         require(self.seed >= 1, "seed", "at least 1 (Petastorm reads 0 as no seed)", self.seed)

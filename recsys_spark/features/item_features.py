@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +10,7 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from recsys_spark.baselines.loading import numbers, read_columns
+from recsys_spark.baselines.mapped_arrays import mapped
 from recsys_spark.baselines.matrices import FittedTable
 from recsys_spark.contracts.candidate_schemas import ITEM_FACTS
 from recsys_spark.sequences.split import cutoff
@@ -63,7 +63,7 @@ class ItemFacts:
         return np.log1p(self.num_events) / max(np.log1p(self.num_events.max(initial=0)), 1e-12)
 
 
-@functools.lru_cache(maxsize=_TABLES_KEPT)
+@mapped(_TABLES_KEPT)
 def load_item_facts(table: FittedTable) -> ItemFacts:
     """Once per Python process."""
     columns = read_columns(table.path)
@@ -110,7 +110,7 @@ class DailySales:
         return self.reached[np.searchsorted(self.keys, (items << _DAY_BITS) | np.maximum(days, 0))]
 
 
-@functools.lru_cache(maxsize=_TABLES_KEPT)
+@mapped(_TABLES_KEPT)
 def load_daily_sales(table: FittedTable) -> DailySales:
     """Once per Python process."""
     columns = read_columns(table.path)

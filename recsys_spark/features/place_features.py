@@ -5,7 +5,6 @@ Assortments differ: what a customer's own showroom never sold, he can hardly buy
 
 from __future__ import annotations
 
-import functools
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +14,7 @@ from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 
 from recsys_spark.baselines.loading import numbers, read_columns
+from recsys_spark.baselines.mapped_arrays import mapped
 from recsys_spark.baselines.matrices import FittedTable
 from recsys_spark.candidates.purchases import find, pair_keys
 from recsys_spark.contracts.candidate_schemas import CUSTOMER_PLACES, ITEM_PLACES
@@ -67,7 +67,7 @@ class Places:
     place_of: Ints
 
 
-@functools.lru_cache(maxsize=_PLACES_KEPT)
+@mapped(_PLACES_KEPT)
 def load_places(items: FittedTable, customers: FittedTable, kind: str) -> Places:
     """Of ITEM_PLACES and CUSTOMER_PLACES, once per Python process."""
     sold, bought = (read_columns(table.path).filter(pc.field("kind") == kind) for table in (items, customers))

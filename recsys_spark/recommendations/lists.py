@@ -12,7 +12,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from recsys_spark.baselines.query_batches import QueryBatch, query_batches
-from recsys_spark.baselines.ranking import Model, Popular, Scored, rank_batch
+from recsys_spark.baselines.ranking import Lists, Model, Popular, Scored, rank_batch
 from recsys_spark.contracts.columns import LIST_LENGTH
 from recsys_spark.contracts.schemas import RECOMMENDATIONS
 from recsys_spark.recommendations.policy import Chosen, first_of, with_share
@@ -101,14 +101,29 @@ def list_batches(
     for arrow in batches:
         for batch in query_batches(arrow):
             scored = model.score(replace(batch, depth=LIST_LENGTH))
-            of_protocol = {lists.protocol: lists for lists in rank_batch(Ready(model, scored), batch, LIST_LENGTH)}
-            lists, new = of_protocol["all_items"], of_protocol["first_purchase"]
-            if share_new is None:
-                chosen = first_of(lists, top_n)
-            else:
-                rows = np.repeat(np.arange(len(batch)), np.diff(lists.offsets))
-                chosen = with_share(lists, new, _purchases(batch, rows, lists.items)[0] > 0, share_new, top_n)
+            chosen = chosen_of(model, batch, scored, top_n, share_new)
             yield _rows_of(chosen, batch, scored, arrow.column("customer_id"))
+
+
+def chosen_of(model: Model, batch: QueryBatch, scored: Scored, top_n: int, share_new: float | None) -> Chosen:
+    """The list of each query from what the model scored; share_new: see `with_share`, None for the model's order."""
+    lists, new = _lists_of(model, batch, scored)
+    if share_new is None:
+        return first_of(lists, top_n)
+    rows = np.repeat(np.arange(len(batch)), np.diff(lists.offsets))
+    return with_share(lists, new, purchases_of(batch, rows, lists.items)[0] > 0, share_new, top_n)
+
+
+def new_of(model: Model, batch: QueryBatch, scored: Scored, top_n: int) -> Chosen:
+    """The list of each query of what its customer never bought, from what the model scored."""
+    return first_of(_lists_of(model, batch, scored)[1], top_n)
+
+
+def _lists_of(model: Model, batch: QueryBatch, scored: Scored) -> tuple[Lists, Lists]:
+    """The lists of all items, and of those never bought."""
+    ranked = rank_batch(Ready(model, scored), batch, LIST_LENGTH)
+    of_protocol = {lists.protocol: lists for lists in ranked}
+    return of_protocol["all_items"], of_protocol["first_purchase"]
 
 
 @dataclass(frozen=True)
@@ -130,7 +145,7 @@ class Ready:
 
 
 def _rows_of(chosen: Chosen, batch: QueryBatch, scored: Scored, customer_ids: pa.Array) -> pa.RecordBatch:
-    times, days = _purchases(batch, chosen.rows, chosen.items)
+    times, days = purchases_of(batch, chosen.rows, chosen.items)
     sources, best = told_sources(chosen, scored)
     return pa.RecordBatch.from_arrays(
         [
@@ -148,7 +163,7 @@ def _rows_of(chosen: Chosen, batch: QueryBatch, scored: Scored, customer_ids: pa
     )
 
 
-def _purchases(batch: QueryBatch, rows: np.ndarray, items: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def purchases_of(batch: QueryBatch, rows: np.ndarray, items: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """How often each listed item was bought by its query's customer, and whole days since the last time (else 0)."""
     event_rows, positions = batch.earlier()
     width = 1 + max(int(items.max(initial=0)), int(batch.events.items.max(initial=0)))

@@ -48,15 +48,43 @@ def _days_ago(days: Column) -> Column:
     )
 
 
+def reason_text(
+    times_bought: int, days_ago: int, best_source: str | None, num_events: int, num_recent_events: int, recent_days: int
+) -> str:
+    """`reason` of one item, in Python.
+
+    >>> reason_text(2, 1, None, 9, 0, 28), reason_text(0, 0, None, 1200, 0, 28)
+    ('bought 2 times, last 1 day ago', 'popular: bought 1,200 times by all customers')
+    """
+    if times_bought:
+        ago = {0: "today", 1: "1 day ago"}.get(days_ago, f"{days_ago:,} days ago")
+        return f"bought {_times_text(times_bought)}, last {ago}"
+    if best_source in _REASON_OF_SOURCE:
+        return _REASON_OF_SOURCE[best_source]
+    if num_recent_events:
+        return f"popular: bought {_times_text(num_recent_events)} in the last {recent_days} days"
+    return f"popular: bought {_times_text(num_events)} by all customers"
+
+
+def _times_text(count: int) -> str:
+    return "once" if count == 1 else f"{count:,} times"
+
+
 def told_sources(chosen: Chosen, scored: Scored) -> tuple[list[str | None], list[str | None]]:
     """Of each item the sources that have a rank for it, such as `own 3, item_knn 12`, best first; and the best.
 
     scored: what `chosen` is of; None for an item that no source proposed, and of a model of one stage.
     """
-    told: list[str | None] = [None] * len(chosen.rows)
-    best: list[str | None] = [None] * len(chosen.rows)
+    placed = source_places(chosen, scored)
+    told = [", ".join(f"{name} {rank}" for name, rank in places) or None for places in placed]
+    return told, [places[0][0] if places else None for places in placed]
+
+
+def source_places(chosen: Chosen, scored: Scored) -> list[list[tuple[str, int]]]:
+    """Of each item the sources that have a rank for it, with that rank, best first. scored: what `chosen` is of."""
+    told: list[list[tuple[str, int]]] = [[] for _ in chosen.rows]
     if not scored.source_ranks or not len(scored.rows):
-        return told, best
+        return told
     names, keys = list(scored.source_ranks), pair_keys(scored.rows, scored.items)
     order = np.argsort(keys)
     places, is_there = find(keys[order], pair_keys(chosen.rows, chosen.items))
@@ -64,6 +92,5 @@ def told_sources(chosen: Chosen, scored: Scored) -> tuple[list[str | None], list
     for number in np.flatnonzero(is_there):
         own = ranks[number]
         by_rank = [place for place in np.argsort(own, kind="stable") if own[place]]
-        told[number] = ", ".join(f"{names[place]} {own[place]}" for place in by_rank)
-        best[number] = names[by_rank[0]]
-    return told, best
+        told[number] = [(names[place], int(own[place])) for place in by_rank]
+    return told

@@ -7,7 +7,7 @@ from pyspark.sql import functions as F
 
 from recsys_spark.baselines.ranking import Scored
 from recsys_spark.recommendations.lists import Excluding, Ready, list_batches
-from recsys_spark.recommendations.reasons import reason
+from recsys_spark.recommendations.reasons import reason, reason_text
 from recsys_spark.workbook_writer import SheetColumn, write_workbook
 from tests.support.frames import column
 from tests.support.models import GivenScores
@@ -28,7 +28,12 @@ def test_reasons_tell_the_customers_own_purchases_first(spark):
         "expected string"
     )
     frame = spark.createDataFrame(facts, ddl)
-    assert column(frame.select(reason(28).alias("reason")), "reason") == [fact[-1] for fact in facts]
+    expected = [fact[-1] for fact in facts]
+    assert column(frame.select(reason(28).alias("reason")), "reason") == expected
+    in_python = [
+        reason_text(times, days or 0, source, ever, recent, 28) for times, days, recent, ever, source, _ in facts
+    ]
+    assert in_python == expected
 
 
 DAY = 86_400_000_000

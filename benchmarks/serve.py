@@ -1,0 +1,134 @@
+"""How fast look-ups are answered: the index alone, and whole answers over HTTP at a fixed rate of requests.
+
+Over a finished run: `--config` as it ran. The server, and what asks it, are processes of their own; see `serve_load`.
+Half of the requests are known customers, half posted baskets of 1 to 20 products that sell.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+from urllib.parse import quote
+
+import numpy as np
+
+from benchmarks.harness import Figure, figure, report
+from jobs.serve import make_apart, served_by
+from recsys_spark.candidates.index import load_index
+from recsys_spark.candidates.towers import load_tower
+from recsys_spark.command_line import common_arguments, config_from
+from recsys_spark.serving.holder import Holder
+from recsys_spark.serving.state import State
+
+DEPTH, SEARCHES = 100, 2000
+MAX_BASKET = 20
+KINDS = ("customer", "basket")
+
+
+def index_milliseconds(state: State) -> np.ndarray:
+    """Of searches for the 100 best items of one customer each, by one thread."""
+    assert state.tower
+    files = state.tower.files
+    tower, index = load_tower(files.user_tower, files.item_embeddings), load_index(files)
+    users = np.random.default_rng(1).integers(1, state.card.num_customers + 1, SEARCHES)
+    vectors = np.concatenate([tower.vectors(state.customer(int(user))) for user in np.unique(users)])
+    found = []
+    for vector in vectors[np.random.default_rng(2).integers(0, len(vectors), SEARCHES)]:
+        started = time.perf_counter()
+        index.search(vector[None], np.array([DEPTH]))
+        found.append(1000 * (time.perf_counter() - started))
+    return np.array(found)
+
+
+def requests_of(state: State, number: int) -> list[list[str]]:
+    """Requests to choose from, by turns of a known customer and with a basket."""
+    rng, known = np.random.default_rng(3), state.card.num_customers
+    made = []
+    for _ in range(number // 2):
+        customer = quote(state.customers.of(int(rng.integers(1, known + 1))), safe="")
+        made.append(["customer", "GET", f"/recommend/{customer}?k=20", ""])
+        items = rng.choice(state.popular.items[:5000], rng.integers(1, MAX_BASKET + 1), replace=False)
+        codes = [state.items.of(int(item)) for item in items]
+        made.append(["basket", "POST", "/recommend", json.dumps({"items": codes, "k": 20})])
+    return made
+
+
+@contextmanager
+def server(arguments: argparse.Namespace) -> Iterator[str]:
+    """A server in a process of its own; yields its address."""
+    options = [("--config", each) for each in arguments.config] + [("--set", each) for each in arguments.set]
+    words = [word for pair in [*options, ("--set", "serve.port=0")] for word in pair]
+    process = subprocess.Popen([sys.executable, "-m", "jobs.serve", *words], stderr=subprocess.PIPE, text=True)
+    assert process.stderr
+    try:
+        told = ""
+        for line in process.stderr:
+            told += line
+            if "answers from run" in line:
+                break
+        else:
+            raise RuntimeError(f"the server did not start:\n{told}")
+        yield line.split("serve: ")[1].split()[0]
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(timeout=60)
+
+
+def asked(address: str, plan: dict[str, Any]) -> dict[str, Any]:
+    """What the load generator found, from a process of its own."""
+    command = [sys.executable, "-m", "benchmarks.serve_load", address]
+    done = subprocess.run(command, input=json.dumps(plan), capture_output=True, text=True, check=True)
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
+
+
+def percentiles(values: np.ndarray) -> dict[str, float]:
+    return {f"p{share:g}": round(float(np.percentile(values, share)), 3) for share in (50, 90, 99, 99.9)}
+
+
+def main() -> None:
+    """Measure the run that the config names."""
+    parser = common_arguments(argparse.ArgumentParser(description=__doc__))
+    parser.add_argument("--rate", type=float, default=50.0, help="requests a second")
+    parser.add_argument("--seconds", type=float, default=60.0)
+    arguments = parser.parse_args()
+    served = served_by(config_from(arguments))
+    state = Holder(served, lambda: make_apart(arguments)).state
+    index = index_milliseconds(state)
+    plan = {"rate": arguments.rate, "seconds": arguments.seconds, "warm_up": 3.0, "seed": 1}
+    before = os.getloadavg()
+    with server(arguments) as address:
+        found = asked(address, {**plan, "requests": requests_of(state, 2000)})
+    report("serve", figures_of(index, found, plan, before))
+
+
+def figures_of(index: np.ndarray, found: dict[str, Any], plan: dict[str, Any], load: tuple[float, ...]) -> list[Figure]:
+    """The index, and answers of both kinds together."""
+    latencies = {kind: np.array(found["latencies"].get(kind, [])) for kind in KINDS}
+    every = np.concatenate(list(latencies.values()))
+    by_kind = {kind: percentiles(values) for kind, values in latencies.items() if len(values)}
+    facts = {"load_average": [round(each, 2) for each in load], "requests": len(every), "failed": found["failed"]}
+    return [
+        figure("serve.index_p99_ms", float(np.percentile(index, 99)), "< 1", depth=DEPTH, **percentiles(index)),
+        figure(
+            "serve.answer_p99_ms",
+            float(np.percentile(every, 99)),
+            "< 20",
+            **plan,
+            all=percentiles(every),
+            **by_kind,
+            **facts,
+        ),
+    ]
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,65 @@
+"""Answer look-ups over HTTP from a finished run: recommendations of a customer or a basket, and similar products."""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+from functools import partial
+
+from jobs import recommend
+from recsys_spark.command_line import common_arguments, config_from, finish, guarded
+from recsys_spark.contracts.config import PipelineConfig
+from recsys_spark.contracts.errors import ArtifactError, ConfigError
+from recsys_spark.serving.holder import Holder
+from recsys_spark.serving.plan import Served, run_to_serve
+from recsys_spark.serving.prepare import prepare
+from recsys_spark.stage import Metrics, Stage, StageIO
+
+
+def run(io: StageIO, config: PipelineConfig) -> Metrics:
+    """Make the bundle."""
+    return {"bundle": prepare(served_by(config), io.storage).name}
+
+
+STAGE = Stage("serve", reads=recommend.STAGE.reads, writes=(), sections=recommend.STAGE.sections, run=run)
+
+
+def served_by(config: PipelineConfig) -> Served:
+    """What the config wants served."""
+    return Served(config, STAGE, recommend.model_settings(config))
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
+    """The arguments of this job."""
+    parser.add_argument("--prepare", action="store_true", help="make the bundle that is served, and end")
+    return common_arguments(parser)
+
+
+def serve(arguments: argparse.Namespace) -> None:
+    """Make the bundle, or answer until stopped."""
+    config = config_from(arguments)
+    if arguments.prepare:
+        print(prepare(served_by(config), run_to_serve(config, with_session=True)))
+        return
+    try:
+        from recsys_spark.serving.server import run_server
+    except ImportError as error:
+        raise ConfigError(
+            f"{error.name} is missing: install the extra serve (pip install 'b2b-recommender[serve]')"
+        ) from None
+    run_server(Holder(served_by(config), partial(make_apart, arguments)))
+
+
+def make_apart(arguments: argparse.Namespace) -> None:
+    """Make the bundle in a process of its own, whose Spark goes when it ends."""
+    options = [("--config", each) for each in arguments.config] + [("--set", each) for each in arguments.set]
+    command = [sys.executable, "-m", "jobs.serve", "--prepare", *(word for pair in options for word in pair)]
+    ended = subprocess.run(command, stdout=subprocess.DEVNULL, check=False)
+    if ended.returncode:
+        raise ArtifactError(f"the bundle could not be made (exit {ended.returncode}); recsys serve --prepare says why")
+
+
+if __name__ == "__main__":
+    given = add_arguments(argparse.ArgumentParser(description=__doc__)).parse_args()
+    finish(guarded(lambda: serve(given), debug=given.debug))

@@ -1,0 +1,86 @@
+"""The state that is served now, and how another takes its place without a request noticing."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+
+from recsys_spark.contracts.errors import PipelineError
+from recsys_spark.serving.bundle import CARD, prune
+from recsys_spark.serving.plan import Served, bundles_folder, is_unchanged, plan_of, run_to_serve
+from recsys_spark.serving.state import State
+
+log = logging.getLogger("recsys")
+
+
+class Holder:
+    """Holds one state. A request takes it once and answers from it alone; an old one goes when its last request ends.
+
+    make: makes the bundle of the run, in a process of its own, as a server needs no Java.
+    """
+
+    def __init__(self, served: Served, make: Callable[[], None]) -> None:
+        self.served = served
+        self.started = time.monotonic()
+        self.num_reloads = 0
+        self.last_error: str | None = None
+        self._make = make
+        self._busy = threading.Lock()
+        self._state: State | None = None
+        self._state = self._open()
+
+    @property
+    def state(self) -> State:
+        assert self._state  # from the end of __init__ on
+        return self._state
+
+    @property
+    def is_reloading(self) -> bool:
+        return self._busy.locked()
+
+    def refresh(self) -> bool:
+        """Serve the run as it is now; returns whether that is another. What fails leaves the state as it is."""
+        if not self._busy.acquire(blocking=False):
+            return False
+        try:
+            if self._is_current():
+                self.last_error = None
+                return False
+            state = self._open()
+            if state.card.digest == self.state.card.digest:
+                return False
+            self._state = state  # one assignment: a request sees the old one or the new one
+            self.num_reloads += 1
+            self.last_error = None
+            log.info("serve: run %s, bundle %s", state.card.run, state.card.digest)
+            return True
+        except (PipelineError, OSError) as error:
+            self._remember(str(error))
+        except Exception as error:  # a server goes on with what it has
+            self._remember(f"{type(error).__name__}: {error}")
+        finally:
+            self._busy.release()
+        return False
+
+    def _remember(self, told: str) -> None:
+        if told != self.last_error:
+            log.warning("serve: the run cannot be reloaded: %s", told)
+        self.last_error = told
+
+    def _is_current(self) -> bool:
+        storage = run_to_serve(self.served.config)
+        return storage.location == self._location and is_unchanged(storage, self.state.card.inputs)
+
+    def _open(self) -> State:
+        storage = run_to_serve(self.served.config)
+        plan = plan_of(self.served, storage)
+        folder = bundles_folder(self.served.config, storage)
+        if not (folder / plan.digest / CARD).exists():
+            self._make()
+        state = State.open(folder / plan.digest, self.served, plan.run)
+        self._location = storage.location
+        in_use = {plan.digest, self._state.card.digest} if self._state else {plan.digest}
+        prune(folder, self.served.config.serve.keep_bundles, in_use)
+        return state

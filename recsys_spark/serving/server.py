@@ -1,0 +1,87 @@
+"""Runs the app under uvicorn: its signals, the look for new runs, and an end that lets requests finish."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from socket import socket as Socket
+
+import uvicorn
+from fastapi import FastAPI
+
+from recsys_spark.serving.app import create_app
+from recsys_spark.serving.desk import Desk
+from recsys_spark.serving.holder import Holder
+
+TOKEN_VARIABLE = "RECSYS_RELOAD_TOKEN"
+_SWITCH_SECONDS = 0.0005  # threads that compute hand over to the one that talks to clients sooner than after 5 ms
+_GRACE_SECONDS = 10
+log = logging.getLogger("recsys")
+
+
+class _Server(uvicorn.Server):
+    """Stops at SIGTERM and SIGINT when requests have ended, and then returns, so that the exit code is 0."""
+
+    def __init__(self, settings: uvicorn.Config, holder: Holder) -> None:
+        super().__init__(settings)
+        self._holder = holder
+
+    async def startup(self, sockets: list[Socket] | None = None) -> None:
+        await super().startup(sockets)
+        for socket in sockets or []:
+            address = "http://{}:{}".format(*socket.getsockname()[:2])
+            log.info("serve: %s answers from run %s", address, self._holder.state.card.run)
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self.handle_exit, number, None)
+        yield
+
+
+def run_server(holder: Holder) -> None:
+    """Answer until told to stop."""
+    serve = holder.served.config.serve
+    sys.setswitchinterval(_SWITCH_SECONDS)
+    desk = Desk(serve.threads, serve.max_waiting, serve.timeout_seconds)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        loop = asyncio.get_running_loop()
+        told = asyncio.Event()
+        loop.add_signal_handler(signal.SIGHUP, told.set)
+        watch = loop.create_task(_watch(holder, serve.watch_seconds, told))
+        yield
+        watch.cancel()
+        desk.close()
+
+    app = create_app(holder, desk, os.environ.get(TOKEN_VARIABLE) or None, lifespan)
+    settings = uvicorn.Config(
+        app,
+        host=serve.host,
+        port=serve.port,
+        log_config=None,
+        access_log=False,  # ids of customers stay out of logs
+        server_header=False,
+        proxy_headers=False,  # a client could else say that it is this machine
+        timeout_keep_alive=30,
+        timeout_graceful_shutdown=_GRACE_SECONDS,
+        limit_concurrency=2 * (serve.threads + serve.max_waiting) + 100,  # connections; idle ones count
+    )
+    _Server(settings, holder).run([settings.bind_socket()])
+
+
+async def _watch(holder: Holder, seconds: float, told: asyncio.Event) -> None:
+    """Look for a new run every so often, and when told by SIGHUP."""
+    while True:
+        with contextlib.suppress(asyncio.TimeoutError, TimeoutError):
+            await asyncio.wait_for(told.wait(), seconds or None)
+        told.clear()
+        await asyncio.get_running_loop().run_in_executor(None, holder.refresh)

@@ -1,0 +1,37 @@
+"""One small run and its bundle for all tests of serving."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from fastapi.testclient import TestClient
+
+from recsys_spark.serving.app import create_app
+from recsys_spark.serving.desk import Desk
+from recsys_spark.serving.holder import Holder
+from recsys_spark.serving.prepare import prepare
+from tests.serving.worlds import EVENTS, served, write_run
+
+ADDRESS = "http://127.0.0.1"
+
+
+@pytest.fixture(scope="session")
+def run_root(spark, tmp_path_factory):
+    """The root of a run whose bundle is there."""
+    root = tmp_path_factory.mktemp("served") / "first"
+    prepare(served(root), write_run(spark, root, EVENTS))
+    return root
+
+
+@pytest.fixture(scope="module")
+def holder(run_root) -> Holder:
+    return Holder(served(run_root), make=lambda: pytest.fail("the bundle is there"))
+
+
+@pytest.fixture(scope="module")
+def client(holder) -> Iterator[TestClient]:
+    desk = Desk(threads=2, max_waiting=4, timeout_seconds=10.0)
+    with TestClient(create_app(holder, desk), base_url=ADDRESS, client=("127.0.0.1", 5000)) as found:
+        yield found
+    desk.close()
