@@ -5,6 +5,7 @@ Code names artifacts; only `storage.py` turns them into paths.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from string import Formatter
 
@@ -13,6 +14,7 @@ from recsys_spark.contracts.columns import SPLITS
 from recsys_spark.contracts.errors import StageGraphError
 from recsys_spark.contracts.schemas import Table
 
+_KEY = r"[A-Za-z0-9_-]+"
 FITS = ("fold", "train", "val", "full")
 
 
@@ -38,9 +40,12 @@ class Artifact:
         return tuple(field for _, field, _, _ in Formatter().parse(self.path) if field)
 
     def path_of(self, **keys: str) -> str:
-        """Path below the root; raises StageGraphError unless exactly the artifact's keys are given."""
+        """Path below the root; raises StageGraphError unless exactly the artifact's keys are given, as plain words."""
         if set(keys) != set(self.keys):
             raise StageGraphError(f"artifact '{self.name}' takes the keys {list(self.keys)}, got {sorted(keys)}")
+        odd = {key: value for key, value in keys.items() if not re.fullmatch(_KEY, value)}
+        if odd:  # a slash would make a path of its own
+            raise StageGraphError(f"keys of artifact '{self.name}' must be of letters, digits, _ and -, got {odd}")
         return self.path.format(**keys)
 
 

@@ -40,6 +40,10 @@ CLEAN_RULES = (
 class PathsConfig:
     processed: str = "data/processed"
 
+    def __post_init__(self) -> None:
+        is_path = bool(self.processed.strip()) and "\0" not in self.processed
+        require(is_path, "paths.processed", "a path without NUL characters", self.processed)
+
 
 @dataclass(frozen=True, kw_only=True)
 class SessionConfig:
