@@ -103,8 +103,10 @@ def _lookup(
     table = reduce(DataFrame.unionByName, parts).filter(F.col(key).isNotNull())
     repeated = table.groupBy(key).count().filter("count > 1").orderBy(key).first()
     if repeated is not None:
+        secret = key == "customer_id" and config.pseudonymise_key_env is not None
+        shown = f"one {key}" if secret else f"{key} '{repeated[key]}'"
         raise DataError(
-            f"{sources[0].where} (ingest.tables.{name}): {key} '{repeated[key]}' has {repeated['count']} rows; "
+            f"{sources[0].where} (ingest.tables.{name}): {shown} has {repeated['count']} rows; "
             "each may have one. Remove the others"
         )
     return table
