@@ -18,6 +18,7 @@ from jobs import (
     evaluate,
     features,
     folds,
+    forget,
     ingest,
     recommend,
     sequences,
@@ -65,6 +66,7 @@ def console() -> None:
         words = ["run", *words]
     arguments = command_parser().parse_args(words)
     work = {"run": _run, "export": _export, "compare": compare.compare, "evaluate": _evaluate, "describe": _describe}
+    work["forget"] = forget.forget
     finish(guarded(lambda: work.get(arguments.command, _run_one)(arguments), debug=arguments.debug))
 
 
@@ -80,6 +82,7 @@ def command_parser() -> argparse.ArgumentParser:
     export.add_argument("--format", choices=FORMATS, default="csv")
     export.add_argument("--out", help="file or folder to write; it may not exist yet")
     compare.add_arguments(commands.add_parser("compare", help="hold one finished run against another"))
+    forget.add_arguments(commands.add_parser("forget", help="take customers out of all that runs left behind"))
     describe = commands.add_parser("describe", help="print every feature of the ranker")
     describe.add_argument("what", choices=("features",))
     describe.add_argument("--debug", action="store_true", help="show tracebacks")

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-import re
 from pathlib import Path
 
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from recsys_spark.contracts.artifacts import ARTIFACTS, Artifact
+from recsys_spark.contracts.artifacts import ARTIFACTS
 from recsys_spark.contracts.errors import ConfigError
 from recsys_spark.contracts.schemas import Table
 from recsys_spark.paths import filesystem, is_below, spark_uri
@@ -45,15 +44,10 @@ def export_table(storage: Storage, name: str, form: str, out: str | None) -> str
 def _schema_of(label: str) -> Table:
     """The table that a label belongs to; keys in the path may be anything."""
     for artifact in ARTIFACTS.values():
-        if artifact.schema is not None and _matches(artifact, label):
+        if artifact.schema is not None and artifact.matches(label):
             return artifact.schema
     tables = sorted(artifact.path for artifact in ARTIFACTS.values() if artifact.kind == "table")
     raise ConfigError(f"'{label}' is no table; there are {', '.join(tables)}")
-
-
-def _matches(artifact: Artifact, label: str) -> bool:
-    pattern = re.sub(r"\\\{\w+\\\}", r"[\\w=-]+", re.escape(artifact.path))
-    return re.fullmatch(pattern, label) is not None
 
 
 def _require_free(target: str, storage: Storage) -> None:

@@ -29,14 +29,19 @@ class FittedFile:
         fs, plain = filesystem(self.path)
         if isinstance(fs, LocalFileSystem) and not plain.startswith(_MOUNTED):
             return plain
-        folder = Path(tempfile.gettempdir()) / f"recsys_{getpass.getuser()}"
-        copy = folder / f"{self.content}{Path(plain).suffix}"
+        copy = self.copy
         if not copy.exists():
-            folder.mkdir(parents=True, exist_ok=True)
-            aside = folder / f"{copy.name}.{os.getpid()}"
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            aside = copy.parent / f"{copy.name}.{os.getpid()}"
             fs.get_file(plain, str(aside))
             aside.replace(copy)  # at once: another process may be looking for it
         return str(copy)
+
+    @property
+    def copy(self) -> Path:
+        """Where the copy of a file that is not local lies, if there is one."""
+        folder = Path(tempfile.gettempdir()) / f"recsys_{getpass.getuser()}"
+        return folder / f"{self.content}{Path(self.path).suffix}"
 
     def array(self) -> np.ndarray:
         """The array of a .npy file; a page of it is read when it is touched, and processes share it."""

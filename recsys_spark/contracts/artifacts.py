@@ -48,6 +48,16 @@ class Artifact:
             raise StageGraphError(f"keys of artifact '{self.name}' must be of letters, digits, _ and -, got {odd}")
         return self.path.format(**keys)
 
+    def matches(self, label: str) -> bool:
+        """Whether a label is this artifact's, whatever its keys.
+
+        >>> item_days = Artifact("days", kind="table", path="fit={fit}/days.parquet")
+        >>> item_days.matches("fit=val/days.parquet"), item_days.matches("fit=val/../days.parquet")
+        (True, False)
+        """
+        parts = (re.escape(text) + (_KEY if key else "") for text, key, _, _ in Formatter().parse(self.path))
+        return re.fullmatch("".join(parts), label) is not None
+
 
 def _table(name: str, schema: Table, path: str | None = None) -> Artifact:
     return Artifact(name, kind="table", path=path or f"{name}.parquet", schema=schema)
