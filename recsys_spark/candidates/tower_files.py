@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 from fsspec.implementations.local import LocalFileSystem
 
+from recsys_spark.contracts.errors import ArtifactError
 from recsys_spark.paths import filesystem
 
 _MOUNTED = ("/dbfs/", "/Volumes/")  # file paths to Python, but an object store behind
@@ -44,8 +45,18 @@ class FittedFile:
         return folder / f"{self.content}{Path(self.path).suffix}"
 
     def array(self) -> np.ndarray:
-        """The array of a .npy file; a page of it is read when it is touched, and processes share it."""
-        return np.load(self.local(), mmap_mode="r")
+        """The array of a .npy file; a page of it is read when it is touched, and processes share it.
+
+        Raises ArtifactError for a file that is no array of numbers: one of objects is a pickle, and is not opened.
+        """
+        try:
+            return np.load(self.local(), mmap_mode="r", allow_pickle=False)
+        except ValueError as error:
+            raise self.unusable(error) from error
+
+    def unusable(self, error: Exception) -> ArtifactError:
+        """What to raise for a file that does not hold what it should."""
+        return ArtifactError(f"{self.path} holds no arrays of numbers: {error}; run stage 'train_retriever' --force")
 
 
 @dataclass(frozen=True)
