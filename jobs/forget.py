@@ -70,9 +70,7 @@ def _told(
         lines.append(f"rebuild: recsys{options}               (reads the source files again, without these customers)")
         lines.append(f"     or: recsys{options} --from clean  (from raw_lines as it is now)")
     sources = sorted({source for each in removed for source in each.sources})
-    lines.append(
-        "not changed: the source files, which are yours; as long as they hold the customers, who has them does:"
-    )
+    lines.append("not changed: the source files. They are yours, and hold the customers for as long as they lie there:")
     lines.append(f"  {', '.join(sources) or 'none is on record'}")
     return [line for line in lines if line]
 
