@@ -91,11 +91,16 @@ def pseudonymised(lines: DataFrame, key: bytes) -> DataFrame:
     is_ragged = F.get_json_object("extra", f"$.{RAGGED}").isNotNull()
     whole = {name: F.when(~F.coalesce(is_ragged, F.lit(False)), F.col(name)).alias(name) for name in LINE_COLUMNS}
     replaced = {
-        "customer_id": per_text(lambda text: pseudonym(key, text) or None, "string", whole["customer_id"]),
+        "customer_id": keyed(key, whole["customer_id"]),
         "extra": per_text(lambda text: _hashed_values(key, text), "string", F.col("extra")),
     }
     chosen = {**{name: F.col(name) for name in lines.columns}, **whole, **replaced}
     return lines.select(*(chosen[name].alias(name) for name in lines.columns))
+
+
+def keyed(key: bytes, ids: Column) -> Column:
+    """The pseudonyms of a column of customer ids; null for a blank one."""
+    return per_text(lambda text: pseudonym(key, text) or None, "string", ids)
 
 
 def per_text(transform: Transform, type_: str, column: Column) -> Column:

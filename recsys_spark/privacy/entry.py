@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from pyspark.sql import DataFrame, Observation
+from pyspark.sql import Column, DataFrame, Observation
 from pyspark.sql import functions as F
 
 from recsys_spark.contracts.config import IngestConfig
 from recsys_spark.contracts.errors import ConfigError
-from recsys_spark.privacy.customer_ids import key_fingerprint, key_of, per_text, pseudonym, pseudonymised
+from recsys_spark.privacy.customer_ids import key_fingerprint, key_of, keyed, per_text, pseudonym, pseudonymised
 from recsys_spark.privacy.forgotten import Forgotten, load_forgotten
 
 
@@ -44,6 +44,10 @@ class CustomerEntry:
                 marked = marked.observe(left_out, F.count(F.when(F.col("_is_forgotten"), 1)).alias("lines"))
             lines = marked.filter("not _is_forgotten").drop("_is_forgotten")
         return lines if self.key is None else pseudonymised(lines, self.key)
+
+    def named(self, ids: Column) -> Column:
+        """A column of customer ids as a source shows them, under the names that they go by in artifacts."""
+        return ids if self.key is None else keyed(self.key, ids)
 
     def is_forgotten(self, text: str) -> bool:
         """Whether an id is on a list, itself or by its pseudonym, which may be all that the person who asked knew."""

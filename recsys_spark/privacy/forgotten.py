@@ -59,8 +59,8 @@ class Forgotten:
 def load_forgotten(root: str) -> Forgotten:
     """The lists in a root and in the folders above it. Raises ArtifactError for a damaged one."""
     fs, base = filesystem(root)
-    folders = [PurePosixPath(base), *PurePosixPath(base).parents][: _LEVELS + 1]
-    found = [f"{str(folder).rstrip('/')}/{LIST}" for folder in folders]
+    folders = [str(folder) for folder in (PurePosixPath(base), *PurePosixPath(base).parents)][: _LEVELS + 1]
+    found = [f"{folder.rstrip('/')}/{LIST}" for folder in folders if folder != "."]  # above a bucket is nothing
     return Forgotten(tuple(_read(root, path) for path in found if fs.exists(path)))
 
 

@@ -10,6 +10,7 @@ import logging
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pyspark.sql import functions as F
 
 from jobs import clean, entities, ingest, sequences
 from recsys_spark.contracts.artifacts import CUSTOMER_ID_MAP, INGEST_REPORT, RAW_LINES, REJECTED_LINES
@@ -121,6 +122,14 @@ def test_other_columns_are_hashed_value_by_value_and_equal_ones_stay_equal(spark
     assert json.loads(found[1]["extra"])["City"] == city
     assert [row["extra"] for row in found[2:]] == [None, "{}"]
     assert {row["stock_code"] for row in found} == {"A1"}
+    raw = raw_lines(spark, lines).orderBy("source_row")  # a table of its own, such as one of exclusions
+    assert column(raw.select(CustomerEntry(KEY).named(F.col("customer_id")).alias("id")), "id") == [
+        own,
+        own,
+        None,
+        None,
+    ]
+    assert column(raw.select(CustomerEntry().named(F.col("customer_id")).alias("id")), "id")[1] == "71053.0"
 
 
 @pytest.mark.spark

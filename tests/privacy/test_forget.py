@@ -36,7 +36,7 @@ PREPARATION = (ingest.STAGE, clean.STAGE, entities.STAGE, sequences.STAGE)
 def write_shop(path: Path) -> None:
     customers = (GONE, *OTHERS)
     days = [f"2011-03-{day:02d}T12:00:00" for day in range(1, 29)]
-    lines = [f"{100 + at},P{at % 5},LAMP,{customers[at % 4]},{day},6,15.3" for at, day in enumerate(days)]
+    lines = [f"{100 + at},P{at % 5},LAMP,{customers[at % 4]},{day},7,15.3" for at, day in enumerate(days)]
     write_text(path, CSV_HEADER, *lines, f"C9,P1,LAMP,{GONE},{days[0]},-6,-15", f"9,P1,LAMP, {GONE} ,,6,15")
 
 
@@ -226,6 +226,7 @@ def test_a_short_id_is_removed_and_the_same_text_elsewhere_is_only_mentioned(cop
     run_forget(copied, "7.0")
     said = capsys.readouterr().out
     assert "found: nothing of them" in said
+    assert "the same text, as something else by all appearance: raw_lines.parquet, column quantity (21 rows)" in said
     lines = storage.read_table(RAW_LINES.path, RAW_LINES.schema)
     assert "7" not in column(lines, "customer_id")
     assert lines.count() == 23
