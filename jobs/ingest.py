@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from pyspark.sql import functions as F
+from pyspark.sql import Observation
 
 from recsys_spark.command_line import main
-from recsys_spark.contracts.artifacts import RAW_LINES
+from recsys_spark.contracts.artifacts import INGEST_REPORT, RAW_LINES
 from recsys_spark.contracts.config import PipelineConfig
 from recsys_spark.contracts.errors import ConfigError
+from recsys_spark.ingest.bad_files import BadFiles
 from recsys_spark.ingest.readers import read_sources, source_files
+from recsys_spark.ingest.report import ingest_report
 from recsys_spark.ingest.tables import read_tables, table_files
+from recsys_spark.privacy.entry import CustomerEntry
 from recsys_spark.stage import Metrics, Stage, StageIO
 
 
@@ -26,15 +29,33 @@ def input_files(config: PipelineConfig) -> list[str]:
 
 
 def run(io: StageIO, config: PipelineConfig) -> Metrics:
-    """Write `raw_lines`, and count lines, files, and lines without their product or customer."""
+    """Write `raw_lines`, and count lines, files, those skipped, and lines without their product or customer."""
     files = input_files(config)
+    bad = BadFiles(skip=config.ingest.on_bad_file == "skip")
     read = read_tables if config.ingest.tables.transactions else read_sources
-    lines = io.write(RAW_LINES, read(io.spark, config.ingest))
-    orphans = io.read(RAW_LINES).filter(F.col("ingest_rule").startswith("orphan_")).count()
-    return {"lines": lines, "files": len(files), "orphans": orphans}
+    entry, left_out = CustomerEntry.of(config.ingest, config.paths.processed), Observation("forgotten")
+    lines = io.write(RAW_LINES, entry.admit(read(io.spark, config.ingest, bad), left_out))
+    report = ingest_report(io.read(RAW_LINES), files, bad.found)
+    forgotten = left_out.get["lines"] if entry.forgotten else 0
+    key = entry.facts().get("pseudonymise_key")
+    io.write_json(INGEST_REPORT, {**report, "forgotten_lines": forgotten, "pseudonymise_key": key})
+    return {"lines": lines, "files": len(files), "skipped_files": len(bad.found), "orphans": report["orphans"]}
 
 
-STAGE = Stage("ingest", reads=(), writes=(RAW_LINES,), sections=("ingest",), run=run, sources=input_files)
+def entry_facts(config: PipelineConfig) -> dict[str, str]:
+    """What decides, beside files and config, which customers come in and under which names."""
+    return CustomerEntry.of(config.ingest, config.paths.processed).facts()
+
+
+STAGE = Stage(
+    "ingest",
+    reads=(),
+    writes=(RAW_LINES, INGEST_REPORT),
+    sections=("ingest",),
+    run=run,
+    sources=input_files,
+    facts=entry_facts,
+)
 
 if __name__ == "__main__":
     main(STAGE)

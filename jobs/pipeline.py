@@ -20,6 +20,7 @@ from jobs import (
     evaluate,
     features,
     folds,
+    forget,
     ingest,
     lineage,
     prune,
@@ -99,6 +100,7 @@ def command_parser() -> argparse.ArgumentParser:
     rollback.add_arguments(commands.add_parser("rollback", help="let readers read the run before the current one"))
     prune.add_arguments(commands.add_parser("prune", help="remove old runs"))
     serve.add_arguments(commands.add_parser("serve", help="answer look-ups over HTTP from a finished run"))
+    forget.add_arguments(commands.add_parser("forget", help="take customers out of all that runs left behind"))
     describe = commands.add_parser("describe", help="print every feature of the ranker")
     describe.add_argument("what", choices=("features",))
     describe.add_argument("--debug", action="store_true", help="show tracebacks")
@@ -167,6 +169,7 @@ def _status(arguments: argparse.Namespace) -> None:
 _WORK = {
     "run": _run,
     "export": _export,
+    "forget": forget.forget,
     "compare": compare.compare,
     "evaluate": _evaluate,
     "describe": _describe,

@@ -15,6 +15,7 @@ from recsys_spark.contracts.artifacts import (
     CUSTOMER_ID_MAP,
     EVALUATION,
     FEATURE_TABLES,
+    INGEST_REPORT,
     INTERACTIONS_CLEAN,
     ITEM_ID_MAP,
     ITEM_POPULARITY,
@@ -28,6 +29,7 @@ from recsys_spark.contracts.artifacts import (
 )
 from recsys_spark.contracts.config import PipelineConfig
 from recsys_spark.ingest.readers import source_files
+from recsys_spark.privacy.entry import CustomerEntry
 from recsys_spark.recommendations.lists import SHEET, Excluding, list_items, queries_at, recommendations
 from recsys_spark.recommendations.moment import (
     fit_at,
@@ -69,7 +71,9 @@ def _asked(io: StageIO, config: PipelineConfig) -> tuple[str, DataFrame]:
     as_of = iso_in_utc(options.as_of, "recommend.as_of") if options.as_of else None
     fit = fit_at(as_of, io.read_json(SPLIT_CUTOFFS), last_event(interactions))
     if options.new_lines:
-        lines = with_new_lines(interactions, options.new_lines, config.ingest, config.clean, io.materialise)
+        entry = CustomerEntry.of(config.ingest, config.paths.processed)
+        entry.require_same_key(io.read_json(INGEST_REPORT))
+        lines = with_new_lines(interactions, options.new_lines, config.ingest, config.clean, entry, io.materialise)
         interactions = io.materialise("interactions", lines)
         customer_ids = with_new_customers(customer_ids, interactions, io.num_rows(CUSTOMER_ID_MAP))
     merge_minutes = config.sequences.merge_minutes
@@ -84,6 +88,13 @@ def input_files(config: PipelineConfig) -> list[str]:
     return source_files(source_of(new_lines, config.ingest)) if new_lines else []
 
 
+def entry_facts(config: PipelineConfig) -> dict[str, str]:
+    """Which customers of new lines come in, and under which names."""
+    if not config.recommend.new_lines:
+        return {}
+    return CustomerEntry.of(config.ingest, config.paths.processed).facts()
+
+
 def model_settings(config: PipelineConfig) -> NamedModelSettings:
     """The config of whatever may rank."""
     stated = ModelSettings(config.baselines, config.knn, config.ease, config.tifu, config.nmf)
@@ -95,6 +106,7 @@ STAGE = Stage(
     "recommend",
     reads=(
         *SOURCES,
+        INGEST_REPORT,
         ITEMS_CLEAN,
         ITEM_POPULARITY,
         *MODEL_TABLES,
@@ -124,6 +136,7 @@ STAGE = Stage(
     ),
     run=run,
     sources=input_files,
+    facts=entry_facts,
 )
 
 OPTIONS = {"--as-of": ("recommend.as_of", "TIME"), "--with": ("recommend.new_lines", "FILE...")}

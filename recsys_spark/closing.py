@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from pyspark.sql import functions as F
 
-from recsys_spark.contracts.artifacts import EVALUATION, RECOMMENDATIONS, RECOMMENDATIONS_XLSX
+from recsys_spark.contracts.artifacts import EVALUATION, INGEST_REPORT, RECOMMENDATIONS, RECOMMENDATIONS_XLSX
 from recsys_spark.contracts.schemas import RECOMMENDATIONS as RECOMMENDATIONS_TABLE
 from recsys_spark.evaluation.console import evaluation_table
 from recsys_spark.stage import Outcome
@@ -26,6 +26,8 @@ def closing_words(storage: Storage, outcomes: Mapping[str, Outcome], location: s
         lines += [evaluation_table(storage.read_json(EVALUATION.path)), ""]
     if storage.manifest(RECOMMENDATIONS.path):
         lines += [_some_recommendations(storage), ""]
+    if storage.manifest(INGEST_REPORT.path) and (skipped := storage.read_json(INGEST_REPORT.path)["skipped_files"]):
+        lines.append(f"skipped:   {len(skipped):,} source files, with reasons in {location}/{INGEST_REPORT.path}")
     lines.append(f"artifacts: {location}")
     if storage.manifest(RECOMMENDATIONS_XLSX.path):
         lines.append(f"workbook:  {location}/{RECOMMENDATIONS_XLSX.path}")

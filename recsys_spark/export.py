@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import re
+import os
 from pathlib import Path
 
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from recsys_spark.contracts.artifacts import ARTIFACTS, Artifact
+from recsys_spark.contracts.artifacts import ARTIFACTS
 from recsys_spark.contracts.errors import ConfigError
 from recsys_spark.contracts.schemas import Table
-from recsys_spark.paths import spark_uri
+from recsys_spark.paths import filesystem, is_below, spark_uri
+from recsys_spark.spreadsheet_text import CSV_OPTIONS, without_formula
 from recsys_spark.storage import Storage
 from recsys_spark.workbook_writer import SheetColumn, write_workbook
 
@@ -21,19 +22,19 @@ FORMATS = ("csv", "xlsx", "parquet")
 def export_table(storage: Storage, name: str, form: str, out: str | None) -> str:
     """Write the table artifact `name` (such as `rankings_popularity_test`) and return where.
 
-    CSV and Parquet become folders of part files, Excel one file; `out` may not exist yet. Raises ConfigError for a
-    name that is no table, ArtifactError for one that no stage has written.
+    CSV and Parquet become folders of part files, Excel one file; `out` may not exist yet. Text never becomes a formula:
+    in Excel by its cell's type, in CSV by a single quote before it. Raises ConfigError for a name that is no table and
+    for a place that is taken or lies among the artifacts, ArtifactError for a table that no stage has written.
     """
     label = name if name.endswith(".parquet") else f"{name}.parquet"
-    target = out or f"{Path(label).stem}.{form}"
-    if Path(target).exists():
-        raise ConfigError(f"'{target}' exists already; name another place with --out")
     schema = _schema_of(label)
+    target = out or f"{Path(label).stem}.{form}"
+    _require_free(target, storage)
     frame = storage.read_table(label, schema)
     if form == "parquet":
         frame.write.parquet(spark_uri(target))
     elif form == "csv":
-        frame.select(*_as_text(frame)).write.option("header", True).csv(spark_uri(target))
+        _without_formulas(frame.select(*_as_text(frame))).write.options(**CSV_OPTIONS).csv(spark_uri(target))
     else:
         columns = [SheetColumn(column.name, column.name) for column in schema.columns]
         write_workbook(frame.select(*_as_text(frame)), columns, schema.grain, Path(label).stem[:25], target)
@@ -43,15 +44,27 @@ def export_table(storage: Storage, name: str, form: str, out: str | None) -> str
 def _schema_of(label: str) -> Table:
     """The table that a label belongs to; keys in the path may be anything."""
     for artifact in ARTIFACTS.values():
-        if artifact.schema is not None and _matches(artifact, label):
+        if artifact.schema is not None and artifact.matches(label):
             return artifact.schema
     tables = sorted(artifact.path for artifact in ARTIFACTS.values() if artifact.kind == "table")
     raise ConfigError(f"'{label}' is no table; there are {', '.join(tables)}")
 
 
-def _matches(artifact: Artifact, label: str) -> bool:
-    pattern = re.sub(r"\\\{\w+\\\}", r"[\\w=-]+", re.escape(artifact.path))
-    return re.fullmatch(pattern, label) is not None
+def _require_free(target: str, storage: Storage) -> None:
+    """Raise ConfigError for a place that is taken, or that a reader could take for an artifact."""
+    if "\0" in target:
+        raise ConfigError(f"--out {target!r} holds a NUL character; give a path without one")
+    fs, plain = filesystem(target)
+    if fs.exists(plain) or os.path.islink(plain):  # noqa: PTH114  a path of any file system
+        raise ConfigError(f"'{target}' exists already; name another place with --out")
+    if is_below(plain, storage.location):
+        raise ConfigError(f"'{target}' lies among the artifacts of {storage.location}; name a place outside with --out")
+
+
+def _without_formulas(frame: DataFrame) -> DataFrame:
+    kinds = dict(frame.dtypes)
+    plain = (without_formula(F.col(name)) if kinds[name] == "string" else F.col(name) for name in frame.columns)
+    return frame.select(*(column.alias(name) for column, name in zip(plain, frame.columns, strict=True)))
 
 
 def _as_text(frame: DataFrame) -> list[Column]:

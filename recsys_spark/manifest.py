@@ -28,7 +28,8 @@ class Manifest:
     """Everything a reader needs to trust an artifact, and a person to repeat it.
 
     content: fingerprint of the rows that does not depend on their order or partitioning; for other kinds the
-    digest of the bytes. inputs: content of each artifact and source file that the stage had read before.
+    digest of the bytes. inputs: content of each artifact and source file that the stage had read before. note: what
+    happened to it after the stage had written it.
     """
 
     artifact: str
@@ -48,6 +49,7 @@ class Manifest:
     seed: int = 0
     seconds: float = 0.0
     created: str = ""
+    note: str = ""
 
     def to_json(self) -> str:
         return json.dumps(asdict(self), indent=1, sort_keys=True, ensure_ascii=False)

@@ -8,6 +8,8 @@ import os
 import fsspec
 from fsspec import AbstractFileSystem
 
+from recsys_spark.contracts.errors import ArtifactError, ConfigError
+
 
 def spark_uri(path: str) -> str:
     """A URI that Spark reads; a path without scheme is a local file, not one of the cluster's default store.
@@ -48,6 +50,43 @@ def filesystem(path: str) -> tuple[AbstractFileSystem, str]:
     """The fsspec file system of a path and the path as that file system spells it."""
     fs, plain = fsspec.core.url_to_fs(python_path(path))
     return fs, plain
+
+
+def is_below(path: str, folder: str) -> bool:
+    """Whether a path as Python spells it lies in a folder, symbolic links of this machine followed.
+
+    >>> is_below("/data/run/x", "/data/run"), is_below("/data/run2", "/data/run"), is_below("s3://b/r/x", "s3://b/r")
+    (True, False, True)
+    """
+    inner, outer = (each if "://" in each else os.path.realpath(each) for each in (path, folder))
+    return (inner.rstrip("/") + "/").startswith(outer.rstrip("/") + "/")
+
+
+def require_own_folder(root: str) -> None:
+    """Raise ConfigError for a root, as Python spells it, in which a run must not make itself at home."""
+    place = root if "://" in root else os.path.realpath(root)
+    if place in ("/", os.path.realpath(os.path.expanduser("~"))):  # noqa: PTH111  beside realpath
+        raise ConfigError(f"paths.processed '{root}' is no folder of its own; name an empty or a new folder below it")
+
+
+def place_below(base: str, label: str) -> str:
+    """Where a label lies below a root, both as Python spells them.
+
+    Raises ArtifactError for a label that could lead elsewhere: an absolute one, one with `..`, an empty part, a
+    backslash or a NUL character, and one that a symbolic link below the root turns away.
+
+    >>> place_below("/data/run", "fit=val/index.faiss")
+    '/data/run/fit=val/index.faiss'
+    """
+    parts = label.split("/")
+    if not set(parts).isdisjoint(("", ".", "..")) or "\\" in label or "\0" in label:
+        raise ArtifactError(f"{label!r} is no name of an artifact: it must be a plain path below {base}")
+    place = base.rstrip("/")
+    for part in parts:
+        place = f"{place}/{part}"
+        if os.path.islink(place):  # noqa: PTH114  a path of any file system
+            raise ArtifactError(f"{place} is a symbolic link; remove it: artifacts lie below {base} themselves")
+    return place
 
 
 def is_glob(path: str) -> bool:

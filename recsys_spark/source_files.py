@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import PurePosixPath
 
-from recsys_spark.contracts.errors import ConfigError
+from recsys_spark.contracts.errors import ConfigError, DataError
 from recsys_spark.paths import filesystem, is_glob
 
 # Above this a file is told by size and time of change: reading it all to learn that nothing changed costs too much.
@@ -38,9 +39,44 @@ def expand(patterns: Iterable[str], suffixes: tuple[str, ...]) -> list[str]:
     return sorted(found)
 
 
+@dataclass(frozen=True)
+class SourceState:
+    """Source files as they were when a stage began.
+
+    digests: by `source:<path>`; see `source_digests`. facts: size and time of change by path, taken before the digest.
+    """
+
+    digests: dict[str, str]
+    facts: dict[str, str]
+
+    @staticmethod
+    def of(paths: Iterable[str]) -> SourceState:
+        """The state now."""
+        facts = {path: _size_and_change(path) for path in paths}
+        return SourceState(source_digests(facts), facts)
+
+    def require_unchanged(self) -> None:
+        """Raise DataError for a file that is no longer as it was: its lines may be of two versions."""
+        for path, facts in self.facts.items():
+            try:
+                if _size_and_change(path) == facts or _digest(path) == self.digests[f"source:{path}"]:
+                    continue
+            except FileNotFoundError:
+                pass
+            raise DataError(f"'{path}' changed while it was read; run again once it is complete")
+
+
 def source_digests(paths: Iterable[str]) -> dict[str, str]:
     """`source:<path>` -> digest of the content, or of size and time for very large files."""
     return {f"source:{path}": _digest(path) for path in paths}
+
+
+def _size_and_change(path: str) -> str:
+    fs, plain = filesystem(path)
+    fs.invalidate_cache()
+    info = fs.info(plain)
+    changed = [info.get(fact) for fact in ("mtime", "ino", "ETag", "LastModified")]
+    return f"{info['size']} {changed}"
 
 
 def _digest(path: str) -> str:

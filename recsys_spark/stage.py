@@ -20,7 +20,7 @@ from recsys_spark.contracts.config import PipelineConfig
 from recsys_spark.contracts.errors import ArtifactError, StageGraphError
 from recsys_spark.manifest import Manifest, digest_of, library_versions
 from recsys_spark.part_files import TablesKernel
-from recsys_spark.source_files import source_digests
+from recsys_spark.source_files import SourceState, source_digests
 from recsys_spark.storage import Storage
 
 Metrics = dict[str, Any]
@@ -29,7 +29,10 @@ log = logging.getLogger("recsys")
 
 @dataclass(frozen=True)
 class Stage:
-    """One job. `sections` names the config sections it uses, `sources` the files outside the root that it reads."""
+    """One job. `sections` names the config sections it uses, `sources` the files outside the root that it reads.
+
+    facts: digests, by name, of what else decides what comes out, such as a secret that no manifest may hold.
+    """
 
     name: str
     reads: tuple[Artifact, ...]
@@ -37,6 +40,7 @@ class Stage:
     sections: tuple[str, ...]
     run: Callable[[StageIO, PipelineConfig], Metrics]
     sources: Callable[[PipelineConfig], list[str]] | None = None
+    facts: Callable[[PipelineConfig], dict[str, str]] | None = None
 
     @property
     def module(self) -> str:
@@ -55,6 +59,7 @@ class StageIO:
     verify: str = "size"
     inputs: dict[str, str] = field(default_factory=dict)
     outputs: dict[str, str] = field(default_factory=dict)
+    sources: SourceState = field(default_factory=lambda: SourceState({}, {}))
     _started: float = field(default_factory=time.monotonic)
 
     @property
@@ -159,6 +164,7 @@ class StageIO:
             seconds=round(time.monotonic() - self._started, 3),
             created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
         )
+        self.sources.require_unchanged()
         self.storage.publish(self.stage.name, label, manifest)
         self.outputs[label] = manifest.content
         return manifest
@@ -188,15 +194,20 @@ def run_stage(
     """
     started = time.monotonic()
     storage.open_root()
-    sources = source_digests(stage.sources(config)) if stage.sources else {}
-    recipe = recipe_of(stage, config, sources)
+    sources = SourceState.of(stage.sources(config) if stage.sources else ())
+    given = sources.digests | facts_of(stage, config)
+    recipe = recipe_of(stage, config, given)
     record = storage.stage_record(stage.name)
     if not force and record is not None and is_fresh(record, recipe, storage, verify):
         log.info("%s: up to date", stage.name, extra={"facts": {"stage": stage.name, "event": "up to date"}})
         return Outcome(stage.name, True, record["metrics"], 0.0)
-    io = StageIO(stage, storage, config, verify, inputs=dict(sources))
+    io = StageIO(stage, storage, config, verify, inputs=dict(given), sources=sources)
     with _swept(storage, stage.name):
-        metrics = stage.run(io, config)
+        try:
+            metrics = stage.run(io, config)
+        except Exception:
+            sources.require_unchanged()  # the likelier cause of whatever came of it
+            raise
     seconds = round(time.monotonic() - started, 1)
     storage.write_stage_record(
         stage.name,
@@ -213,9 +224,19 @@ def config_of(stage: Stage, config: PipelineConfig) -> dict[str, Any]:
     return {section: dataclasses.asdict(getattr(config, section)) for section in stage.sections}
 
 
-def recipe_of(stage: Stage, config: PipelineConfig, sources: dict[str, str]) -> str:
-    """Digest of all that a stage's outputs follow from, except what other stages wrote. sources: see source_digests."""
-    return digest_of([config_of(stage, config), config.seed, code_digest(stage.module), sources])
+def facts_of(stage: Stage, config: PipelineConfig) -> dict[str, str]:
+    """The facts that a stage declares, named as sources are."""
+    return {f"source:{name}": digest for name, digest in (stage.facts(config) if stage.facts else {}).items()}
+
+
+def given_to(stage: Stage, config: PipelineConfig) -> dict[str, str]:
+    """Digests of all that a stage is given and no stage wrote, by `source:<name>`: source files, and its facts."""
+    return source_digests(stage.sources(config) if stage.sources else ()) | facts_of(stage, config)
+
+
+def recipe_of(stage: Stage, config: PipelineConfig, given: dict[str, str]) -> str:
+    """Digest of all that a stage's outputs follow from, except what other stages wrote. given: of `given_to`."""
+    return digest_of([config_of(stage, config), config.seed, code_digest(stage.module), given])
 
 
 def is_fresh(

@@ -22,7 +22,7 @@ from recsys_spark.file_facts import sha256_in, size_and_rows
 from recsys_spark.frames import conform, empty_frame
 from recsys_spark.manifest import SUFFIX, FileEntry, Manifest, content_of
 from recsys_spark.part_files import TablesKernel, parts_of, parts_of_tables
-from recsys_spark.paths import filesystem, spark_uri
+from recsys_spark.paths import filesystem, place_below, require_own_folder, spark_uri
 from recsys_spark.session import SessionSource, started
 
 MARKER = "_recsys.json"  # tells a root of ours from a folder that holds something else
@@ -53,6 +53,7 @@ class Storage:
 
     def open_root(self) -> None:
         """Create the root, or check that it is ours. Raises ConfigError where it holds something else."""
+        require_own_folder(self._base)
         if self._fs.exists(self._at(MARKER)):
             return
         if self._fs.exists(self._base) and (self._fs.isfile(self._base) or self._fs.ls(self._base)):
@@ -242,10 +243,10 @@ class Storage:
         return f"{self.root.rstrip('/')}/{label}"
 
     def _at(self, label: str) -> str:
-        return f"{self._base.rstrip('/')}/{label}"
+        return place_below(self._base, label)
 
-    @staticmethod
-    def _staged(stage: str, label: str) -> str:
+    def _staged(self, stage: str, label: str) -> str:
+        self._at(label)  # raises for a label that leads elsewhere, before anything is written
         return f"{_STAGING}/{stage}/{label}"
 
     def _staged_manifest(

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import xlsxwriter
@@ -15,6 +17,7 @@ from pyspark.sql import DataFrame
 from recsys_spark.paths import filesystem
 
 SHEET_ROWS = 1_000_000  # Excel ends at 1,048,576
+_CELL_LETTERS = 32_767  # of a text that a cell of Excel may hold
 
 
 @dataclass(frozen=True)
@@ -48,7 +51,7 @@ def _write(
 ) -> Iterator[pa.RecordBatch]:
     with tempfile.TemporaryDirectory() as folder:
         local = str(Path(folder) / "sheet.xlsx")
-        # Text that begins with = + - @ stays text: a product description must not run as a formula.
+        # A product text must neither run as a formula nor open an address, whichever way it is written.
         options = {"constant_memory": True, "strings_to_formulas": False, "strings_to_urls": False, "tmpdir": folder}
         rows = 0
         with xlsxwriter.Workbook(local, options) as workbook:
@@ -57,11 +60,26 @@ def _write(
                 for row in zip(*(column.to_pylist() for column in batch.columns), strict=True):
                     if rows and rows % sheet_rows == 0:
                         sheet = _new_sheet(workbook, columns, title)
-                    sheet.write_row(rows % sheet_rows + 1, 0, row)
+                    for position, value in enumerate(row):
+                        _write_cell(sheet, rows % sheet_rows + 1, position, value)
                     rows += 1
         fs, plain = filesystem(path)
         fs.put_file(local, plain)
     yield pa.RecordBatch.from_arrays([pa.array([rows])], names=["rows"])
+
+
+def _write_cell(sheet: xlsxwriter.worksheet.Worksheet, row: int, column: int, value: Any) -> None:
+    """Write a value as what it is: a text never as a number, formula or link, a number that Excel lacks as text."""
+    if value is None:
+        return
+    if isinstance(value, bool):
+        sheet.write_boolean(row, column, value)
+    elif isinstance(value, (int, float)) and math.isfinite(value):
+        sheet.write_number(row, column, value)
+    else:
+        text = str(value)
+        # XlsxWriter leaves a longer text out; a cut one says that it was cut.
+        sheet.write_string(row, column, text if len(text) <= _CELL_LETTERS else text[: _CELL_LETTERS - 1] + "…")
 
 
 def _new_sheet(
@@ -72,6 +90,6 @@ def _new_sheet(
     bold = workbook.add_format({"bold": True})
     for position, column in enumerate(columns):
         sheet.set_column(position, position, column.width)
-        sheet.write(0, position, column.title, bold)
+        sheet.write_string(0, position, column.title, bold)
     sheet.freeze_panes(1, 0)
     return sheet

@@ -44,7 +44,7 @@ def recsys(folder: Path, *words: str, **session: int) -> subprocess.CompletedPro
     command = [sys.executable, "-m", "jobs.pipeline", *words, "--config", str(CONFIG), *pairs]
     environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
     return subprocess.run(
-        command, capture_output=True, text=True, cwd=folder, env=environment, timeout=500, check=False
+        command, capture_output=True, text=True, cwd=folder, env=environment, timeout=1500, check=False
     )
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from recsys_spark.contracts.archives import require_archive
 from recsys_spark.contracts.errors import TrainingError
 
 _NAME = "checkpoint.pt"
@@ -40,7 +41,7 @@ class Checkpoints:
         if not self.path.exists():
             return None
         try:
-            state: dict[str, Any] = torch.load(self.path, map_location="cpu", weights_only=True)
+            state: dict[str, Any] = torch.load(require_archive(str(self.path)), map_location="cpu", weights_only=True)
             return state if state["fingerprint"] == fingerprint else None
         except Exception as error:  # of a damaged file: whatever zip, pickle and torch make of it
             raise self.unusable(error) from error

@@ -188,11 +188,11 @@ def load_block(folder: str, block: int, num_rows: int) -> Block:
     fs, base = filesystem(folder)
     paths = {name: _array_path(base, block, name) for name in _ARRAYS}
     if isinstance(fs, LocalFileSystem):
-        return Block({name: np.load(path, mmap_mode="r") for name, path in paths.items()}, num_rows)
+        return Block({name: np.load(path, "r", allow_pickle=False) for name, path in paths.items()}, num_rows)
     arrays = {}
     for name, path in paths.items():
         with fs.open(path, "rb") as file:
-            arrays[name] = np.load(file)
+            arrays[name] = np.load(file, allow_pickle=False)
     return Block(arrays, num_rows)
 
 

@@ -76,7 +76,8 @@ def write_index(folder: str, eligible: Ints, id_map: str, config: IndexConfig, s
     """
     place = Path(folder)
     vectors, offsets, users = (
-        np.load(place / f"{name}.npy", mmap_mode="r") for name in ("item_embeddings", "item_offsets", "user_embeddings")
+        np.load(place / f"{name}.npy", mmap_mode="r", allow_pickle=False)
+        for name in ("item_embeddings", "item_offsets", "user_embeddings")
     )
     known = ItemVectors.of(vectors, offsets, eligible)
     index, kind, settings = build(known, config, seed)

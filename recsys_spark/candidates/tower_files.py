@@ -14,6 +14,7 @@ import numpy as np
 from fsspec.implementations.local import LocalFileSystem
 
 from recsys_spark.baselines.mapped_arrays import map_array
+from recsys_spark.contracts.errors import ArtifactError
 from recsys_spark.paths import filesystem
 
 _ARRAYS_KEPT = 16  # of one Python process
@@ -32,18 +33,33 @@ class FittedFile:
         fs, plain = filesystem(self.path)
         if isinstance(fs, LocalFileSystem) and not plain.startswith(_MOUNTED):
             return plain
-        folder = Path(tempfile.gettempdir()) / f"recsys_{getpass.getuser()}"
-        copy = folder / f"{self.content}{Path(plain).suffix}"
+        copy = self.copy
         if not copy.exists():
-            folder.mkdir(parents=True, exist_ok=True)
-            aside = folder / f"{copy.name}.{os.getpid()}"
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            aside = copy.parent / f"{copy.name}.{os.getpid()}"
             fs.get_file(plain, str(aside))
             aside.replace(copy)  # at once: another process may be looking for it
         return str(copy)
 
+    @property
+    def copy(self) -> Path:
+        """Where the copy of a file that is not local lies, if there is one."""
+        folder = Path(tempfile.gettempdir()) / f"recsys_{getpass.getuser()}"
+        return folder / f"{self.content}{Path(self.path).suffix}"
+
     def array(self) -> np.ndarray:
-        """The array of a .npy file; a page of it is read when it is touched, and processes share it."""
-        return _array(self)
+        """The array of a .npy file; a page of it is read when it is touched, and processes share it.
+
+        Raises ArtifactError for a file that is no array of numbers: one of objects is a pickle, and is not opened.
+        """
+        try:
+            return _array(self)
+        except ValueError as error:
+            raise self.unusable(error) from error
+
+    def unusable(self, error: Exception) -> ArtifactError:
+        """What to raise for a file that does not hold what it should."""
+        return ArtifactError(f"{self.path} holds no arrays of numbers: {error}; run stage 'train_retriever' --force")
 
 
 @functools.lru_cache(maxsize=_ARRAYS_KEPT)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from zipfile import BadZipFile
 
 import numpy as np
 import numpy.typing as npt
@@ -91,9 +92,15 @@ def pooled(batch: QueryBatch, table: Vectors, weights: Floats) -> Floats:
 
 @functools.lru_cache(maxsize=_TOWERS_KEPT)
 def load_tower(tower: FittedFile, item_embeddings: FittedFile) -> UserTower:
-    """A user tower, once per Python process."""
-    items = item_embeddings.array()
-    with np.load(tower.local()) as told:
+    """A user tower, once per Python process. Raises ArtifactError for a file that is no tower."""
+    try:
+        return _read_tower(tower, item_embeddings.array())
+    except (ValueError, KeyError, OSError, BadZipFile) as error:
+        raise tower.unusable(error) from error
+
+
+def _read_tower(tower: FittedFile, items: Vectors) -> UserTower:
+    with np.load(tower.local(), allow_pickle=False) as told:
         table = items
         if "history_emb" in told:
             table = told["history_emb"] * items.any(axis=1)[:, None]  # what was never trained is noise

@@ -5,6 +5,7 @@ Code names artifacts; only `storage.py` turns them into paths.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from string import Formatter
 
@@ -13,6 +14,7 @@ from recsys_spark.contracts.columns import SPLITS
 from recsys_spark.contracts.errors import StageGraphError
 from recsys_spark.contracts.schemas import Table
 
+_KEY = r"[A-Za-z0-9_-]+"
 FITS = ("fold", "train", "val", "full")
 
 
@@ -38,10 +40,23 @@ class Artifact:
         return tuple(field for _, field, _, _ in Formatter().parse(self.path) if field)
 
     def path_of(self, **keys: str) -> str:
-        """Path below the root; raises StageGraphError unless exactly the artifact's keys are given."""
+        """Path below the root; raises StageGraphError unless exactly the artifact's keys are given, as plain words."""
         if set(keys) != set(self.keys):
             raise StageGraphError(f"artifact '{self.name}' takes the keys {list(self.keys)}, got {sorted(keys)}")
+        odd = {key: value for key, value in keys.items() if not re.fullmatch(_KEY, value)}
+        if odd:  # a slash would make a path of its own
+            raise StageGraphError(f"keys of artifact '{self.name}' must be of letters, digits, _ and -, got {odd}")
         return self.path.format(**keys)
+
+    def matches(self, label: str) -> bool:
+        """Whether a label is this artifact's, whatever its keys.
+
+        >>> item_days = Artifact("days", kind="table", path="fit={fit}/days.parquet")
+        >>> item_days.matches("fit=val/days.parquet"), item_days.matches("fit=val/../days.parquet")
+        (True, False)
+        """
+        parts = (re.escape(text) + (_KEY if key else "") for text, key, _, _ in Formatter().parse(self.path))
+        return re.fullmatch("".join(parts), label) is not None
 
 
 def _table(name: str, schema: Table, path: str | None = None) -> Artifact:
@@ -63,6 +78,7 @@ def _json(name: str) -> Artifact:
 
 
 RAW_LINES = _table("raw_lines", schemas.RAW_LINES)
+INGEST_REPORT = _json("ingest_report")
 INTERACTIONS_CLEAN = _table("interactions_clean", schemas.INTERACTIONS_CLEAN)
 REJECTED_LINES = _table("rejected_lines", schemas.REJECTED_LINES)
 SPLIT_CUTOFFS = _json("split_cutoffs")

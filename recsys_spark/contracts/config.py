@@ -15,7 +15,8 @@ from recsys_spark.contracts.cleaning_config import CleanConfig as CleanConfig
 from recsys_spark.contracts.cleaning_config import CoverageConfig as CoverageConfig
 from recsys_spark.contracts.cleaning_config import DatesConfig as DatesConfig
 from recsys_spark.contracts.cleaning_config import OutlierConfig as OutlierConfig
-from recsys_spark.contracts.columns import LINE_COLUMNS
+from recsys_spark.contracts.ingest_config import IngestConfig as IngestConfig
+from recsys_spark.contracts.ingest_config import TablesConfig as TablesConfig
 from recsys_spark.contracts.model_config import MODELS as MODELS
 from recsys_spark.contracts.model_config import SENTINEL as SENTINEL
 from recsys_spark.contracts.model_config import BaselinesConfig as BaselinesConfig
@@ -29,6 +30,10 @@ from recsys_spark.contracts.tracking_config import TrackingConfig
 @dataclass(frozen=True, kw_only=True)
 class PathsConfig:
     processed: str = "data/processed"
+
+    def __post_init__(self) -> None:
+        is_path = bool(self.processed.strip()) and "\0" not in self.processed
+        require(is_path, "paths.processed", "a path without NUL characters", self.processed)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,52 +52,6 @@ class RunsConfig:
 class SessionConfig:
     app_name: str = "b2b-recommender"
     conf: dict[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, kw_only=True)
-class TablesConfig:
-    """Three normalised tables, used when `transactions` is given."""
-
-    transactions: str | None = None
-    products: str | None = None
-    customers: str | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class IngestConfig:
-    sources: tuple[str, ...] = ()
-    format: str = "auto"
-    tables: TablesConfig = field(default_factory=TablesConfig)
-    engine: str = "calamine"
-    sheets: tuple[str, ...] = ("all",)
-    header_search_rows: int = 20
-    totals_words: tuple[str, ...] = ("total", "grand total", "sum", "الإجمالي", "المجموع")
-    csv_separator: str = ","
-    csv_encoding: str = "UTF-8"
-    aliases: dict[str, list[str]] = field(
-        default_factory=lambda: {
-            "invoice_id": ["invoice no", "invoice number", "invoice", "order id", "order no", "basket id"],
-            "stock_code": ["item code", "product code", "product id", "article", "sku", "material"],
-            "description": ["item name", "product name", "product", "item description", "product type"],
-            "customer_id": ["customer", "customer no", "customer code", "client id", "account", "household id"],
-            "invoice_date": ["date", "order date", "transaction date", "transaction timestamp", "day"],
-            "quantity": ["qty", "units", "pieces", "sales quantity"],
-            "line_amount": ["amount", "line total", "sales value", "net amount", "total amount", "value", "revenue"],
-            "brand": ["manufacturer", "make"],
-            "category": ["product category", "item group", "product group"],
-            "showroom": ["store", "store id", "branch", "location"],
-            "sales_channel": ["channel"],
-            "year": ["fiscal year"],
-        }
-    )
-
-    def __post_init__(self) -> None:
-        one_of(self.format, ("auto", "workbook", "csv", "parquet", "tables"), "ingest.format")
-        one_of(self.engine, ("calamine", "openpyxl"), "ingest.engine")
-        require(self.header_search_rows >= 1, "ingest.header_search_rows", "at least 1", self.header_search_rows)
-        require(len(self.csv_separator) == 1, "ingest.csv_separator", "one character", self.csv_separator)
-        for column in self.aliases:
-            one_of(column, LINE_COLUMNS, "a key of ingest.aliases")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -40,6 +40,10 @@ class DataError(PipelineError):
     exit_code = EXIT_DATA
 
 
+class BadFileError(DataError):
+    """A source file is damaged, encrypted, of another format, or far larger than it looks."""
+
+
 class SchemaError(DataError):
     """A frame lacks columns of its table, or has them in another type."""
 

@@ -25,7 +25,9 @@ from pyspark.sql.types import (
 )
 
 from recsys_spark.contracts.config import IngestConfig
-from recsys_spark.contracts.errors import DataError
+from recsys_spark.contracts.errors import ArtifactError, DataError
+from recsys_spark.file_facts import size_and_rows
+from recsys_spark.ingest.bad_files import BadFiles
 from recsys_spark.ingest.headers import match_headers
 from recsys_spark.ingest.source_frames import SourceFrame, file_uri, position_name, shown_names, spark_pattern
 from recsys_spark.paths import filesystem
@@ -37,15 +39,20 @@ _LARGEST_WHOLE = 1e18  # within bigint
 _SMALLEST_PLAIN = 1e-6  # Spark writes a smaller decimal with an exponent
 
 
-def read_parquet(spark: SparkSession, paths: Sequence[str], config: IngestConfig) -> list[SourceFrame]:
+def read_parquet(spark: SparkSession, paths: Sequence[str], config: IngestConfig, bad: BadFiles) -> list[SourceFrame]:
     """One source frame for all files; a column that some of them lack is null there.
 
-    source_row is the row in the file, from 1. Raises DataError for a file that is no Parquet, for columns whose
+    source_row is the row in the file, from 1. bad: takes files that are no Parquet. Raises DataError for columns whose
     types differ between files, and for two headers of one column.
     """
+    problems = {path: _problem(path) for path in paths}
+    for path, problem in problems.items():
+        if problem:
+            bad.add(path, problem)
+    paths = [path for path in paths if not problems[path]]
+    if not paths:
+        return []
     where = shown_names(paths)
-    for path in paths:
-        _require_magic(path)
     try:
         table = spark.read.option("mergeSchema", "true").parquet(*(spark_pattern(path) for path in paths))
         num_rows = table.count()
@@ -56,11 +63,16 @@ def read_parquet(spark: SparkSession, paths: Sequence[str], config: IngestConfig
     return [SourceFrame(_texts(table), headers, where)]
 
 
-def _require_magic(path: str) -> None:
-    """Raise DataError for a file that does not end as Parquet files do; Spark would fail with pages of its log."""
+def _problem(path: str) -> str | None:
+    """What is wrong with a file's footer; Spark would fail with pages of its log."""
     fs, plain = filesystem(path)
-    if fs.tail(plain, len(_MAGIC)) != _MAGIC:
-        raise DataError(f"{shown_names([path])} is no Parquet file ({path})")
+    if fs.size(plain) < len(_MAGIC) or fs.tail(plain, len(_MAGIC)) != _MAGIC:
+        return "is no Parquet file, or is cut off; write it again"
+    try:
+        size_and_rows(fs, plain)
+    except ArtifactError as error:
+        return f"is no Parquet file that can be read: {error}; write it again"
+    return None
 
 
 def _texts(table: DataFrame) -> DataFrame:

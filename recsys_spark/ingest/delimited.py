@@ -24,6 +24,7 @@ from pyspark.sql import functions as F
 
 from recsys_spark.contracts.config import IngestConfig
 from recsys_spark.contracts.errors import ConfigError, DataError
+from recsys_spark.ingest.bad_files import BadFiles
 from recsys_spark.ingest.headers import Headers, find_headers
 from recsys_spark.ingest.source_frames import (
     RAGGED,
@@ -33,28 +34,28 @@ from recsys_spark.ingest.source_frames import (
     shown_names,
     spark_pattern,
 )
-from recsys_spark.paths import filesystem, python_path
+from recsys_spark.ingest.texts import check_texts
+from recsys_spark.paths import filesystem
 
 log = logging.getLogger("recsys")
 
 _BLOCKS = "file_path string, file_block_start bigint, source_file string, offset bigint, last_row bigint"
-_NOT_BYTEWISE = ("UTF-16", "UTF-32")  # Spark cannot tell where their lines end when it splits a file
 
 
-def read_csv(spark: SparkSession, paths: Sequence[str], config: IngestConfig) -> list[SourceFrame]:
+def read_csv(spark: SparkSession, paths: Sequence[str], config: IngestConfig, bad: BadFiles) -> list[SourceFrame]:
     """Source frames of the files; those that share a header row are read together.
 
-    Raises DataError for a file that is no text, has no header row, or has two headers for one column.
+    bad: takes files that are no text. Raises DataError for one that has no header row, or two headers for one column.
     """
     alike: dict[tuple[int, tuple[str, ...]], tuple[Headers, list[str]]] = {}
-    for path in paths:
+    texts = check_texts(spark, paths, config, bad)
+    for path in texts:
         headers = find_headers(_first_records(path, config), config.aliases, shown_names([path]))
         alike.setdefault((headers.row, headers.texts), (headers, []))[1].append(path)
     sources = []
     for headers, group in alike.values():
-        broken = _files_with_open_quotes(spark, group, config)
         for whole in (False, True):
-            chosen = [path for path in group if (python_path(path) in broken) == whole]
+            chosen = [path for path in group if texts[path] == whole]
             if chosen:
                 sources.append(_source(spark, chosen, headers, config, whole))
     return sources
@@ -77,16 +78,6 @@ def _first_records(path: str, config: IngestConfig) -> list[list[str | None]]:
 
 def _is_record(record: list[str]) -> bool:
     return len(record) > 1 or any(cell.strip() for cell in record)
-
-
-def _files_with_open_quotes(spark: SparkSession, paths: list[str], config: IngestConfig) -> set[str]:
-    """Files that Spark must read in one piece, as Python spells them."""
-    if config.csv_encoding.upper().startswith(_NOT_BYTEWISE):
-        return {python_path(path) for path in paths}
-    lines = spark.read.text([spark_pattern(path) for path in paths])
-    num_quotes = F.length("value") - F.length(F.translate("value", '"', ""))
-    found = lines.filter(num_quotes % 2 == 1).select("_metadata.file_path").distinct().collect()
-    return {python_path(decoded_uri(row["file_path"])) for row in found}
 
 
 def _source(spark: SparkSession, paths: list[str], headers: Headers, config: IngestConfig, whole: bool) -> SourceFrame:

@@ -8,6 +8,7 @@ from functools import lru_cache
 from typing import Any, BinaryIO, Protocol
 
 from recsys_spark.ingest.cells import cell_text
+from recsys_spark.ingest.packages import BadPackageError, UnpackLimits, check_workbook
 from recsys_spark.paths import filesystem
 
 Row = list[str | None]
@@ -29,10 +30,15 @@ class Workbook(Protocol):
 
 
 @contextmanager
-def open_workbook(path: str, engine: str) -> Iterator[Workbook]:
-    """Open a workbook with `calamine` or `openpyxl`; raises whatever the engine raises for a file it cannot read."""
+def open_workbook(path: str, engine: str, limits: UnpackLimits | None = None) -> Iterator[Workbook]:
+    """Open a workbook with `calamine` or `openpyxl`, after a look at what it unpacks to where limits are given.
+
+    Raises BadPackageError for what breaks them, and whatever the engine raises for a file it cannot read.
+    """
     fs, plain = filesystem(path)
     with fs.open(plain, "rb") as file:
+        if limits is not None:
+            check_workbook(file, limits)
         if engine == "calamine":
             yield _CalamineWorkbook(file)
         elif path.lower().endswith(_OPENPYXL_SUFFIXES):
@@ -43,9 +49,12 @@ def open_workbook(path: str, engine: str) -> Iterator[Workbook]:
 
 class _CalamineWorkbook:
     def __init__(self, file: BinaryIO) -> None:
-        from python_calamine import CalamineWorkbook
+        from python_calamine import CalamineWorkbook, PasswordError
 
-        self._book = CalamineWorkbook.from_filelike(file)
+        try:
+            self._book = CalamineWorkbook.from_filelike(file)
+        except PasswordError:  # of an .xls, which says so deep inside
+            raise BadPackageError("is encrypted with a password; save it without one") from None
         self._sheet = lru_cache(maxsize=1)(self._book.get_sheet_by_name)  # each call parses the whole sheet
 
     def sheet_names(self) -> list[str]:

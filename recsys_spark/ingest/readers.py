@@ -10,6 +10,7 @@ from pyspark.sql import DataFrame, SparkSession
 from recsys_spark.contracts.columns import REQUIRED_COLUMNS
 from recsys_spark.contracts.config import IngestConfig
 from recsys_spark.contracts.errors import ConfigError, DataError
+from recsys_spark.ingest.bad_files import BadFiles
 from recsys_spark.ingest.columnar import read_parquet
 from recsys_spark.ingest.delimited import read_csv
 from recsys_spark.ingest.headers import require_columns
@@ -32,32 +33,37 @@ def source_files(config: IngestConfig) -> list[str]:
     return expand(config.sources, suffixes)
 
 
-def read_sources(spark: SparkSession, config: IngestConfig) -> DataFrame:
-    """RAW_LINES of all source files. Raises ConfigError or DataError for what cannot be read; never returns no line."""
+def read_sources(spark: SparkSession, config: IngestConfig, bad: BadFiles | None = None) -> DataFrame:
+    """RAW_LINES of all source files. Raises ConfigError or DataError for what cannot be read; never returns no line.
+
+    bad: takes files that cannot be read; without it the first is an error.
+    """
+    bad = bad or BadFiles()
     by_kind: dict[str, list[str]] = {kind: [] for kind in SUFFIXES}
     files = source_files(config)
     for path in files:
         by_kind[kind_of(path, config.format)].append(path)
     frames = []
     if by_kind["workbook"]:
-        workbooks = read_workbooks(spark, by_kind["workbook"], config)
+        workbooks = read_workbooks(spark, by_kind["workbook"], config, bad)
         frames += [workbooks] if workbooks is not None else []
-    sources = read_native(spark, by_kind["csv"] + by_kind["parquet"], config)
+    sources = read_native(spark, by_kind["csv"] + by_kind["parquet"], config, bad)
     for source in sources:
         require_columns(source.headers, REQUIRED_COLUMNS, config.aliases, source.where)
     frames += [to_raw_lines(source, config.totals_words) for source in with_lines(sources)]
     if not frames:
-        raise DataError(f"{shown_names(files)}: no line below the headers; nothing to ingest")
+        skipped = f", {len(bad.found):,} skipped" if bad.found else ""
+        raise DataError(f"{shown_names(files)}: no line below the headers{skipped}; nothing to ingest")
     return reduce(DataFrame.unionByName, frames)
 
 
-def read_native(spark: SparkSession, paths: Iterable[str], config: IngestConfig) -> list[SourceFrame]:
+def read_native(spark: SparkSession, paths: Iterable[str], config: IngestConfig, bad: BadFiles) -> list[SourceFrame]:
     """Source frames of CSV and Parquet files."""
     by_kind: dict[str, list[str]] = {"csv": [], "parquet": []}
     for path in paths:
         by_kind[kind_of(path, config.format)].append(path)
-    csv = read_csv(spark, by_kind["csv"], config) if by_kind["csv"] else []
-    parquet = read_parquet(spark, by_kind["parquet"], config) if by_kind["parquet"] else []
+    csv = read_csv(spark, by_kind["csv"], config, bad) if by_kind["csv"] else []
+    parquet = read_parquet(spark, by_kind["parquet"], config, bad) if by_kind["parquet"] else []
     return csv + parquet
 
 

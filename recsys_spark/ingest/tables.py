@@ -13,6 +13,7 @@ from recsys_spark.contracts.columns import REQUIRED_COLUMNS
 from recsys_spark.contracts.config import IngestConfig
 from recsys_spark.contracts.errors import ConfigError, DataError
 from recsys_spark.contracts.schemas import RAW_LINES
+from recsys_spark.ingest.bad_files import BadFiles
 from recsys_spark.ingest.headers import require_columns
 from recsys_spark.ingest.readers import SUFFIXES, kind_of, read_native, with_lines
 from recsys_spark.ingest.source_frames import SourceFrame, shown_names, to_raw_lines
@@ -35,17 +36,18 @@ def table_files(config: IngestConfig) -> list[str]:
     return [file for name, path in given.items() if path for file in _files(path, name, config)]
 
 
-def read_tables(spark: SparkSession, config: IngestConfig) -> DataFrame:
+def read_tables(spark: SparkSession, config: IngestConfig, bad: BadFiles | None = None) -> DataFrame:
     """RAW_LINES: one per transaction, completed from its product and its customer.
 
     A line whose product or customer is in no row of the given table has the ingest_rule `orphan_product` or
     `orphan_customer`, the customer's where both are. A blank reference is no orphan. References are compared
     without outer spaces. Raises DataError for a missing column, a column of the wrong type, a product or customer
-    with two rows, and a table without a line.
+    with two rows, and a table without a line. bad: takes files of transactions that cannot be read; without one of
+    products or customers all their lines would be orphans, so that is an error always.
     """
     tables = config.tables
     assert tables.transactions is not None
-    transactions = _sources(spark, tables.transactions, "transactions", config)
+    transactions = _sources(spark, tables.transactions, "transactions", config, bad or BadFiles())
     products = customers = None
     if tables.products:
         products = _lookup(spark, tables.products, "products", "stock_code", PRODUCT_COLUMNS, config)
@@ -78,9 +80,9 @@ def _files(path: str, name: str, config: IngestConfig) -> list[str]:
     return files
 
 
-def _sources(spark: SparkSession, path: str, name: str, config: IngestConfig) -> list[SourceFrame]:
+def _sources(spark: SparkSession, path: str, name: str, config: IngestConfig, bad: BadFiles) -> list[SourceFrame]:
     files = _files(path, name, config)
-    sources = with_lines(read_native(spark, files, config))
+    sources = with_lines(read_native(spark, files, config, bad))
     if not sources:
         raise DataError(f"{shown_names(files)} (ingest.tables.{name}): no line below the headers")
     return sources
@@ -90,7 +92,7 @@ def _lookup(
     spark: SparkSession, path: str, name: str, key: str, columns: Sequence[str], config: IngestConfig
 ) -> DataFrame:
     """One row per key of a table, with those of the columns that any of its files has."""
-    sources = _sources(spark, path, name, config)
+    sources = _sources(spark, path, name, config, BadFiles())
     for source in sources:
         require_columns(source.headers, (key,), config.aliases, source.where)
     held = [column for column in columns if any(column in source.headers.columns for source in sources)]
@@ -101,8 +103,10 @@ def _lookup(
     table = reduce(DataFrame.unionByName, parts).filter(F.col(key).isNotNull())
     repeated = table.groupBy(key).count().filter("count > 1").orderBy(key).first()
     if repeated is not None:
+        secret = key == "customer_id" and config.pseudonymise_key_env is not None
+        shown = f"one {key}" if secret else f"{key} '{repeated[key]}'"
         raise DataError(
-            f"{sources[0].where} (ingest.tables.{name}): {key} '{repeated[key]}' has {repeated['count']} rows; "
+            f"{sources[0].where} (ingest.tables.{name}): {shown} has {repeated['count']} rows; "
             "each may have one. Remove the others"
         )
     return table

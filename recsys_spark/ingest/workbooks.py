@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
@@ -17,8 +17,11 @@ from recsys_spark.contracts.columns import LINE_COLUMNS, REQUIRED_COLUMNS
 from recsys_spark.contracts.config import IngestConfig
 from recsys_spark.contracts.errors import DataError
 from recsys_spark.contracts.schemas import RAW_LINES
+from recsys_spark.ingest.bad_files import BadFiles
 from recsys_spark.ingest.engines import Row, open_workbook
+from recsys_spark.ingest.file_tasks import one_task_each
 from recsys_spark.ingest.headers import Headers, find_headers, require_columns, unnamed
+from recsys_spark.ingest.packages import BadPackageError, UnpackLimits
 
 log = logging.getLogger("recsys")
 
@@ -67,13 +70,13 @@ class SheetTask:
     headers: Headers
 
 
-def read_workbooks(spark: SparkSession, paths: Sequence[str], config: IngestConfig) -> DataFrame | None:
+def read_workbooks(spark: SparkSession, paths: Sequence[str], config: IngestConfig, bad: BadFiles) -> DataFrame | None:
     """Lines of all chosen sheets as RAW_LINES; None where no sheet has a line.
 
-    Raises DataError for a file that is no workbook, a sheet that is not there, and headers that do not fit.
+    bad: takes files that are no workbook. Raises DataError for a sheet that is not there, and headers that do not fit.
     """
     tasks = []
-    for preview in _chosen(inspect_workbooks(spark, paths, config), config.sheets):
+    for preview in _chosen(inspect_workbooks(spark, paths, config, bad), config.sheets):
         headers = find_headers(preview.top, config.aliases, preview.where)
         require_columns(headers, REQUIRED_COLUMNS, config.aliases, preview.where)
         shape = f"{preview.num_rows:,} rows x {len(headers.texts)} columns, headers in row {headers.row}"
@@ -85,44 +88,38 @@ def read_workbooks(spark: SparkSession, paths: Sequence[str], config: IngestConf
     if not tasks:
         return None
     parse = partial(_parse_sheet, engine=config.engine, totals_words=_folded(config.totals_words))
-    return _one_task_each(spark, tasks, parse, RAW_LINES.ddl)
+    return one_task_each(spark, tasks, parse, RAW_LINES.ddl)
 
 
-def inspect_workbooks(spark: SparkSession, paths: Sequence[str], config: IngestConfig) -> list[SheetPreview]:
-    """All sheets of the files, by file and position. Raises DataError for a file that the engine cannot open."""
-    inspect = partial(_inspect_file, engine=config.engine, num_top=config.header_search_rows)
-    found = _one_task_each(spark, paths, inspect, _PREVIEW).collect()
+def inspect_workbooks(
+    spark: SparkSession, paths: Sequence[str], config: IngestConfig, bad: BadFiles
+) -> list[SheetPreview]:
+    """All sheets of the files, by file and position. bad: takes files that the engine cannot open."""
+    limits = UnpackLimits(config.max_unpacked_bytes, config.max_unpacked_ratio)
+    inspect = partial(_inspect_file, engine=config.engine, num_top=config.header_search_rows, limits=limits)
+    found = one_task_each(spark, paths, inspect, _PREVIEW).collect()
     for row in found:
         if row["problem"]:
-            name = PurePosixPath(row["path"]).name
-            raise DataError(f"{name} is no workbook that {config.engine} can read: {row['problem']} ({row['path']})")
-    return [SheetPreview(r["path"], r["sheet"], json.loads(r["top"]), r["has_more"], r["num_rows"]) for r in found]
+            bad.add(row["path"], row["problem"])
+    whole = [row for row in found if not row["problem"]]
+    return [SheetPreview(r["path"], r["sheet"], json.loads(r["top"]), r["has_more"], r["num_rows"]) for r in whole]
 
 
-def _one_task_each(
-    spark: SparkSession, items: Sequence, work: Callable[..., Iterator[pa.RecordBatch]], ddl: str
-) -> DataFrame:
-    """`work(item)` for each item, each in a task of its own."""
-
-    def run(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        for batch in batches:
-            for index in batch.column(0).to_pylist():
-                yield from work(items[index])
-
-    return spark.range(0, len(items), 1, numPartitions=len(items)).mapInArrow(run, ddl)
-
-
-def _inspect_file(path: str, engine: str, num_top: int) -> Iterator[pa.RecordBatch]:
+def _inspect_file(path: str, engine: str, num_top: int, limits: UnpackLimits) -> Iterator[pa.RecordBatch]:
     found: list[tuple] = []
     try:
-        with open_workbook(path, engine) as book:
+        with open_workbook(path, engine, limits) as book:
             for sheet in book.sheet_names():
                 rows = book.rows(sheet)
                 top = list(islice(rows, num_top))
                 has_more = any(any(row) for row in rows)
                 found.append((path, sheet, json.dumps(top), has_more, book.num_rows(sheet), None))
+    except BadPackageError as error:
+        found = [(path, None, None, None, None, str(error))]
     except Exception as error:  # the engines raise a dozen kinds for a file that is damaged or something else
-        found = [(path, None, None, None, None, f"{type(error).__name__}: {error}".splitlines()[0])]
+        told = f"{type(error).__name__}: {error}".splitlines()[0]
+        problem = f"is no workbook that {engine} can read: {told}; open it in a spreadsheet program and save it anew"
+        found = [(path, None, None, None, None, problem)]
     yield pa.RecordBatch.from_pylist(
         [dict(zip(_PREVIEW_SCHEMA.names, row, strict=True)) for row in found], _PREVIEW_SCHEMA
     )

@@ -21,6 +21,7 @@ import torch.nn.functional as nnf
 from torch import Tensor
 
 from recsys_spark.candidates.tower_files import FittedFile
+from recsys_spark.contracts.archives import require_archive
 from recsys_spark.contracts.errors import ArtifactError, ConfigError, DataError, SchemaError
 from recsys_spark.contracts.ranker_file import EPSILON, FORMAT, HEADS, LIMIT
 
@@ -61,7 +62,7 @@ def load_ranker(path: str, content: str) -> Ranker:
     Raises ArtifactError for a file that is no ranker or of another format, ConfigError where LightGBM is missing.
     """
     try:
-        local = FittedFile(path, content).local()
+        local = require_archive(FittedFile(path, content).local())
         told: dict[str, Any] = torch.load(local, map_location="cpu", weights_only=True, mmap=True)
         kind, features = told["kind"], tuple(told["features"])
     except Exception as error:  # of a damaged file: whatever zip, pickle and torch make of it
@@ -70,7 +71,7 @@ def load_ranker(path: str, content: str) -> Ranker:
     if told["format"] != FORMAT or kind not in ("mlp", "gbdt"):
         raise ArtifactError(f"{path} is a ranker '{kind}' of format {told['format']}; train it again")
     if kind == "gbdt":
-        return GbdtRanker(features, tuple(_booster(told["boosters"][head]) for head in HEADS))
+        return GbdtRanker(features, tuple(_booster(told["boosters"][head], path) for head in HEADS))
     members = tuple(_in_double(member) for member in told["members"])
     return MlpRanker(features, tuple(told["kinds"]), told["within_query"], members)
 
@@ -114,13 +115,16 @@ class GbdtRanker(Ranker):
         return np.stack(found, axis=1).astype(np.float64)
 
 
-def _booster(text: str) -> Any:
+def _booster(text: str, path: str) -> Any:
     try:
         import lightgbm
     except (ImportError, OSError) as error:  # the second where the machine lacks libgomp
         told = f"the ranker is LightGBM's, which cannot be imported ({error}): install the extra gbdt"
         raise ConfigError(told) from None
-    return lightgbm.Booster(model_str=text)
+    try:
+        return lightgbm.Booster(model_str=text)
+    except lightgbm.basic.LightGBMError as error:
+        raise ArtifactError(f"{path} holds no model of LightGBM ({error}); train it again") from error
 
 
 def _in_double(state: State) -> dict[str, Tensor]:

@@ -14,19 +14,26 @@ from recsys_spark.contracts.config import CleanConfig, IngestConfig, TablesConfi
 from recsys_spark.contracts.errors import ConfigError
 from recsys_spark.entities.id_maps import dense_index
 from recsys_spark.ingest.readers import read_sources
+from recsys_spark.privacy.entry import CustomerEntry
 from recsys_spark.sequences.split import cutoff
 
 _FITS_OF_CUTOFFS = ("train", "val")  # whose rankers there are
 
 
 def with_new_lines(
-    interactions: DataFrame, paths: tuple[str, ...], ingest: IngestConfig, clean: CleanConfig, materialise: Materialise
+    interactions: DataFrame,
+    paths: tuple[str, ...],
+    ingest: IngestConfig,
+    clean: CleanConfig,
+    entry: CustomerEntry,
+    materialise: Materialise,
 ) -> DataFrame:
     """INTERACTIONS_CLEAN with the lines of further files, cleaned by the same rules; what is known already stays.
 
-    Quantities and prices of the new lines are not held against the bounds of the old ones.
+    entry: how their customers come in. Quantities and prices of the new lines are not held against the bounds of the
+    old ones.
     """
-    raw = materialise("new_raw", read_sources(interactions.sparkSession, source_of(paths, ingest)))
+    raw = materialise("new_raw", entry.admit(read_sources(interactions.sparkSession, source_of(paths, ingest))))
     new = clean_new_lines(raw, clean, materialise)
     unknown = new.join(interactions.select(*INTERACTION_KEY), on=list(INTERACTION_KEY), how="left_anti")
     return interactions.unionByName(unknown)

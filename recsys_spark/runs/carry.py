@@ -13,8 +13,7 @@ from recsys_spark.contracts.config import PipelineConfig
 from recsys_spark.manifest import SUFFIX
 from recsys_spark.paths import filesystem
 from recsys_spark.runs.files import is_local, write_whole
-from recsys_spark.source_files import source_digests
-from recsys_spark.stage import Stage, is_fresh, recipe_of
+from recsys_spark.stage import Stage, given_to, is_fresh, recipe_of
 from recsys_spark.storage import Storage
 
 
@@ -23,7 +22,7 @@ def carry_fresh(stage: Stage, config: PipelineConfig, base: Storage, storage: St
     record = base.stage_record(stage.name)
     if record is None:
         return False
-    recipe = recipe_of(stage, config, source_digests(stage.sources(config)) if stage.sources else {})
+    recipe = recipe_of(stage, config, given_to(stage, config))
     return is_fresh(record, recipe, storage, verify, outputs=base) and carry(stage.name, base, storage)
 
 

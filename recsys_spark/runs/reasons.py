@@ -11,8 +11,7 @@ from recsys_spark.code_version import code_digest
 from recsys_spark.contracts.config import PipelineConfig
 from recsys_spark.contracts.errors import ArtifactError, PipelineError
 from recsys_spark.manifest import Manifest
-from recsys_spark.source_files import source_digests
-from recsys_spark.stage import Stage, config_of, recipe_of
+from recsys_spark.stage import Stage, config_of, given_to, recipe_of
 from recsys_spark.storage import Storage
 
 _SHOWN = 3  # of the names that a reason lists
@@ -29,7 +28,7 @@ class Reason:
 def reasons(stage: Stage, config: PipelineConfig, storage: Storage, record: Mapping[str, Any]) -> list[Reason]:
     """Everything about which a stage's record differs from what running it now would see; empty where it is fresh."""
     try:
-        sources = source_digests(stage.sources(config)) if stage.sources else {}
+        sources = given_to(stage, config)
     except (PipelineError, OSError) as error:
         return [Reason("input", str(error))]
     made = next((one for label in record["outputs"] if (one := storage.manifest(label))), None)

@@ -25,8 +25,7 @@ from recsys_spark.runs.record import RunRecord, code_facts, config_digest, confi
 from recsys_spark.runs.root import RunRoot
 from recsys_spark.runs.spill import Spill
 from recsys_spark.session import get_session
-from recsys_spark.source_files import source_digests
-from recsys_spark.stage import Outcome, Stage, is_fresh, recipe_of, run_stage
+from recsys_spark.stage import Outcome, Stage, given_to, is_fresh, recipe_of, run_stage
 from recsys_spark.storage import Storage
 
 _LOGGED = ("rows_in", "rows_out", "bytes_out", "peak_memory", "spilled_bytes")
@@ -149,8 +148,7 @@ def is_up_to_date(stage: Stage, config: PipelineConfig, storage: Storage, verify
     record = storage.stage_record(stage.name)
     if record is None:
         return False
-    sources = source_digests(stage.sources(config) if stage.sources else ())
-    return is_fresh(record, recipe_of(stage, config, sources), storage, verify)
+    return is_fresh(record, recipe_of(stage, config, given_to(stage, config)), storage, verify)
 
 
 def is_published(stage: str, storage: Storage) -> bool:

@@ -17,7 +17,7 @@ def test_the_stage_counts_lines_files_and_orphans(spark, tmp_path):
     transactions = write_text(tmp_path / "t.csv", CSV_HEADER, CSV_LINE, CSV_LINE.replace("00123", "00999"))
     products = write_text(tmp_path / "p.csv", "stock_code,brand", "00123,ACME")
     config = PipelineConfig(ingest=IngestConfig(tables=TablesConfig(transactions=transactions, products=products)))
-    assert run(MemoryIO(spark), config) == {"lines": 2, "files": 2, "orphans": 1}
+    assert run(MemoryIO(spark), config) == {"lines": 2, "files": 2, "skipped_files": 0, "orphans": 1}
 
 
 def test_the_log_shows_shape_headers_and_mapping(spark, tmp_path, caplog):

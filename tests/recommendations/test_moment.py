@@ -6,6 +6,7 @@ from pyspark.sql import functions as F
 from recsys_spark.contracts import schemas
 from recsys_spark.contracts.config import CleanConfig, IngestConfig, TablesConfig
 from recsys_spark.contracts.errors import ConfigError
+from recsys_spark.privacy.entry import CustomerEntry
 from recsys_spark.recommendations.lists import queries_at
 from recsys_spark.recommendations.moment import (
     fit_at,
@@ -75,7 +76,7 @@ def test_new_lines_are_cleaned_and_known_ones_stay_as_they_are(spark, tmp_path):
     def kept(_name, made, partition_by=None):
         return made.localCheckpoint()
 
-    found = with_new_lines(known, (str(tmp_path / "new.csv"),), IngestConfig(), CleanConfig(), kept)
+    found = with_new_lines(known, (str(tmp_path / "new.csv"),), IngestConfig(), CleanConfig(), CustomerEntry(), kept)
     told = found.select("customer_id", "stock_code", F.col("quantity").cast("int"), F.dayofmonth("invoice_date"))
     assert rows(told) == [
         ("acme", "A1", 1, 1),
