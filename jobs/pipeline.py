@@ -20,6 +20,7 @@ from jobs import (
     folds,
     ingest,
     recommend,
+    report,
     sequences,
     train_ranker,
     train_retriever,
@@ -53,6 +54,7 @@ STAGES: tuple[Stage, ...] = tuple(
         train_ranker,
         evaluate,
         recommend,
+        report,
     )
 )
 _NAMES = tuple(stage.name for stage in STAGES)

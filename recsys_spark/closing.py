@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from pyspark.sql import functions as F
 
-from recsys_spark.contracts.artifacts import EVALUATION, RECOMMENDATIONS, RECOMMENDATIONS_XLSX
+from recsys_spark.contracts.artifacts import EVALUATION, RECOMMENDATIONS, RECOMMENDATIONS_XLSX, REPORT
 from recsys_spark.contracts.schemas import RECOMMENDATIONS as RECOMMENDATIONS_TABLE
 from recsys_spark.evaluation.console import evaluation_table
 from recsys_spark.stage import Outcome
@@ -25,6 +25,8 @@ def closing_words(storage: Storage, outcomes: Mapping[str, Outcome]) -> str:
     lines.append(f"artifacts: {storage.location}")
     if storage.manifest(RECOMMENDATIONS_XLSX.path):
         lines.append(f"workbook:  {storage.location}/{RECOMMENDATIONS_XLSX.path}")
+    if storage.manifest(REPORT.path):
+        lines.append(f"report:    {storage.location}/{REPORT.path}")
     return "\n".join(lines)
 
 
