@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import date, datetime, timedelta
 from functools import partial
+from itertools import pairwise
 from typing import Any
 
 from recsys_spark.report import plots
@@ -32,7 +33,7 @@ def data_charts(facts: Mapping[str, Any], cutoffs: Mapping[str, str]) -> list[Ch
         for key, title, form in whole
     ]
     edges = [_day(facts["first"]), *cuts.values(), _day(facts["last"])]
-    parts = dict(zip((*CUTS.values(), "test"), zip(edges, edges[1:], strict=False), strict=False))
+    parts = dict(zip((*CUTS.values(), "test"), pairwise(edges), strict=False))
     charts.append(plots.spans("splits", "The splits on a time line", parts, _date))
     return [*charts, *_spread_charts(facts)]
 
@@ -57,8 +58,8 @@ def _spread_charts(facts: Mapping[str, Any]) -> list[Chart]:
 def step_name(step: Mapping[str, float]) -> str:
     """The sizes that a step holds.
 
-    >>> step_name({"low": 1.0, "high": 2.0}), step_name({"low": 2000.0, "high": 5000.0}), step_name({"low": .5, "high": 1.})
-    ('1', '2k+', '0.5+')
+    >>> [step_name({"low": low, "high": high}) for low, high in ((1.0, 2.0), (2000.0, 5000.0), (0.5, 1.0))]
+    ['1', '2k+', '0.5+']
     """
     low, high = step["low"], step["high"]
     if (low, high) == (1, 2):
@@ -108,7 +109,9 @@ def source_charts(found: Mapping[str, Any] | None) -> list[Chart]:
         "found by others too": [(one["found"] - one["alone"]) / found["positives"] for one in used.values()],
     }
     names = [source.replace("_", " ") for source in used]
-    return [plots.stacked("sources-chart", "Share of what was bought that each source proposed", names, parts, _percent)]
+    return [
+        plots.stacked("sources-chart", "Share of what was bought that each source proposed", names, parts, _percent)
+    ]
 
 
 def importance_charts(importance: Any, name: str = "importance", title: str = "Feature importance") -> list[Chart]:
@@ -136,5 +139,3 @@ def _day(time: str) -> float:
 
 def _date(day: float) -> str:
     return f"{_EPOCH + timedelta(days=int(day)):%d %b %y}".lstrip("0")
-
-

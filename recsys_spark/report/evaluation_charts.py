@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -62,8 +62,9 @@ def _difference_chart(found: Mapping[str, Any], protocol: str, title: str, order
     rows = {}
     for model in order:
         one = (found["models"][model].get("difference") or {}).get(HEADLINE.section, {}).get(HEADLINE.label)
-        if one and one["estimate"] is not None:
-            rows[model_name(model)] = [Estimate(one["estimate"], *one["interval"], _SERIES[family_of(model)])]
+        told = one and _with_interval(one["estimate"], one["interval"], _SERIES[family_of(model)])
+        if told:
+            rows[model_name(model)] = [told]
     against = model_name(found["reference"])
     title = f"{title}: Recall@20 above or below {against}, in points"
     return [plots.intervals(f"difference-{protocol}", title, rows, _points, {}, zero=True)] if rows else []
@@ -133,16 +134,23 @@ def _families(models: Iterable[str]) -> dict[str, Estimate]:
 
 
 def _estimate(means: Mapping[str, Any], series: int, is_open: bool) -> Estimate | None:
-    value = _headline(means)
-    interval = means.get("intervals", {}).get(HEADLINE.section, {}).get(HEADLINE.label) or (value, value)
-    return None if value is None else Estimate(value, *interval, series, is_open)
+    intervals = means.get("intervals", {}).get(HEADLINE.section, {})
+    return _with_interval(_headline(means), intervals.get(HEADLINE.label), series, is_open)
 
 
 def _segment_estimate(means: Mapping[str, Any] | None, series: int) -> Estimate | None:
-    value = (means or {}).get(HEADLINE.label)
-    if means is None or value is None:
+    found = means or {}
+    return _with_interval(found.get(HEADLINE.label), found.get("intervals", {}).get(HEADLINE.label), series)
+
+
+def _with_interval(
+    value: float | None, interval: Sequence[float] | None, series: int, is_open: bool = False
+) -> Estimate | None:
+    """None where nothing was measured; a value without an interval has none drawn."""
+    if value is None:
         return None
-    return Estimate(value, *(means.get("intervals", {}).get(HEADLINE.label) or (value, value)), series)
+    low, high = interval or (value, value)
+    return Estimate(value, low, high, series, is_open)
 
 
 def _headline(means: Mapping[str, Any]) -> float | None:

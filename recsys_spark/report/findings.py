@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from recsys_spark.evaluation.protocols import ALL_ITEMS, LIST_PROTOCOLS
+from recsys_spark.contracts.columns import LIST_PROTOCOLS
+from recsys_spark.evaluation.protocols import ALL_ITEMS
 from recsys_spark.evaluation.ranking_metrics import HEADLINE
 from recsys_spark.report.numbers import value_at
+from recsys_spark.report.words import family_of
 
 _MANY = 100  # positives below which a segment says little
 _WEAKEST = 3
@@ -26,6 +28,7 @@ def findings(documents: Mapping[str, Any]) -> dict[str, Any] | None:
     waterfall = test[ALL_ITEMS]["models"][best[ALL_ITEMS]].get("waterfall") or {}
     causes = waterfall.get("causes") or {}
     return {
+        "num_models": sum(family_of(model) != "sentinel" for model in test[ALL_ITEMS]["models"]),
         "verdicts": {protocol: verdict(evaluation, protocol) for protocol in LIST_PROTOCOLS},
         "largest_cause": max(causes, key=lambda cause: causes[cause]) if any(causes.values()) else None,
         "weakest": weakest_categories(test[ALL_ITEMS], best[ALL_ITEMS]),

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from markupsafe import Markup, escape
+from markupsafe import Markup
 
 THIN = "\u202f"  # a narrow space that does not break, before a unit
 MINUS = "\u2212"
@@ -64,7 +64,9 @@ def _duration(seconds: float) -> str:
 def _plain(value: float) -> str:
     if float(value).is_integer() and abs(value) < 1e15:
         return spell(value, "count")
-    return f"{value:.4g}" if 1e-4 <= abs(value) < 1e4 else spell(value, "money") if abs(value) >= 1e4 else f"{value:.2e}"
+    return (
+        f"{value:.4g}" if 1e-4 <= abs(value) < 1e4 else spell(value, "money") if abs(value) >= 1e4 else f"{value:.2e}"
+    )
 
 
 def pointer(*keys: str | int) -> str:
@@ -79,11 +81,9 @@ def pointer(*keys: str | int) -> str:
 def value_at(document: Any, *keys: str | int) -> Any:
     """What lies there, None where there is nothing."""
     for key in keys:
-        if isinstance(document, Mapping) and key in document:
+        try:
             document = document[key]
-        elif isinstance(document, list) and isinstance(key, int) and key < len(document):
-            document = document[key]
-        else:
+        except (KeyError, IndexError, TypeError):
             return None
     return document
 
@@ -107,23 +107,40 @@ class Figures:
         """What the document says there, None where it says nothing."""
         return value_at(self._documents.get(document), *keys)
 
-    def show(self, form: str, document: str, *keys: str | int) -> Markup:
-        """The number as text in a `data` element; a word where there is none."""
-        number = as_number(self.value(document, *keys))
-        if number is None:
-            return NOTHING
-        place = f"{document}.json#{pointer(*keys)}"
-        return _DATA.format(number, Markup(' data-json="{}"').format(place), spell(number, form))
+    def show(self, form: str, document: str, *keys: str | int, under: int = 0) -> Markup:
+        """The number as text in a `data` element; a word where there is none.
 
-    def range(self, form: str, document: str, *keys: str | int) -> Markup:
-        """The two numbers of an interval, `low to high`."""
-        if self.value(document, *keys) is None:
+        under: how many of document and keys an element around it states already, as `place` spells them. Thousands of
+        figures would else repeat the same long beginning.
+        """
+        number = as_number(self.value(document, *keys))
+        return (
+            NOTHING if number is None else _DATA.format(number, _stated((document, *keys), under), spell(number, form))
+        )
+
+    def range(self, form: str, document: str, *keys: str | int, under: int = 0) -> Markup:
+        """The two numbers of an interval, `low to high`, in one element that holds both values."""
+        low, high = (as_number(self.value(document, *keys, place)) for place in (0, 1))
+        if low is None or high is None:
             return NOTHING
-        low, high = (self.show(form, document, *keys, place) for place in (0, 1))
-        return low + " to " + high
+        told = spell(low, form).removesuffix(f"{THIN}%"), spell(high, form)
+        return _INTERVAL.format(low, high, _stated((document, *keys), under), *told)
+
+
+def place(document: str, *keys: str | int) -> str:
+    """Where in the run a figure stands, such as evaluation.json#/best/all_items."""
+    return f"{document}.json#{pointer(*keys)}"
+
+
+def _stated(keys: tuple[str | int, ...], under: int) -> Markup:
+    """The attribute that tells where a figure comes from, whole or, as data-at, below what is stated around it."""
+    if under:
+        return Markup(' data-at="{}"').format(pointer(*keys[under:]))
+    return Markup(' data-json="{}"').format(place(str(keys[0]), *keys[1:]))
 
 
 _DATA = Markup('<data value="{}"{}>{}</data>')
+_INTERVAL = Markup('<span data-low="{}" data-high="{}"{}>{} to {}</span>')
 
 
 def shown(value: Any, form: str) -> Markup:

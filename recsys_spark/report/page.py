@@ -5,8 +5,8 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -19,7 +19,7 @@ from recsys_spark.report.charts import data_charts, importance_charts, source_ch
 from recsys_spark.report.evaluation_charts import evaluation_charts, ordered_models, segment_order
 from recsys_spark.report.findings import findings
 from recsys_spark.report.generic import flattened, tables_of
-from recsys_spark.report.numbers import Figures, shown, spell
+from recsys_spark.report.numbers import Figures, place, shown
 
 _ARABIC = re.compile(r"[\u0600-\u06ff\u0750-\u077f\u08a0-\u08ff\ufb50-\ufdff\ufe70-\ufeff]")
 _RANKER_EXTRAS = {
@@ -38,7 +38,7 @@ class ReportFacts:
     data: Mapping[str, Any]
     counts: Mapping[str, int]  # rows of sequences and queries by split, such as queries_test
     sources: Mapping[str, Any] | None = None
-    samples: list[Mapping[str, Any]] = field(default_factory=list)
+    samples: Sequence[Mapping[str, Any]] = ()
     run: Mapping[str, Any] | None = None
 
 
@@ -54,7 +54,7 @@ def render(facts: ReportFacts) -> str:
     script, style = (_template(environment, name) for name in ("page.js", "page.css"))
     figures = Figures(facts.documents)
     environment.globals.update(
-        fig=figures.show, between=figures.range, value=figures.value, shown=shown, spell=spell, text=text, words=words
+        fig=figures.show, between=figures.range, value=figures.value, place=place, shown=shown, text=text, words=words
     )
     page = environment.get_template("page.html.j2")
     charts = {chart.name: chart for chart in _charts(facts)}

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from recsys_spark.report.svg import INK, MUTED, SERIES, SURFACE, Chart, chart_of, drawing
 
 ROW = 22  # height of one line of a chart with names at its left
 _MARKERS = ("o", "s", "D", "^", "v")
-_LONGEST_NAME = 26
-_PLOT, _NAME_HEIGHT = (330, 190), 12  # about how large the field of a scatter plot is, and a name in it
+_LONGEST_NAME = 24
+_NAME_HEIGHT = 0.062  # of a name beside a scatter plot, as a share of its field
 Spell = Callable[[float], str]
 
 
@@ -62,7 +64,12 @@ def paired_bars(
         for number, (word, values) in enumerate(series.items()):
             places = [place + (number - (len(series) - 1) / 2) * width for place in range(len(labels))]
             axes.bar(places, values, width=width * 0.92, color=SERIES[number], label=word)
-        axes.set_xticks(range(len(labels)), labels, rotation=45 if len(labels) > 6 else 0, ha="right" if len(labels) > 6 else "center")
+        axes.set_xticks(
+            range(len(labels)),
+            labels,
+            rotation=45 if len(labels) > 6 else 0,
+            ha="right" if len(labels) > 6 else "center",
+        )
         _value_axis(axes.yaxis, spell)
         axes.grid(axis="y")
         if len(series) > 1:
@@ -72,7 +79,12 @@ def paired_bars(
 
 
 def over_time(
-    name: str, title: str, starts: Sequence[float], values: Sequence[float], cuts: Mapping[str, float], spell: Spell,
+    name: str,
+    title: str,
+    starts: Sequence[float],
+    values: Sequence[float],
+    cuts: Mapping[str, float],
+    spell: Spell,
     date: Spell,
 ) -> Chart:
     """A filled line over days, with a dashed line at each cut. starts, cuts: days since 1970."""
@@ -81,8 +93,18 @@ def over_time(
         axes.step(starts, values, where="post", color=SERIES[0], linewidth=1.6)
         for word, day in cuts.items():
             axes.axvline(day, color=MUTED, linewidth=1, linestyle=(0, (3, 2)))
-            axes.annotate(word, (day, 1), (-3, 2), xycoords=("data", "axes fraction"), textcoords="offset points",
-                          ha="right", va="top", rotation=90, fontsize=10, color=MUTED)
+            axes.annotate(
+                word,
+                (day, 1),
+                (-3, 2),
+                xycoords=("data", "axes fraction"),
+                textcoords="offset points",
+                ha="right",
+                va="top",
+                rotation=90,
+                fontsize=10,
+                color=MUTED,
+            )
         axes.set_ylim(0, max(values, default=1) * 1.5 or 1)  # room for the names of the cuts
         _value_axis(axes.yaxis, spell)
         axes.xaxis.set_major_locator(MaxNLocator(5))
@@ -109,7 +131,11 @@ def spans(name: str, title: str, parts: Mapping[str, tuple[float, float]], date:
 
 
 def intervals(
-    name: str, title: str, rows: Mapping[str, Sequence[Estimate]], spell: Spell, legend: Mapping[str, Estimate],
+    name: str,
+    title: str,
+    rows: Mapping[str, Sequence[Estimate]],
+    spell: Spell,
+    legend: Mapping[str, Estimate],
     zero: bool = False,
 ) -> Chart:
     """A mark with a line for its interval on each row. legend: words for kinds of mark. zero: a line at 0."""
@@ -140,8 +166,16 @@ def stacked(name: str, title: str, rows: Sequence[str], parts: Mapping[str, Sequ
     with drawing(ROW * len(rows) + 34 + 18 * ((len(parts) + 1) // 2)) as (figure, (axes,)):
         left = [0.0] * len(rows)
         for number, (word, values) in enumerate(parts.items()):
-            axes.barh(range(len(rows)), values, left=left, height=0.66, color=SERIES[number], label=word,
-                      edgecolor=SURFACE, linewidth=0.8)
+            axes.barh(
+                range(len(rows)),
+                values,
+                left=left,
+                height=0.66,
+                color=SERIES[number],
+                label=word,
+                edgecolor=SURFACE,
+                linewidth=0.8,
+            )
             left = [start + value for start, value in zip(left, values, strict=True)]
         _named_rows(axes, list(rows))
         _value_axis(axes.xaxis, spell)
@@ -153,22 +187,31 @@ def stacked(name: str, title: str, rows: Sequence[str], parts: Mapping[str, Sequ
         return chart_of(figure, name, title, "; ".join(told) + ".")
 
 
-def scatter(name: str, title: str, points: Sequence[Point], axis: tuple[str, str], families: Sequence[str], spell: Spell) -> Chart:
-    """Marks with their names. axis: what x and y are; families: words for the series that occur."""
-    with drawing(300) as (figure, (axes,)):
-        limits = (max(point.x for point in points) * 1.4 or 1, max(point.y for point in points) * 1.15 or 1)
-        axes.set_xlim(0, limits[0])
-        axes.set_ylim(0, limits[1])
-        for point in points:
-            axes.plot([point.x], [point.y], linestyle="none", clip_on=False, zorder=3, **_mark(Estimate(0, 0, 0, point.series)))
-        for point, drop in _apart(points, limits):
-            line = {"arrowstyle": "-", "color": MUTED, "linewidth": 0.6} if drop else None
-            axes.annotate(
-                _cut(point.label), (point.x, point.y), (9, -drop), textcoords="offset points", fontsize=10, va="center",
-                arrowprops=line,
-            )
+def scatter(
+    name: str, title: str, points: Sequence[Point], axis: tuple[str, str], families: Sequence[str], spell: Spell
+) -> Chart:
+    """Marks whose names stand at the right, each with a line to its mark. axis: what x and y are.
+
+    families: words for the series.
+    """
+    with drawing(340) as (figure, (axes,)):
         for number in sorted({point.series for point in points}):
             axes.plot([], [], linestyle="none", label=families[number], **_mark(Estimate(0, 0, 0, number)))
+        limits = (max(point.x for point in points) * 1.04 or 1, max(point.y for point in points) * 1.1 or 1)
+        axes.set_xlim(0, limits[0])
+        axes.set_ylim(0, limits[1])
+        for point, height in _spread([(point, point.y / limits[1]) for point in points]):
+            mark = _mark(Estimate(0, 0, 0, point.series))
+            axes.plot([point.x], [point.y], linestyle="none", clip_on=False, zorder=3, **mark)
+            axes.annotate(
+                _cut(point.label),
+                (point.x, point.y),
+                (1.05, height),
+                textcoords="axes fraction",
+                fontsize=11,
+                va="center",
+                arrowprops={"arrowstyle": "-", "color": MUTED, "linewidth": 0.6, "relpos": (0, 0.5)},
+            )
         axes.set_xlabel(axis[0])
         axes.set_ylabel(axis[1])
         _value_axis(axes.xaxis, spell)
@@ -179,7 +222,22 @@ def scatter(name: str, title: str, points: Sequence[Point], axis: tuple[str, str
         return chart_of(figure, name, title, "; ".join(told) + ".")
 
 
-def curves(name: str, title: str, panels: Mapping[str, Mapping[str, Sequence[tuple[float, float]]]], spell: Spell) -> Chart:
+def _spread(points: Sequence[tuple[Point, float]]) -> list[tuple[Point, float]]:
+    """Each point with the height of its name, near its own and apart from its neighbours; heights are shares."""
+    ordered = sorted(points, key=lambda pair: (-pair[1], pair[0].label))
+    heights = [height for _, height in ordered]
+    for place in range(1, len(heights)):
+        heights[place] = min(heights[place], heights[place - 1] - _NAME_HEIGHT)
+    lowest = 0.0
+    for place in reversed(range(len(heights))):
+        heights[place] = max(heights[place], lowest)
+        lowest = heights[place] + _NAME_HEIGHT
+    return [(point, height) for (point, _), height in zip(ordered, heights, strict=True)]
+
+
+def curves(
+    name: str, title: str, panels: Mapping[str, Mapping[str, Sequence[tuple[float, float]]]], spell: Spell
+) -> Chart:
     """Lines over epochs, a panel below the other. panels: axis name -> line name -> (epoch, value)."""
     words = list(dict.fromkeys(word for lines in panels.values() for word in lines))
     with drawing(150 * len(panels) + 20 * ((len(words) + 1) // 2), rows=len(panels)) as (figure, all_axes):
@@ -205,22 +263,7 @@ def curves(name: str, title: str, panels: Mapping[str, Mapping[str, Sequence[tup
         return chart_of(figure, name, title, "; ".join(told) + ".")
 
 
-def _apart(points: Sequence[Point], limits: tuple[float, float]) -> Iterator[tuple[Point, float]]:
-    """Each point with how far its name goes down, so that no name lies on another that was placed before.
-
-    limits: the largest x and y that the drawing shows.
-    """
-    taken: list[tuple[float, float, float]] = []  # left, right and middle of a name
-    for point in sorted(points, key=lambda one: (-one.y, one.x)):
-        left, middle = point.x / limits[0] * _PLOT[0], point.y / limits[1] * _PLOT[1]
-        right, start = left + 6.5 * len(_cut(point.label)), middle
-        while any(left < there and right > here and abs(at - middle) < _NAME_HEIGHT for here, there, at in taken):
-            middle -= 1
-        taken.append((left, right, middle))
-        yield point, start - middle
-
-
-def _mark(one: Estimate) -> dict[str, object]:
+def _mark(one: Estimate) -> dict[str, Any]:
     colour = SERIES[one.series]
     face = SURFACE if one.is_open else colour
     return {"marker": _MARKERS[one.series], "color": colour, "markerfacecolor": face, "markersize": 6.5}
@@ -234,10 +277,10 @@ def _named_rows(axes: Axes, labels: Sequence[str]) -> None:
     axes.spines["left"].set_visible(False)
 
 
-def _value_axis(axis: object, spell: Spell) -> None:
-    axis.set_major_locator(MaxNLocator(4))  # type: ignore[attr-defined]
-    axis.set_major_formatter(FuncFormatter(lambda value, _: _short(spell(value))))  # type: ignore[attr-defined]
-    axis.set_tick_params(length=0)  # type: ignore[attr-defined]
+def _value_axis(axis: Axis, spell: Spell) -> None:
+    axis.set_major_locator(MaxNLocator(4))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: _short(spell(value))))
+    axis.set_tick_params(length=0, pad=6)
 
 
 def _short(number: str) -> str:

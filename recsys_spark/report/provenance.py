@@ -18,7 +18,9 @@ def run_facts(storage: Storage, labels: Iterable[str]) -> dict[str, Any]:
     stages: in the order in which one needs the other. config: the sections that these stages used. Where stages ran
     under different versions of a library, the values are joined by a slash.
     """
-    stages, config, libraries = [], {}, {}
+    stages: list[dict[str, Any]] = []
+    config: dict[str, Any] = {}
+    libraries: dict[str, set[str]] = {}
     sources: dict[str, str] = {}
     for name, manifests, record in _stages_behind(storage, labels):
         config.update({section: values for one in manifests for section, values in one.config.items()})
@@ -57,9 +59,7 @@ def _stage(name: str, manifests: list[Manifest], record: dict[str, Any]) -> dict
     }
 
 
-def _stages_behind(
-    storage: Storage, labels: Iterable[str]
-) -> Iterator[tuple[str, list[Manifest], dict[str, Any]]]:
+def _stages_behind(storage: Storage, labels: Iterable[str]) -> Iterator[tuple[str, list[Manifest], dict[str, Any]]]:
     """Each stage after those it reads from: its name, the manifests of what it wrote, and its record."""
     seen: set[str] = set()
 

@@ -1,4 +1,4 @@
-"""A few customers of the test, picked by hash: what they had bought, what was listed for them, what they then bought."""
+"""A few customers of the test, picked by hash: what they had bought, what was listed for them, what they bought."""
 
 from __future__ import annotations
 
@@ -65,7 +65,9 @@ def sample_customers(
 def sampled_queries(queries: DataFrame, seed: int) -> DataFrame:
     """One query of each of NUM_SAMPLES customers: query_id, user_idx, customer_id, event_time, day, hist_len, draw."""
     draw = F.xxhash64("query_id", F.lit(seed))
-    one = queries.groupBy("customer_id").agg(F.min(F.struct(draw.alias("draw"), "query_id"))["query_id"].alias("query_id"))
+    one = queries.groupBy("customer_id").agg(
+        F.min(F.struct(draw.alias("draw"), "query_id"))["query_id"].alias("query_id")
+    )
     few = one.select("query_id", F.xxhash64("customer_id", F.lit(seed)).alias("draw"))
     few = few.orderBy("draw", "query_id").limit(NUM_SAMPLES)
     day = F.date_format("event_time", "yyyy-MM-dd")
@@ -136,7 +138,7 @@ def _ranked(number: int, source: str) -> Column:
 
 
 def _positives(frames: SampleFrames, few: DataFrame) -> DataFrame:
-    """A row per product of the baskets that followed: query_id, stock_code, description, line_amount, is_repeat, rank."""
+    """A row per product of the baskets that followed, as SEQUENCES has it, with its code, description and rank."""
     bought = frames.sequences.join(few.select("query_id"), on="query_id", how="inner")
     ranks = frames.ranks.filter(F.col("protocol") == ALL_ITEMS).select("query_id", "pos_item_idx", "rank")
     bought = bought.join(ranks, on=["query_id", "pos_item_idx"], how="left")
@@ -163,7 +165,9 @@ def _bought(frames: SampleFrames, few: DataFrame) -> DataFrame:
 
 
 def _now(recommendations: DataFrame, few: DataFrame) -> DataFrame:
-    own = recommendations.filter(F.col("rank") <= SHOWN).join(few.select("query_id", "customer_id"), "customer_id", "inner")
+    own = recommendations.filter(F.col("rank") <= SHOWN).join(
+        few.select("query_id", "customer_id"), "customer_id", "inner"
+    )
     return own.select("query_id", F.col("rank").alias("place"), *_TEXTS, "reason", "sources")
 
 

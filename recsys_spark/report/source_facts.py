@@ -36,9 +36,7 @@ def source_contributions(candidates: DataFrame, quotas: Mapping[str, int]) -> di
         ]
     row = hits.agg(*sums).first()
     assert row is not None  # an aggregate without keys has one row
-    each = {
-        source: {key: row[f"{key}_{source}"] or 0 for key in ("proposed", "found", "alone")} for source in used
-    }
+    each = {source: {key: row[f"{key}_{source}"] or 0 for key in ("proposed", "found", "alone")} for source in used}
     totals = {key: row[key] or 0 for key in ("queries", "positives", "proposed", "found")}
     return {**totals, "sources": each}
 

@@ -1,4 +1,4 @@
-"""Matplotlib figures as SVG that stands in the page: text stays text, colours follow the page's light or dark scheme."""
+"""Matplotlib figures as SVG that stands in the page: text stays text, colours follow the page's scheme."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import matplotlib as mpl
 from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-WIDTH = 400  # units of the drawing; the page shows it about as wide, so that its text can be read on a phone
+WIDTH = 360  # units of the drawing; the page shows it about as wide, so that its text can be read on a phone
 _POINTS = 72
 _SVG = "http://www.w3.org/2000/svg"
 _XLINK = "http://www.w3.org/1999/xlink"
@@ -31,10 +32,10 @@ _VARIABLES = {
     SURFACE: "--surface",
     **{colour: f"--series-{number}" for number, colour in enumerate(SERIES, start=1)},
 }
-_STYLE = {
+_STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
     "svg.hashsalt": "report",  # else every drawing has other ids
-    "font.size": 12,
+    "font.size": 12.5,
     "text.parse_math": False,  # a $ in a name is a $
     "text.color": INK,
     "axes.edgecolor": GRID,
@@ -48,7 +49,10 @@ _STYLE = {
     "ytick.color": MUTED,
     "grid.color": GRID,
     "legend.frameon": False,
-    "legend.fontsize": 11.5,
+    "legend.borderaxespad": 0,
+    "legend.handlelength": 1.2,
+    "legend.columnspacing": 1.2,
+    "legend.fontsize": 12,
     "figure.facecolor": "none",
     "path.simplify": False,
 }
