@@ -13,7 +13,7 @@ from recsys_spark.contracts.ranker_config import TWO_STAGE
 from recsys_spark.evaluation.protocols import ALL_ITEMS
 from recsys_spark.paths import put_text
 from recsys_spark.report.data_facts import data_facts
-from recsys_spark.report.page import ReportFacts, render
+from recsys_spark.report.page import ReportFacts, all_charts, render
 from recsys_spark.report.provenance import run_facts
 from recsys_spark.report.samples import SampleFrames, sample_customers
 from recsys_spark.report.source_facts import source_contributions
@@ -41,7 +41,7 @@ def run(io: StageIO, config: PipelineConfig) -> Metrics:
         samples=_samples(io, config, documents, quotas),
         run=run_facts(io.storage, io.inputs),
     )
-    page = render(facts)
+    page = render(facts, all_charts(facts))
     io.write_file(artifacts.REPORT, lambda path: put_text(page, path))
     return {"bytes": len(page.encode()), "customers": len(facts.samples)}
 

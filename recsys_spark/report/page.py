@@ -20,6 +20,7 @@ from recsys_spark.report.evaluation_charts import evaluation_charts, ordered_mod
 from recsys_spark.report.findings import findings
 from recsys_spark.report.generic import flattened, tables_of
 from recsys_spark.report.numbers import Figures, place, shown
+from recsys_spark.report.svg import Chart
 
 _ARABIC = re.compile(r"[\u0600-\u06ff\u0750-\u077f\u08a0-\u08ff\ufb50-\ufdff\ufe70-\ufeff]")
 _RANKER_EXTRAS = {
@@ -42,8 +43,8 @@ class ReportFacts:
     run: Mapping[str, Any] | None = None
 
 
-def render(facts: ReportFacts) -> str:
-    """The page as text."""
+def render(facts: ReportFacts, charts: Sequence[Chart]) -> str:
+    """The page as text, with those of the charts that have a place on it."""
     environment = Environment(
         loader=PackageLoader("recsys_spark.report"),
         autoescape=True,
@@ -57,12 +58,11 @@ def render(facts: ReportFacts) -> str:
         fig=figures.show, between=figures.range, value=figures.value, place=place, shown=shown, text=text, words=words
     )
     page = environment.get_template("page.html.j2")
-    charts = {chart.name: chart for chart in _charts(facts)}
     return page.render(
         facts=facts,
         **facts.documents,
-        charts=charts,
-        charts_of=lambda start: [chart for name, chart in charts.items() if name.startswith(start)],
+        charts={chart.name: chart for chart in charts},
+        charts_of=lambda start: [chart for chart in charts if chart.name.startswith(start)],
         finding=findings(facts.documents),
         ordered_models=ordered_models,
         segment_order=segment_order,
@@ -91,7 +91,8 @@ def _template(environment: Environment, name: str) -> str:
     return environment.loader.get_source(environment, name)[0]
 
 
-def _charts(facts: ReportFacts) -> list[Any]:
+def all_charts(facts: ReportFacts) -> list[Chart]:
+    """Every chart that the facts give something for."""
     documents = facts.documents
     ranker = documents.get("ranker_results")
     charts = data_charts(facts.data, documents["split_cutoffs"])

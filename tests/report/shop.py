@@ -31,7 +31,7 @@ def write_shop(path: Path, num_lines: int = 360) -> None:
     draw = random.Random(5)
     lines = []
     for number in range(num_lines):
-        code = 10 + (number % 12) * 2 + draw.randrange(4) + number // 90  # habits move on, so there are first purchases
+        code = 10 + (number % 12) * 2 + draw.randrange(4) + number // 45  # habits move on, so there are first purchases
         name = {12: ARABIC, 13: HOSTILE.upper()}.get(code, f"item {code}")
         time = datetime(2011, 1, 1, 9) + timedelta(hours=7 * number)
         money = f"{1.25 * (1 + code % 7):.2f}"

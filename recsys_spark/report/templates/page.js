@@ -30,6 +30,16 @@
     announcer.textContent = table.caption.textContent + ": sorted by " + heading.textContent + ", " +
       (isUp ? "ascending" : "descending");
   }
+  // A table that fits needs no stop of the keyboard on its way through the page.
+  function setStops() {
+    for (const group of document.querySelectorAll(".scroll")) {
+      if (group.scrollWidth > group.clientWidth) group.setAttribute("tabindex", "0");
+      else group.removeAttribute("tabindex");
+    }
+  }
+  setStops();
+  window.addEventListener("resize", setStops);
+  document.addEventListener("toggle", setStops, true);
   for (const table of document.querySelectorAll("table.sortable")) {
     for (const heading of table.tHead.rows[0].cells) {
       const button = document.createElement("button");
