@@ -34,6 +34,8 @@ DRIVER_CALLS_ALLOWED = {
     "recsys_spark/evaluation/summary.py": "sums, whose keys hold no customer",
     "recsys_spark/ingest/delimited.py": "files, and one row per block of a file",
     "recsys_spark/ingest/workbooks.py": "one row per file and sheet",
+    "recsys_spark/report/data_facts.py": "one row per week or month, size step or category, three per rule",
+    "recsys_spark/report/samples.py": "twenty customers",
     "recsys_spark/storage.py": "one row per part file",
     "recsys_spark/workbook_writer.py": "one number of rows",
 }

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import pytest
 
+from benchmarks.screenshot import find_browser
+
 
 @contextmanager
 def chromium() -> Iterator[Any]:
     """A browser; the test is skipped where there is none, which CI takes for a failure."""
-    found = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    found = find_browser()
     if found is None:
         if os.environ.get("CI"):
             pytest.fail("no Chromium on a machine of CI; .ci/run installs the package chromium")
