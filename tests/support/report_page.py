@@ -68,10 +68,10 @@ class ReportPage(HTMLParser):
         return given.get("data-json")
 
 
-def stated_at(root: Path, place: str) -> Any:
-    """What the document of a run says at `name.json#/a/pointer`."""
+def stated_at(documents: dict[str, Any], place: str) -> Any:
+    """What the documents of a run say at `name.json#/a/pointer`."""
     name, _, pointer = place.partition("#")
-    found = json.loads((root / name).read_text(encoding="utf-8"))
+    found = documents[name]
     for key in pointer.split("/")[1:]:
         key = key.replace("~1", "/").replace("~0", "~")
         found = found[int(key)] if isinstance(found, list) else found[key]
@@ -81,9 +81,11 @@ def stated_at(root: Path, place: str) -> Any:
 def wrong_figures(page: ReportPage, root: Path) -> list[Shown]:
     """Figures that name a place in a document and are not what stands there, to the last digit."""
     wrong = []
+    names = {figure.place.partition("#")[0] for figure in page.figures if figure.place}
+    documents = {name: json.loads((root / name).read_text(encoding="utf-8")) for name in names}
     for figure in page.figures:
         if figure.place:
-            stated = stated_at(root, figure.place)
+            stated = stated_at(documents, figure.place)
             if figure.values != (stated if isinstance(stated, list) else [stated]):
                 wrong.append(figure)
     return wrong
