@@ -12,7 +12,7 @@ CANDIDATES := $(if $(PYTHON),$(PYTHON),python3.11 python3.10 python3.12 python3)
 SUITABLE := import sys, venv, ensurepip; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 12))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench benchmark-named results clean-env
+.PHONY: help demo test check bench benchmark-named results screenshot clean-env
 .DELETE_ON_ERROR:
 
 help:  ## list the targets
@@ -40,6 +40,9 @@ benchmark-named:
 
 results: $(STAMP)  ## write docs/results.md; ARGS="--run NAME=PATH" adds runs
 	@$(BIN)/python -m benchmarks.write_results $(ARGS)
+
+screenshot: demo  ## docs/report.png, the first screen of the demo's report; needs Chromium
+	@$(BIN)/python -m benchmarks.screenshot "$$($(BIN)/recsys --config conf/demo.yaml | sed -n 's/^report: *//p')" docs/report.png
 
 clean-env:  ## remove .venv
 	@rm -rf $(VENV)

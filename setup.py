@@ -25,6 +25,7 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.10,<3.13",
     packages=find_packages(include=["jobs*", "recsys_spark*", "training*"]),
+    package_data={"recsys_spark.report": ["templates/*"]},
     install_requires=[
         "pyspark>=3.5.0",
         "pyarrow>=14.0.1,<15",  # Petastorm imports modules that later ones removed
@@ -40,6 +41,8 @@ setup(
         "fsspec>=2023.5.0",
         "psutil>=5.9",
         "tqdm>=4.65.0",
+        "jinja2>=3.1.2",
+        "matplotlib>=3.7.2",
         "openpyxl>=3.1.0",
         "defusedxml>=0.7.1",  # with it openpyxl refuses XML entities
         "python-calamine>=0.2.3",
@@ -54,6 +57,7 @@ setup(
         "gbdt": ["lightgbm>=4.3"],
         "serve": ["fastapi>=0.110", "uvicorn>=0.29"],
         "dev": [
+            "axe-playwright-python",
             "duckdb",
             "httpx>=0.27",
             "hypothesis",
@@ -62,6 +66,7 @@ setup(
             "jsonschema",
             "msoffcrypto-tool>=5.1",
             "mypy",
+            "playwright",
             "pytest",
             "pytest-xdist",
             "ranx",

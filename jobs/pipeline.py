@@ -25,6 +25,7 @@ from jobs import (
     lineage,
     prune,
     recommend,
+    report,
     rollback,
     sequences,
     serve,
@@ -66,6 +67,7 @@ STAGES: tuple[Stage, ...] = tuple(
         train_ranker,
         evaluate,
         recommend,
+        report,
     )
 )
 _NAMES = tuple(stage.name for stage in STAGES)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from pyspark.sql import functions as F
 
-from recsys_spark.contracts.artifacts import EVALUATION, INGEST_REPORT, RECOMMENDATIONS, RECOMMENDATIONS_XLSX
+from recsys_spark.contracts.artifacts import EVALUATION, INGEST_REPORT, RECOMMENDATIONS, RECOMMENDATIONS_XLSX, REPORT
 from recsys_spark.contracts.schemas import RECOMMENDATIONS as RECOMMENDATIONS_TABLE
 from recsys_spark.evaluation.console import evaluation_table
 from recsys_spark.stage import Outcome
@@ -31,6 +31,8 @@ def closing_words(storage: Storage, outcomes: Mapping[str, Outcome], location: s
     lines.append(f"artifacts: {location}")
     if storage.manifest(RECOMMENDATIONS_XLSX.path):
         lines.append(f"workbook:  {location}/{RECOMMENDATIONS_XLSX.path}")
+    if storage.manifest(REPORT.path):
+        lines.append(f"report:    {location}/{REPORT.path}")
     return "\n".join(lines)
 
 

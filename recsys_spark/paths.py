@@ -98,3 +98,9 @@ def put_file(source: str, target: str) -> None:
     """Copy a local file to a path of any file system."""
     fs, plain = filesystem(target)
     fs.put_file(source, plain)
+
+
+def put_text(text: str, target: str) -> None:
+    """Write a text to a path of any file system."""
+    fs, plain = filesystem(target)
+    fs.pipe_file(plain, text.encode())

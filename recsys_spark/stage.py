@@ -23,6 +23,7 @@ from recsys_spark.part_files import TablesKernel
 from recsys_spark.source_files import SourceState, source_digests
 from recsys_spark.storage import Storage
 
+ABSENT = "absent"  # stands for the content of an optional input that was not there
 Metrics = dict[str, Any]
 log = logging.getLogger("recsys")
 
@@ -71,6 +72,14 @@ class StageIO:
         label = self._input(artifact, **keys)
         assert artifact.schema is not None
         return self.storage.read_table(label, artifact.schema, self.verify)
+
+    def has(self, artifact: Artifact, **keys: str) -> bool:
+        """Whether an optional artifact is there; a stage that asked runs again once the answer changes."""
+        label = self._declared(artifact, self.stage.reads, "reads").path_of(**keys)
+        is_there = self.storage.manifest(label) is not None
+        if not is_there:
+            self.inputs[label] = ABSENT
+        return is_there
 
     def read_json(self, artifact: Artifact, **keys: str) -> dict[str, Any]:
         """A JSON artifact."""
@@ -251,7 +260,7 @@ def is_fresh(
     tables = {label: content for label, content in record["inputs"].items() if not label.startswith("source:")}
     for label, content in tables.items():
         manifest = storage.manifest(label)
-        if manifest is None or manifest.content != content:
+        if content != (ABSENT if manifest is None else manifest.content):
             return False
     try:
         made = (outputs or storage, record["outputs"].items())

@@ -41,6 +41,8 @@ DRIVER_CALLS_ALLOWED = {
     "recsys_spark/ranker/importance.py": "one row per feature and protocol",
     "recsys_spark/ranker/places.py": "sums, whose keys hold no customer",
     "recsys_spark/serving/customers.py": "one row per part file",
+    "recsys_spark/report/data_facts.py": "one row per week or month, size step or category, three per rule",
+    "recsys_spark/report/samples.py": "twenty customers",
     "recsys_spark/storage.py": "one row per part file",
     "recsys_spark/workbook_writer.py": "one number of rows",
 }

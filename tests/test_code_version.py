@@ -50,6 +50,15 @@ def test_a_change_of_what_is_not_imported_leaves_the_digest(package):
     assert code_digest("proj.a") == first
 
 
+def test_a_change_of_a_template_beside_the_code_changes_the_digest(package, tmp_path):
+    first = code_digest("proj.a")
+    (tmp_path / "proj" / "templates").mkdir()
+    (tmp_path / "proj" / "templates" / "page.html").write_text("<p>")
+    second = code_digest("proj.a")
+    (tmp_path / "proj" / "templates" / "page.html").write_text("<b>")
+    assert len({first, second, code_digest("proj.a")}) == 3
+
+
 def test_modules_that_import_each_other_have_a_digest(package):
     package(c="from proj import a\n")
     assert code_digest("proj.a")

@@ -31,6 +31,7 @@ from recsys_spark.stage import StageIO
 from recsys_spark.storage import Storage
 from tests.serving.parity import served_against_listed
 from tests.support.frames import rows
+from tests.support.report_page import ReportPage, wrong_figures
 from tests.support.small_shop import HEADERS, settings_of, write_shop
 
 REPOSITORY = Path(__file__).parent.parent
@@ -84,6 +85,17 @@ def test_a_document_follows_its_published_schema(first_run, shop, document):
     assert first_run.returncode == 0
     schema = json.loads((REPOSITORY / "docs" / "schemas" / f"{document}.schema.json").read_text())
     jsonschema.validate(json.loads((shop / "run" / "current" / f"{document}.json").read_text()), schema)
+
+
+@pytest.mark.spark
+def test_the_report_has_every_part_and_the_figures_of_the_documents(first_run, shop):
+    assert first_run.returncode == 0
+    assert first_run.stdout.splitlines()[-1] == f"report:    {shop / 'run' / 'current' / 'report.html'}"
+    page = ReportPage((shop / "run" / "current" / "report.html").read_text(encoding="utf-8"))
+    assert "This run has no" not in "".join(page.sections.values())
+    told = {figure.place.partition("#")[0] for figure in page.figures if figure.place}
+    assert told == {f"{name}.json" for name in ("cleaning_report", "evaluation", "twotower_results", "ranker_results")}
+    assert wrong_figures(page, shop / "run" / "current") == []
 
 
 @pytest.mark.spark

@@ -213,3 +213,23 @@ def test_the_record_of_a_stage_is_json_that_names_inputs_and_outputs(world):
     record = json.loads(Path(world.storage.root, "_stages", "copy.json").read_text())
     assert set(record) == {"recipe", "inputs", "outputs", "metrics", "seconds"}
     assert set(record["outputs"]) == {"copy.parquet"}
+
+
+def test_a_stage_that_asked_for_an_optional_input_runs_again_once_it_is_there(storage):
+    said = []
+
+    def run(io, config):
+        said.append(io.has(PEOPLE))
+        io.write_json(FACTS, {})
+        return {}
+
+    asking = stage_of(run, name="asking", reads=(PEOPLE,), writes=(FACTS,))
+    writing = stage_of(lambda io, config: {"rows": io.write(PEOPLE, people(io.spark, ANN_AND_BOB))})
+    config = config_for(Path(storage.root))
+    run_stage(asking, config, storage)
+    run_stage(asking, config, storage)
+    assert said == [False]
+    run_stage(writing, config, storage)
+    run_stage(asking, config, storage)
+    run_stage(asking, config, storage)
+    assert said == [False, True]

@@ -14,4 +14,5 @@ STAGE_NAMES = (
     "train_ranker",
     "evaluate",
     "recommend",
+    "report",
 )

@@ -23,6 +23,9 @@ class MemoryIO:
         self.held[artifact.path_of(**keys)] = value
         return self
 
+    def has(self, artifact: Artifact, **keys: str) -> bool:
+        return artifact.path_of(**keys) in self.held
+
     def read(self, artifact: Artifact, **keys: str) -> DataFrame:
         return self.held[artifact.path_of(**keys)]
 

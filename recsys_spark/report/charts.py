@@ -1,0 +1,141 @@
+"""Which charts the report has of data, training, sources and features."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import date, datetime, timedelta
+from functools import partial
+from itertools import pairwise
+from typing import Any
+
+from recsys_spark.report import plots
+from recsys_spark.report.numbers import spell
+from recsys_spark.report.svg import Chart
+from recsys_spark.report.words import model_name
+
+_EPOCH = date(1970, 1, 1)
+_percent, _count, _money = (partial(spell, form=form) for form in ("percent", "count", "money"))
+CUTS = {"fold_end": "first part", "train_end": "second part", "val_end": "validation"}
+
+
+def data_charts(facts: Mapping[str, Any], cutoffs: Mapping[str, str]) -> list[Chart]:
+    """Sales over time with the cutoffs, the splits on a time line, and how products and customers are spread."""
+    sales, word = facts["sales"], facts["period"]
+    days = [_day(entry["start"]) for entry in sales]
+    cuts = {CUTS[name]: _day(time) for name, time in cutoffs.items() if name in CUTS}
+    whole = (
+        ("lines", f"Purchase lines per {word}", _count),
+        ("money", f"Money per {word}", _money),
+        ("customers", f"Customers per {word}", _count),
+    )
+    charts = [
+        plots.over_time(f"time-{key}", title, days, [entry[key] for entry in sales], cuts, form, _date)
+        for key, title, form in whole
+    ]
+    edges = [_day(facts["first"]), *cuts.values(), _day(facts["last"])]
+    parts = dict(zip((*CUTS.values(), "test"), pairwise(edges), strict=False))
+    charts.append(plots.spans("splits", "The splits on a time line", parts, _date))
+    return [*charts, *_spread_charts(facts)]
+
+
+def _spread_charts(facts: Mapping[str, Any]) -> list[Chart]:
+    titles = {
+        "items_by_lines": ("Products by number of purchases", "products", "purchases"),
+        "customers_by_orders": ("Customers by number of orders", "customers", "purchases"),
+        "customers_by_items": ("Customers by number of products", "customers", "purchases"),
+        "customers_by_money": ("Customers by money", "customers", "purchases"),
+    }
+    charts = []
+    for key, (title, members, lines) in titles.items():
+        steps = facts[key]
+        if steps:
+            labels = [step_name(step) for step in steps]
+            series = {f"share of {members}": _shares(steps, "members"), f"share of {lines}": _shares(steps, "lines")}
+            charts.append(plots.paired_bars(key.replace("_", "-"), title, labels, series, _percent))
+    return charts
+
+
+def step_name(step: Mapping[str, float]) -> str:
+    """The sizes that a step holds.
+
+    >>> [step_name({"low": low, "high": high}) for low, high in ((1.0, 2.0), (2000.0, 5000.0), (0.5, 1.0))]
+    ['1', '2k+', '0.5+']
+    """
+    low, high = step["low"], step["high"]
+    if (low, high) == (1, 2):
+        return "1"
+    return f"{low / 1e6:g}M+" if low >= 1e6 else f"{low / 1e3:g}k+" if low >= 1e3 else f"{low:g}+"
+
+
+def _shares(steps: Sequence[Mapping[str, Any]], key: str) -> list[float]:
+    total = sum(step[key] for step in steps)
+    return [step[key] / total for step in steps]
+
+
+def training_charts(towers: Mapping[str, Any] | None, ranker: Mapping[str, Any] | None) -> list[Chart]:
+    """Loss and, where it was measured, recall on the dev slice, by epoch."""
+    charts = []
+    for tower, found in ((towers or {}).get("towers") or {}).items():
+        lines = {fit: one["curve"] for fit, one in found["trained"].items() if one.get("curve")}
+        charts += _curve_chart(f"curve-tower-{tower}", f"{model_name('two_tower_' + tower)}: training", lines)
+    lines = {}
+    for fit, found in ((ranker or {}).get("trained") or {}).items():
+        for number, member in enumerate(found.get("members", ()), start=1):
+            lines[f"{fit}, member {number}"] = member.get("curve") or []
+    charts += _curve_chart("curve-ranker", "Ranker: training", {word: curve for word, curve in lines.items() if curve})
+    return charts
+
+
+def _curve_chart(name: str, title: str, lines: Mapping[str, Sequence[Mapping[str, float]]]) -> list[Chart]:
+    panels = {}
+    for key, label in (("loss", "loss"), ("recall@20", "dev Recall@20")):
+        told = {
+            word: [(entry["epoch"], entry[key]) for entry in curve if entry.get(key) is not None]
+            for word, curve in lines.items()
+        }
+        told = {word: points for word, points in told.items() if points}
+        if told:
+            panels[label] = told
+    return [plots.curves(name, title, panels, lambda value: f"{value:.3g}")] if panels else []
+
+
+def source_charts(found: Mapping[str, Any] | None) -> list[Chart]:
+    """What each source found and what it alone found, as shares of all that was bought."""
+    if not found or not found["positives"]:
+        return []
+    used = {source: one for source, one in found["sources"].items() if one["proposed"]}
+    parts = {
+        "found by it alone": [one["alone"] / found["positives"] for one in used.values()],
+        "found by others too": [(one["found"] - one["alone"]) / found["positives"] for one in used.values()],
+    }
+    names = [source.replace("_", " ") for source in used]
+    return [
+        plots.stacked("sources-chart", "Share of what was bought that each source proposed", names, parts, _percent)
+    ]
+
+
+def importance_charts(importance: Any, name: str = "importance", title: str = "Feature importance") -> list[Chart]:
+    """A chart for each table of names and numbers within; the 15 largest of each."""
+    if not isinstance(importance, Mapping):
+        return []
+    numbers = {key: _first_number(value) for key, value in importance.items()}
+    told = {key: value for key, value in numbers.items() if value is not None}
+    if len(told) >= 3 and len(told) == len(numbers):
+        largest = dict(sorted(told.items(), key=lambda pair: (-pair[1], pair[0]))[:15])
+        return [plots.bars(name, title, largest, lambda value: f"{value:.3g}")]
+    deeper = (importance_charts(value, f"{name}-{key}", f"{title}, {key}") for key, value in importance.items())
+    return [chart for charts in deeper for chart in charts]
+
+
+def _first_number(value: Any) -> float | None:
+    if isinstance(value, Mapping):
+        value = next((one for one in value.values() if isinstance(one, int | float)), None)
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+
+
+def _day(time: str) -> float:
+    return (datetime.fromisoformat(time) - datetime(1970, 1, 1)) / timedelta(days=1)
+
+
+def _date(day: float) -> str:
+    return f"{_EPOCH + timedelta(days=int(day)):%d %b %y}".lstrip("0")
