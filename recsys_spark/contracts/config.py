@@ -14,6 +14,7 @@ from recsys_spark.contracts.model_config import MODELS as MODELS
 from recsys_spark.contracts.model_config import SENTINEL as SENTINEL
 from recsys_spark.contracts.model_config import BaselinesConfig as BaselinesConfig
 from recsys_spark.contracts.model_config import EaseConfig, KnnConfig, NmfConfig, TifuConfig
+from recsys_spark.contracts.monitor_config import MonitorConfig
 from recsys_spark.contracts.ranker_config import RankerConfig
 from recsys_spark.contracts.retriever_config import IndexConfig, RetrieverConfig
 
@@ -280,6 +281,7 @@ class PipelineConfig:
     ranker: RankerConfig = field(default_factory=RankerConfig)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
     recommend: RecommendConfig = field(default_factory=RecommendConfig)
+    monitor: MonitorConfig = field(default_factory=MonitorConfig)
 
     def __post_init__(self) -> None:
         require(self.seed >= 1, "seed", "at least 1 (Petastorm reads 0 as no seed)", self.seed)

@@ -1,0 +1,65 @@
+"""The runs that are held against each other, and what of them was looked at."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from pyspark.sql import DataFrame, SparkSession
+
+from recsys_spark.candidates.tower_files import FittedFile
+from recsys_spark.contracts.artifacts import EVALUATION, Artifact
+from recsys_spark.contracts.errors import ConfigError
+from recsys_spark.evaluation.runs import Run
+from recsys_spark.paths import filesystem
+from recsys_spark.storage import MARKER, Storage
+
+
+@dataclass(frozen=True)
+class SeenRun(Run):
+    """A run that remembers the fingerprint of everything that was read of it, by label."""
+
+    seen: dict[str, str] = field(default_factory=dict)
+
+    def has(self, artifact: Artifact, **keys: str) -> bool:
+        """Whether the run holds the artifact, in the columns of this version."""
+        manifest = self.storage.manifest(artifact.path_of(**keys))
+        return manifest is not None and (artifact.schema is None or manifest.schema == artifact.schema.ddl)
+
+    def table(self, artifact: Artifact, **keys: str) -> DataFrame:
+        """A table artifact of the run."""
+        self._see(artifact.path_of(**keys))
+        return super().table(artifact, **keys)
+
+    def file(self, artifact: Artifact, **keys: str) -> FittedFile:
+        """A file artifact of the run, for tasks."""
+        label = artifact.path_of(**keys)
+        path = self.storage.path(label)
+        self._see(label)
+        return FittedFile(path, self.seen[label])
+
+    def best_model(self, protocol: str) -> str | None:
+        """The model that was best on val; None for a run that was not evaluated."""
+        if not self.has(EVALUATION):
+            return None
+        self._see(EVALUATION.path)
+        return str(self.evaluation()["best"][protocol])
+
+    def _see(self, label: str) -> None:
+        manifest = self.storage.manifest(label)
+        if manifest is not None:
+            self.seen[label] = manifest.content
+
+
+def earlier_run(name: str, spark: SparkSession) -> SeenRun:
+    """The run of a name. Raises ConfigError where there is none."""
+    root = root_of(name)
+    storage = Storage(root, spark)
+    fs, plain = filesystem(root)
+    if not fs.exists(f"{plain.rstrip('/')}/{MARKER}"):
+        raise ConfigError(f"monitor.against '{name}' is no run: it has no {MARKER}; give the root of a finished run")
+    return SeenRun(storage)
+
+
+def root_of(name: str) -> str:
+    """The root of the run that a user names: for now its root is its name."""
+    return name
