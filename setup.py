@@ -38,6 +38,7 @@ setup(
         "omegaconf>=2.4.0",
         "PyYAML>=6.0",
         "fsspec>=2023.5.0",
+        "Jinja2>=3.1.2",
         "tqdm>=4.65.0",
         "openpyxl>=3.1.0",
         "python-calamine>=0.2.3",

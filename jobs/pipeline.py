@@ -19,6 +19,7 @@ from jobs import (
     features,
     folds,
     ingest,
+    monitor,
     recommend,
     sequences,
     train_ranker,
@@ -55,6 +56,7 @@ STAGES: tuple[Stage, ...] = tuple(
         recommend,
     )
 )
+BESIDE: tuple[Stage, ...] = (monitor.STAGE,)  # no part of a run: they need something to hold it against
 _NAMES = tuple(stage.name for stage in STAGES)
 
 
@@ -65,6 +67,7 @@ def console() -> None:
         words = ["run", *words]
     arguments = command_parser().parse_args(words)
     work = {"run": _run, "export": _export, "compare": compare.compare, "evaluate": _evaluate, "describe": _describe}
+    work["monitor"] = monitor.monitor
     finish(guarded(lambda: work.get(arguments.command, _run_one)(arguments), debug=arguments.debug))
 
 
@@ -80,6 +83,7 @@ def command_parser() -> argparse.ArgumentParser:
     export.add_argument("--format", choices=FORMATS, default="csv")
     export.add_argument("--out", help="file or folder to write; it may not exist yet")
     compare.add_arguments(commands.add_parser("compare", help="hold one finished run against another"))
+    monitor.add_arguments(commands.add_parser("monitor", help="what moved since another run, or in new lines"))
     describe = commands.add_parser("describe", help="print every feature of the ranker")
     describe.add_argument("what", choices=("features",))
     describe.add_argument("--debug", action="store_true", help="show tracebacks")

@@ -34,6 +34,12 @@ DRIVER_CALLS_ALLOWED = {
     "recsys_spark/evaluation/summary.py": "sums, whose keys hold no customer",
     "recsys_spark/ingest/delimited.py": "files, and one row per block of a file",
     "recsys_spark/ingest/workbooks.py": "one row per file and sheet",
+    "recsys_spark/monitoring/calibration.py": "65,536 keys of scores at most",
+    "recsys_spark/monitoring/histograms.py": "65,537 keys a column at most",
+    "recsys_spark/monitoring/lines.py": "categories, weekdays, each up to a limit",
+    "recsys_spark/monitoring/lists.py": "distinct numbers of listings, the root of twice the listings at most",
+    "recsys_spark/monitoring/money.py": "one row per week and side",
+    "recsys_spark/monitoring/neighbours.py": "monitor.neighbour_items products",
     "recsys_spark/storage.py": "one row per part file",
     "recsys_spark/workbook_writer.py": "one number of rows",
 }

@@ -9,13 +9,13 @@ from dataclasses import fields
 
 import pytest
 
-from jobs.pipeline import STAGES
+from jobs.pipeline import BESIDE, STAGES
 from recsys_spark.contracts.artifacts import ARTIFACTS
 from recsys_spark.contracts.config import PipelineConfig
 
 SECTIONS = {field.name for field in fields(PipelineConfig)}
 UNDECLARED = {"seed", "paths", "session"}  # recorded apart, or no matter to what comes out
-each_stage = pytest.mark.parametrize("stage", STAGES, ids=lambda stage: stage.name)
+each_stage = pytest.mark.parametrize("stage", STAGES + BESIDE, ids=lambda stage: stage.name)
 
 
 def test_stages_have_names_of_their_own():
@@ -33,12 +33,12 @@ def test_every_read_was_written_by_an_earlier_stage():
 
 def test_every_artifact_has_one_writer():
     # What is kept by model, the stage that fits the model writes.
-    writes = [artifact.name for stage in STAGES for artifact in stage.writes if "model" not in artifact.keys]
+    writes = [artifact.name for stage in STAGES + BESIDE for artifact in stage.writes if "model" not in artifact.keys]
     assert sorted(writes) == sorted(set(writes))
 
 
 def test_every_registered_artifact_has_a_writer():
-    assert {artifact.name for stage in STAGES for artifact in stage.writes} == set(ARTIFACTS)
+    assert {artifact.name for stage in STAGES + BESIDE for artifact in stage.writes} == set(ARTIFACTS)
 
 
 @each_stage

@@ -9,7 +9,7 @@ from recsys_spark.contracts.checks import require
 
 @dataclass(frozen=True, kw_only=True)
 class DriftThresholds:
-    """Each with the side that alarms; a measure's sampling error is added where it has one (see recsys_spark/monitoring).
+    """What a measure may come to without an alarm; conf/base.yaml says on which side it alarms.
 
     psi: from 0.1 to 0.25 a shift is commonly called moderate, beyond it major. price_shift: mean difference of log
     prices. unknown_*: shares of the new money. money_uplift: of shares of the money.

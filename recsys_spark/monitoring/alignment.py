@@ -1,10 +1,10 @@
 """The rotation between two runs' towers, and how far vectors moved beyond it.
 
-Scores are dot products, so towers are defined only up to one rotation that item and user vectors share. It is fitted on
-the items that both runs have, by orthogonal Procrustes (Schoenemann, Psychometrika 31(1), 1966): with A and B their
-centred vectors, U S V' the singular value decomposition of A'B, the rotation of the first run is R = U V'. What is left of
-a difference of means and of covariances after it is drift, and a run whose user vectors were rotated otherwise than its
-items drifts too.
+Scores are dot products, so towers are defined only up to one rotation that item and user vectors share. It is fitted
+on the items that both runs have, by orthogonal Procrustes (Schoenemann, Psychometrika 31(1), 1966): with A and B their
+centred vectors and U S V' the singular value decomposition of A'B, the rotation of the first run is R = U V'. What is
+left of a difference of means and of covariances after it is drift, and a run whose user vectors were rotated otherwise
+than its items drifts too.
 """
 
 from __future__ import annotations

@@ -1,14 +1,14 @@
 """Whether the ranker's scores still mean the same share of purchases.
 
-Scores compare within a query alone, so a candidate is known by z = score - log(sum of exp(scores of its query)), the log
-of its softmax. On one set of queries the share of candidates bought is fitted as a rising function of z (isotonic
-regression); on the other that function predicts. Over ten bins of as many predicted purchases each, what was predicted and
-what was bought are held against each other:
+Scores compare within a query alone, so a candidate is known by z = score - log(sum of exp(scores of its query)), the
+log of its softmax. On one set of queries the share of candidates bought is fitted as a rising function of z (isotonic
+regression); on the other that function predicts. Over ten bins of as many predicted purchases each, what was predicted
+and what was bought are held against each other:
 
     error = sum over bins of |predicted - bought| / bought in all
 
-which is the expected calibration error (Naeini et al., AAAI 2015) over the share of candidates that are bought: nearly no
-candidate is, so the plain error is near 0 whatever the scores are worth.
+which is the expected calibration error (Naeini et al., AAAI 2015) over the share of candidates that are bought: few
+are, so the plain error is near 0 whatever the scores are worth.
 """
 
 from __future__ import annotations
@@ -45,7 +45,9 @@ class ScoreCounts:
     bought: Ints
 
 
-def calibration_measures(fitted: tuple[SeenRun, str], judged: tuple[SeenRun, str], config: MonitorConfig) -> list[Measure]:
+def calibration_measures(
+    fitted: tuple[SeenRun, str], judged: tuple[SeenRun, str], config: MonitorConfig
+) -> list[Measure]:
     """fitted, judged: a run and a split of it, `val` or `test`; the scores of a split are those of its own ranker."""
     fits = {"val": "train", "test": "val"}
     for run, split in (fitted, judged):
@@ -63,11 +65,15 @@ def score_counts(scored: DataFrame, shards: DataFrame) -> ScoreCounts:
     """Counts of all candidates. scored: of `score_shards`; shards: query_id, item_idx and label of the same queries."""
     positives = shards.filter(F.col("label") > 0).groupBy("query_id").agg(F.collect_set("item_idx").alias("positives"))
     labelled = scored.select("query_id", "candidates", "scores").join(positives, on="query_id", how="left")
-    asked = labelled.select("candidates", "scores", F.coalesce("positives", F.array().cast("array<bigint>")).alias("positives"))
-    summed = asked.mapInArrow(_count, _COUNTS).groupBy("key").agg(*(F.sum(n).alias(n) for n in ("candidates", "bought")))
+    asked = labelled.select(
+        "candidates", "scores", F.coalesce("positives", F.array().cast("array<bigint>")).alias("positives")
+    )
+    summed = (
+        asked.mapInArrow(_count, _COUNTS).groupBy("key").agg(*(F.sum(n).alias(n) for n in ("candidates", "bought")))
+    )
     # At most 65,536 keys there are.
-    table = summed.orderBy("key").toPandas()
-    return ScoreCounts(*(table[name].to_numpy(np.int64) for name in ("key", "candidates", "bought")))
+    table = np.array(summed.orderBy("key").collect(), np.int64).reshape(-1, 3)
+    return ScoreCounts(*table.T)
 
 
 def calibration(fitted: ScoreCounts, judged: ScoreCounts, config: MonitorConfig) -> Measure:
@@ -82,21 +88,24 @@ def calibration(fitted: ScoreCounts, judged: ScoreCounts, config: MonitorConfig)
     noise = float(_ERRORS * np.sqrt(predicted).sum() / total)
     plain = value * total / float(candidates.sum())
     sentence = (
-        f"scores predicted {predicted.sum():,.0f} purchases among the candidates, {total:,} there were; {value:.0%} of them "
-        f"in another bin (expected calibration error {plain:.4f})"
+        f"scores predicted {predicted.sum():,.0f} purchases among the candidates, {total:,} there were; by bins they "
+        f"are {value:.0%} apart (expected calibration error {plain:.4f})"
     )
     bins = {"predicted": predicted / candidates, "bought": bought / candidates, "candidates": candidates}
     rounded = {name: [round(float(number), 6) for number in numbers] for name, numbers in bins.items()}
-    return above(GROUP, "calibration", value, config.thresholds.calibration + noise, sentence, noise=round(noise, 6), **rounded)
+    return above(
+        GROUP, "calibration", value, config.thresholds.calibration + noise, sentence, noise=round(noise, 6), **rounded
+    )
 
 
 def _in_bins(judged: ScoreCounts, expected: Floats) -> tuple[Floats, Floats, Floats]:
     """Predicted, bought and candidates of each bin, by rising z; each bin has about as many predicted purchases."""
     reached = np.cumsum(expected)
     bins = np.minimum((reached - expected / 2) / max(reached[-1], 1e-12) * _BINS, _BINS - 1).astype(int)
-    sums = [np.bincount(bins, weights, minlength=_BINS) for weights in (expected, judged.bought, judged.candidates)]
-    held = sums[2] > 0
-    predicted, bought, candidates = (values[held] for values in sums)
+    of_bins = np.array(
+        [np.bincount(bins, each, minlength=_BINS) for each in (expected, judged.bought, judged.candidates)]
+    )
+    predicted, bought, candidates = of_bins[:, of_bins[2] > 0]
     return predicted, bought, candidates
 
 

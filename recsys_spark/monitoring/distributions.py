@@ -29,7 +29,12 @@ class Draws:
 
 
 def moved_values(
-    group: str, name: str, sides: tuple[Histogram, Histogram], draws: Draws, config: MonitorConfig, by_clock: bool = False
+    group: str,
+    name: str,
+    sides: tuple[Histogram, Histogram],
+    draws: Draws,
+    config: MonitorConfig,
+    by_clock: bool = False,
 ) -> list[Measure]:
     """PSI and missing rate of a column of numbers. by_clock: it follows the calendar, so a shift is told, no alarm."""
     edges = quantile_edges(sides[0], config.bins)

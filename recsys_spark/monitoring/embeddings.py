@@ -28,11 +28,11 @@ def embedding_measures(reference: SeenRun, current: SeenRun, config: MonitorConf
         for fit in _FITS
         if all(run.has(ITEM_EMBEDDINGS, tower=tower, fit=fit) for run in runs)
     ]
-    towers = {tower: fit for tower, fit in reversed(common)}
+    towers = dict(reversed(common))
     if not towers:
         return [not_measured(GROUP, "item_mean_shift", "the runs have no tower in common")]
-    items = common_ids(*(run.table(ITEM_ID_MAP) for run in runs), "stock_code", "item_idx")
-    users = common_ids(*(run.table(CUSTOMER_ID_MAP) for run in runs), "customer_id", "user_idx")
+    items = common_ids(reference.table(ITEM_ID_MAP), current.table(ITEM_ID_MAP), "stock_code", "item_idx")
+    users = common_ids(reference.table(CUSTOMER_ID_MAP), current.table(CUSTOMER_ID_MAP), "customer_id", "user_idx")
     found = []
     for tower, fit in sorted(towers.items()):
         vectors = [_files(runs, artifact, tower, fit) for artifact in (ITEM_EMBEDDINGS, USER_EMBEDDINGS)]
@@ -99,7 +99,9 @@ def _neighbours(tower: str, items: DataFrame, vectors: Vectors, config: MonitorC
     k, limits = config.neighbours, config.thresholds
     found = neighbour_overlap(items, vectors, k, config.neighbour_items)
     if found is None:
-        return [not_measured(GROUP, f"{tower}.neighbour_overlap", f"fewer than {k + 2} products have a vector in both runs")]
+        return [
+            not_measured(GROUP, f"{tower}.neighbour_overlap", f"fewer than {k + 2} products have a vector in both runs")
+        ]
     kept, lost = found["overlap"], found["lost"]
     return [
         below(

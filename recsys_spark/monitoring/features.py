@@ -23,8 +23,10 @@ def feature_measures(reference: SeenRun, current: SeenRun, config: MonitorConfig
     runs = {"reference": reference, "current": current}
     lacking = [side for side, run in runs.items() if not run.has(RANKER_FEATS, part=PART)]
     if lacking:
-        return [not_measured(GROUP, "psi", f"the {' and the '.join(lacking)} run has no {RANKER_FEATS.path_of(part=PART)}")]
-    return moved_features(*(run.table(RANKER_FEATS, part=PART) for run in runs.values()), config)
+        return [
+            not_measured(GROUP, "psi", f"the {' and the '.join(lacking)} run has no {RANKER_FEATS.path_of(part=PART)}")
+        ]
+    return moved_features(reference.table(RANKER_FEATS, part=PART), current.table(RANKER_FEATS, part=PART), config)
 
 
 def moved_features(reference: DataFrame, current: DataFrame, config: MonitorConfig) -> list[Measure]:

@@ -1,7 +1,7 @@
 """Fine histograms of many columns in one pass: exact counts, equal however the rows lie, small whatever their number.
 
-A value is counted under the upper 16 bits of its 32-bit float, flipped so that keys ascend as values do: bins 0.8 % wide,
-and one for each whole number up to 256. Bins of any quantiles are unions of these, so no second pass is needed.
+A value is counted under the upper 16 bits of its 32-bit float, flipped so that keys ascend as values do: bins 0.8 %
+wide, and one for each whole number up to 256. Bins of any quantiles are unions of these: no second pass is needed.
 """
 
 from __future__ import annotations
@@ -45,16 +45,19 @@ def value_of(key: int) -> float:
 
 
 def fine_histograms(frame: DataFrame, columns: Mapping[str, float | None]) -> dict[str, Histogram]:
-    """The histogram of each column. columns: its value that stands for none, beside null and NaN; None where there is no such."""
+    """The histogram of each column.
+
+    columns: the value that stands for none in a column, beside null and NaN; None where no value does.
+    """
     names = list(columns)
     values = frame.select(*(F.col(name).cast("float").alias(name) for name in names))
     counted = values.mapInArrow(partial(_count, missing=tuple(columns.values())), _COUNTS)
     # At most 65,537 rows a column reach the driver, however many are counted.
-    summed = counted.groupBy("place", "key").agg(F.sum("count").alias("count")).orderBy("place", "key").toPandas()
+    summed = counted.groupBy("place", "key").agg(F.sum("count").alias("count")).orderBy("place", "key")
+    table = np.array(summed.collect(), np.int64).reshape(-1, 3)
     found = {}
     for place, name in enumerate(names):
-        own = summed[summed["place"] == place]
-        keys, counts = own["key"].to_numpy(np.int64), own["count"].to_numpy(np.int64)
+        _, keys, counts = table[table[:, 0] == place].T
         is_value = keys < NUM_KEYS
         found[name] = Histogram(keys[is_value], counts[is_value], int(counts[~is_value].sum()))
     return found

@@ -1,4 +1,4 @@
-"""Drift of the purchases: quantities, prices, money, basket sizes, categories, weekdays, and who and what is unknown."""
+"""Drift of the purchases: quantities, prices, money, basket sizes, categories, weekdays, unknown ids."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ _DAYS = ("Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Satu
 def windows(reference: DataFrame, current: DataFrame, days: int) -> tuple[DataFrame, DataFrame]:
     """The lines that are held against each other, both INTERACTIONS_CLEAN.
 
-    Of the reference its last `days`. Of the current run what lies behind the reference's last event, since an older line
-    both have; where nothing does, its last `days` too.
+    Of the reference its last `days`. Of the current run what lies behind the reference's last event, as both have the
+    lines before it; where nothing does, its last `days` too.
     """
     last = reference.agg(F.max("invoice_date").alias("last"))
     behind = current.crossJoin(F.broadcast(last)).filter(F.col("invoice_date") > F.col("last")).drop("last")
@@ -47,7 +47,9 @@ def line_measures(reference: DataFrame, current: DataFrame, config: MonitorConfi
     draws = Draws(facts[0]["customers"], facts[1]["customers"], "customers")
     numbers = tuple(fine_histograms(side, dict.fromkeys(_NUMBERS)) for side in (reference, current))
     baskets = tuple(fine_histograms(_baskets(side), {"lines_per_day": None}) for side in (reference, current))
-    found = [m for name in _NUMBERS for m in moved_values(GROUP, name, (numbers[0][name], numbers[1][name]), draws, config)]
+    found = [
+        m for name in _NUMBERS for m in moved_values(GROUP, name, (numbers[0][name], numbers[1][name]), draws, config)
+    ]
     name = "lines_per_day"
     found.append(moved_values(GROUP, name, (baskets[0][name], baskets[1][name]), draws, config)[0])
     found.append(_category_mix(reference, current, draws, config))
@@ -83,8 +85,8 @@ def _unknown(lines: DataFrame, key: str, known: DataFrame, name: str, limit: flo
         return not_measured("unknown", name, "there is no money in the lines")
     parts = {part: float(row[f"unknown_{part}"] or 0) / float(row[part]) for part in ("money", "lines", "ids")}
     sentence = (
-        f"{row['unknown_ids']:,} of {row['ids']:,} {name} are unknown to the run, with {parts['lines']:.1%} of the lines "
-        f"and {parts['money']:.1%} of the money"
+        f"{row['unknown_ids']:,} of {row['ids']:,} {name} are unknown, with {parts['lines']:.1%} of the lines and "
+        f"{parts['money']:.1%} of the money"
     )
     return above("unknown", name, parts["money"], limit, sentence, shares=parts)
 
@@ -95,7 +97,9 @@ def price_levels(reference: DataFrame, current: DataFrame, config: MonitorConfig
     Of each product the mean log price, of each category the mean change over its products; what three standard errors
     of that mean explain is taken off.
     """
-    sides = [_log_prices(side).withColumnRenamed("price", name) for side, name in ((reference, "old"), (current, "new"))]
+    sides = [
+        _log_prices(side).withColumnRenamed("price", name) for side, name in ((reference, "old"), (current, "new"))
+    ]
     both = sides[0].join(sides[1].drop("category"), on="stock_code", how="inner")
     change = F.col("new") - F.col("old")
     by_category = both.groupBy("category").agg(
@@ -109,7 +113,9 @@ def price_levels(reference: DataFrame, current: DataFrame, config: MonitorConfig
         return not_measured(GROUP, "price_level", f"no category has {_MIN_PRODUCTS} products that both sides sold")
     moved = [(_beyond(row), row) for row in rows]
     value, row = max(moved, key=lambda pair: (pair[0], pair[1]["category"]))
-    sentence = f"the like-for-like price of category {row['category']} moved by {row['mean']:+.3f} (log), the most of all"
+    sentence = (
+        f"the like-for-like price of category {row['category']} moved by {row['mean']:+.3f} (log), the most of all"
+    )
     detail: dict[str, Any] = {row["category"]: round(row["mean"], 6) for row in rows}
     return above(GROUP, "price_level", value, config.thresholds.price_shift, sentence, categories=detail)
 

@@ -1,8 +1,8 @@
 """Drift of what is recommended: how much of the catalogue is listed, how evenly, and how much of a list stayed.
 
-Rank-biased overlap of two lists (Webber, Moffat and Zobel, TOIS 28(4), 2010), extrapolated from depth k, with X_d the size
-of what the first d of both share: X_k / k * p^k + (1 - p) / p * sum over d of X_d / d * p^d. It is 1 for equal lists, 0
-for lists that share nothing, and with p = 0.9 the first ten places have 86 % of the weight.
+Rank-biased overlap of two lists (Webber, Moffat and Zobel, TOIS 28(4), 2010), extrapolated from depth k, with X_d the
+size of what the first d of both share: X_k / k * p^k + (1 - p) / p * sum over d of X_d / d * p^d. It is 1 for equal
+lists, 0 for lists that share nothing, and with p = 0.9 the first ten places have 86 % of the weight.
 """
 
 from __future__ import annotations
@@ -29,11 +29,16 @@ def list_measures(reference: SeenRun, current: SeenRun, config: MonitorConfig) -
     else:
         models = [run.best_model(ALL_ITEMS) for run in runs]
         if None in models:
-            return [not_measured(GROUP, "rank_overlap", "one of the runs has neither recommendations nor an evaluation")]
+            return [
+                not_measured(GROUP, "rank_overlap", "one of the runs has neither recommendations nor an evaluation")
+            ]
         tables = [run.table(RANKINGS, model=str(model), split="test") for run, model in zip(runs, models, strict=True)]
         sides = [ranked(table, config.top_k) for table in tables]
     num_items = [run.table(ITEM_ID_MAP).count() for run in runs]
-    return [*spread_measures(sides[0], sides[1], num_items[0], num_items[1], config), *churn(sides[0], sides[1], config)]
+    return [
+        *spread_measures(sides[0], sides[1], num_items[0], num_items[1], config),
+        *churn(sides[0], sides[1], config),
+    ]
 
 
 def recommended(recommendations: DataFrame, k: int) -> DataFrame:
@@ -46,7 +51,9 @@ def recommended(recommendations: DataFrame, k: int) -> DataFrame:
 
 def ranked(rankings: DataFrame, k: int) -> DataFrame:
     """The same of RANKINGS, one list for each query."""
-    return rankings.filter(F.col("protocol") == ALL_ITEMS).select(*_KEY, F.slice("stock_codes", 1, k).alias("stock_codes"))
+    return rankings.filter(F.col("protocol") == ALL_ITEMS).select(
+        *_KEY, F.slice("stock_codes", 1, k).alias("stock_codes")
+    )
 
 
 def spread_measures(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
+from math import isfinite
 from typing import Any
 
 FORMAT = 1  # of drift.json; docs/schemas/drift.schema.json describes it
@@ -47,7 +48,7 @@ def certain(measure: Measure, is_certain: bool) -> Measure:
 
 def told(group: str, name: str, value: float, sentence: str, **detail: Any) -> Measure:
     """A figure without a threshold."""
-    return Measure(group, name, INFO, sentence, round(value, _DIGITS), detail=detail)
+    return Measure(group, name, INFO, sentence, round(value, _DIGITS), detail=tidy(detail))
 
 
 def not_measured(group: str, name: str, sentence: str) -> Measure:
@@ -73,4 +74,19 @@ def _held(
     group: str, name: str, value: float, limit: float, side: str, alarms: bool, sentence: str, detail: dict[str, Any]
 ) -> Measure:
     rounded = round(value, _DIGITS), round(limit, _DIGITS)
-    return Measure(group, name, DRIFTED if alarms else OK, sentence, *rounded, side, detail)
+    return Measure(group, name, DRIFTED if alarms else OK, sentence, *rounded, side, tidy(detail))
+
+
+def tidy(value: Any) -> Any:
+    """The value with its numbers rounded, and null for what is no number.
+
+    >>> tidy({"a": [0.12345678, float("nan")]})
+    {'a': [0.123457, None]}
+    """
+    if isinstance(value, dict):
+        return {name: tidy(each) for name, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [tidy(each) for each in value]
+    if isinstance(value, float):
+        return round(value, _DIGITS) if isfinite(value) else None
+    return value

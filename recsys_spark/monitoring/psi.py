@@ -2,8 +2,8 @@
 
 PSI = sum over bins of (q - p) * ln(q / p), p and q the shares of the reference and of the current rows in a bin
 (Siddiqi, Credit Risk Scorecards, 2006): the symmetrised Kullback-Leibler divergence. Two samples of one distribution,
-n and m independent draws in B bins, have a PSI of about (1/n + 1/m) * chi2(B - 1) (Yurdakul and Naranjo, Journal of Risk
-Model Validation 14(3), 2020), so of (B - 1) * (1/n + 1/m) in the mean and not of 0.
+n and m independent draws in B bins, have a PSI of about (1/n + 1/m) * chi2(B - 1) (Yurdakul and Naranjo, Journal of
+Risk Model Validation 14(3), 2020), so of (B - 1) * (1/n + 1/m) in the mean and not of 0.
 """
 
 from __future__ import annotations
