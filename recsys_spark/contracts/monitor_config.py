@@ -21,9 +21,9 @@ class DriftThresholds:
     unknown_customers: float = 0.2
     unknown_products: float = 0.1
     mean_shift: float = 0.15
-    covariance_shift: float = 0.5
+    covariance_shift: float = 0.3
     neighbour_overlap: float = 0.2
-    lost_neighbours: float = 0.2
+    lost_neighbours: float = 0.1
     calibration: float = 0.2
     coverage: float = 0.3
     gini: float = 0.1

@@ -19,7 +19,7 @@ _NUMBERS = ("quantity", "price", "line_amount")
 _MIN_DAYS = 28  # of the shorter side, below which its weekdays are not its customers' but the calendar's
 _MIN_PRODUCTS = 3  # of a category, below which its prices are single decisions
 _ERRORS = 3  # standard errors of a mean price change that are taken for sampling
-_DAYS = ("Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday")
+_DAYS = ("7 Sun", "1 Mon", "2 Tue", "3 Wed", "4 Thu", "5 Fri", "6 Sat")  # numbered, as names are sorted
 
 
 def windows(reference: DataFrame, current: DataFrame, days: int) -> tuple[DataFrame, DataFrame]:

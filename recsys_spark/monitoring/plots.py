@@ -8,7 +8,7 @@ from typing import Any
 
 WIDTH, HEIGHT = 460, 150
 _LEFT, _BOTTOM, _TOP = 44, 26, 8
-_MAX_TICKS = 6  # labels below a plot
+_MAX_TICKS = 5  # labels below a plot
 
 
 @dataclass(frozen=True)

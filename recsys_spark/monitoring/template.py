@@ -21,7 +21,7 @@ p { margin: 4px 0; } .soft { color: var(--soft); } code { font-size: 13px; overf
 table { width: 100%; border-collapse: collapse; margin: 8px 0; font-size: 14px; }
 th, td { text-align: left; vertical-align: top; padding: 5px 8px; border-bottom: 1px solid var(--line); }
 th { color: var(--soft); font-weight: 600; } td.number { text-align: right; white-space: nowrap; }
-th.number { text-align: right; } td.name { width: 24%; overflow-wrap: anywhere; }
+th.number { text-align: right; } td.name { width: 30%; overflow-wrap: anywhere; }
 .verdict { white-space: nowrap; font-weight: 600; font-size: 13px; }
 .verdict.drift { color: #b42318; } .verdict.ok { color: #18794e; }
 .verdict.info, .verdict.not_measured { color: var(--soft); font-weight: 400; }
@@ -66,7 +66,7 @@ svg { max-width: 100%; height: auto; } svg text { font: 10px system-ui, sans-ser
 <title>{{ bar.words }}</title></rect>
 {% endfor %}
 {% for x, text in plot.ticks %}
-<text x="{{ x }}" y="{{ plot.height - 10 }}" text-anchor="middle">{{ text|truncate(14, True, "…", 0) }}</text>
+<text x="{{ x }}" y="{{ plot.height - 10 }}" text-anchor="middle">{{ text|truncate(13, True, "…", 0) }}</text>
 {% endfor %}
 </svg>
 </figure>

@@ -30,9 +30,19 @@ def table(num_queries=600, seed=1, **changed):
 
 
 @pytest.fixture(scope="module")
-def alarms(spark):
+def frame_of(spark, tmp_path_factory):
+    def frame(side):
+        path = tmp_path_factory.mktemp("shards") / "part.parquet"
+        side.to_parquet(path, index=False)
+        return spark.read.schema(RANKER_FEATS.ddl).parquet(f"file:{path}")
+
+    return frame
+
+
+@pytest.fixture(scope="module")
+def alarms(frame_of):
     def found(first, second, partitions=2):
-        sides = (spark.createDataFrame(side, RANKER_FEATS.ddl).repartition(partitions) for side in (first, second))
+        sides = (frame_of(side).repartition(partitions) for side in (first, second))
         return {measure.name for measure in moved_features(*sides, CONFIG) if measure.verdict == DRIFTED}
 
     return found
@@ -54,9 +64,9 @@ def test_a_feature_that_is_gone_is_missing_and_unstable_and_no_other_is(alarms):
     assert alarms(table(), gone) == {"psi.mean_gap", "missing.mean_gap"}
 
 
-def test_what_follows_the_calendar_is_told_and_raises_no_alarm(spark):
+def test_what_follows_the_calendar_is_told_and_raises_no_alarm(frame_of):
     first, second = table(), table(month_sin=lambda values: values + 9)
-    sides = (spark.createDataFrame(side, RANKER_FEATS.ddl) for side in (first, second))
+    sides = frame_of(first), frame_of(second)
     (measure,) = [measure for measure in moved_features(*sides, CONFIG) if measure.name == "psi.month_sin"]
     assert measure.verdict == INFO
     assert measure.value > 1

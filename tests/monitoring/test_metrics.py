@@ -20,7 +20,7 @@ class Evaluated(RunInMemory):
 @pytest.fixture(scope="module")
 def world():
     """A model whose lists begin with what is bought, so that losing it is a loss."""
-    found = random_world(num_users=60, seed=5)
+    found = random_world(num_users=30, seed=5)
     for query in {query for _, query, *_ in found.positives}:
         bought = [(item, repeat) for _, q, item, _, repeat in found.positives if q == query]
         found.lists["one"][query, "all_items"] = [item for item, _ in bought]
