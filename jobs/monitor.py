@@ -32,10 +32,10 @@ def run(io: StageIO, config: PipelineConfig) -> Metrics:
     against, new_lines = config.monitor.against, config.monitor.new_lines
     if bool(against) == bool(new_lines):
         raise ConfigError("a run is held against one thing: give either --against ROOT or --with FILES")
-    own = SeenRun(io.storage, io.inputs)
+    own = SeenRun(io.storage, io.inputs, io.verify)
     sides: dict[str, Any] = {"run": io.storage.root, "against": against, "new_lines": list(new_lines)}
     if against:
-        earlier = earlier_run(against, io.spark)
+        earlier = earlier_run(against, io.spark, io.verify)
         measures, differs = _of_runs(earlier, own, config)
         io.inputs[f"source:{against}"] = digest_of(earlier.seen)
     else:

@@ -16,9 +16,10 @@ from recsys_spark.storage import MARKER, Storage
 
 @dataclass(frozen=True)
 class SeenRun(Run):
-    """A run that remembers the fingerprint of everything that was read of it, by label."""
+    """A run that remembers the fingerprint of everything that was read of it, by label. verify: as for storage."""
 
     seen: dict[str, str] = field(default_factory=dict)
+    verify: str = "size"
 
     def has(self, artifact: Artifact, **keys: str) -> bool:
         """Whether the run holds the artifact, in the columns of this version."""
@@ -33,9 +34,8 @@ class SeenRun(Run):
     def file(self, artifact: Artifact, **keys: str) -> FittedFile:
         """A file artifact of the run, for tasks."""
         label = artifact.path_of(**keys)
-        path = self.storage.path(label)
         self._see(label)
-        return FittedFile(path, self.seen[label])
+        return FittedFile(self.storage.path(label), self.seen[label])
 
     def best_model(self, protocol: str) -> str | None:
         """The model that was best on val; None for a run that was not evaluated."""
@@ -45,19 +45,17 @@ class SeenRun(Run):
         return str(self.evaluation()["best"][protocol])
 
     def _see(self, label: str) -> None:
-        manifest = self.storage.manifest(label)
-        if manifest is not None:
-            self.seen[label] = manifest.content
+        self.seen[label] = self.storage.require(label, self.verify).content
 
 
-def earlier_run(name: str, spark: SparkSession) -> SeenRun:
+def earlier_run(name: str, spark: SparkSession, verify: str = "size") -> SeenRun:
     """The run of a name. Raises ConfigError where there is none."""
     root = root_of(name)
     storage = Storage(root, spark)
     fs, plain = filesystem(root)
     if not fs.exists(f"{plain.rstrip('/')}/{MARKER}"):
         raise ConfigError(f"monitor.against '{name}' is no run: it has no {MARKER}; give the root of a finished run")
-    return SeenRun(storage)
+    return SeenRun(storage, verify=verify)
 
 
 def root_of(name: str) -> str:
