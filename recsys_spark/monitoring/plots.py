@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 WIDTH, HEIGHT = 460, 150
-_LEFT, _BOTTOM, _TOP = 44, 26, 8
+_LEFT, _BOTTOM, _TOP, _RIGHT = 44, 26, 8, 14
 _MAX_TICKS = 5  # labels below a plot
 
 
@@ -75,7 +75,7 @@ def grouped_bars(title: str, labels: Sequence[str], series: Mapping[str, Sequenc
     """Bars side by side, one group for each label."""
     top = max([1e-9, *(value for values in series.values() for value in values)])
     inner_height = HEIGHT - _TOP - _BOTTOM
-    step = (WIDTH - _LEFT) / max(len(labels), 1)
+    step = (WIDTH - _LEFT - _RIGHT) / max(len(labels), 1)
     width = step * 0.8 / len(series)
     bars = [
         Bar(
