@@ -149,8 +149,8 @@ def uplift(sums: Sums, side: str, config: MonitorConfig, prefix: str = "") -> Me
     low, high = percentile_interval(gained[1:])
     popular = float(money[0, 1] / money[0, 2])
     sentence = (
-        f"the lists hold {100 * gained[0]:+.1f} points of the money beside the {config.top_k} most popular products, which hold "
-        f"{popular:.1%} (95 %: {low:+.1%} to {high:+.1%})"
+        f"the lists hold {100 * gained[0]:+.1f} points of the money beside the {config.top_k} most popular "
+        f"products, which hold {popular:.1%} (95 %: {low:+.1%} to {high:+.1%})"
     )
     limit = config.thresholds.money_uplift
     weeks = {side: _weeks(sums, side)}
