@@ -113,7 +113,8 @@ def price_levels(reference: DataFrame, current: DataFrame, config: MonitorConfig
         return not_measured(GROUP, "price_level", f"no category has {_MIN_PRODUCTS} products that both sides sold")
     moved = [(_beyond(row), row) for row in rows]
     value, row = max(moved, key=lambda pair: (pair[0], pair[1]["category"]))
-    sentence = f"the like-for-like price of category {row['category']} moved by {row['mean']:+.3f} (log), the most beyond sampling"
+    told = f"moved by {row['mean']:+.3f} (log), the most beyond sampling"
+    sentence = f"the like-for-like price of category {row['category']} {told}"
     detail: dict[str, Any] = {row["category"]: round(row["mean"], 6) for row in rows}
     return above(GROUP, "price_level", value, config.thresholds.price_shift, sentence, categories=detail)
 
