@@ -23,6 +23,7 @@ from jobs import (
     forget,
     ingest,
     lineage,
+    monitor,
     prune,
     recommend,
     report,
@@ -71,8 +72,8 @@ STAGES: tuple[Stage, ...] = tuple(
     )
 )
 _NAMES = tuple(stage.name for stage in STAGES)
-ON_DEMAND: tuple[Stage, ...] = (ablate.STAGE,)  # run by their names alone
-_BY_NAME = {stage.name: stage for stage in (*STAGES, *ON_DEMAND)}
+BESIDE: tuple[Stage, ...] = (ablate.STAGE, monitor.STAGE)  # in no run's order: they look at one that is there
+_BY_NAME = {stage.name: stage for stage in (*STAGES, ablate.STAGE)}
 
 
 def console() -> None:
@@ -103,6 +104,7 @@ def command_parser() -> argparse.ArgumentParser:
     prune.add_arguments(commands.add_parser("prune", help="remove old runs"))
     serve.add_arguments(commands.add_parser("serve", help="answer look-ups over HTTP from a finished run"))
     forget.add_arguments(commands.add_parser("forget", help="take customers out of all that runs left behind"))
+    monitor.add_arguments(commands.add_parser("monitor", help="what moved since another run, or in new lines"))
     describe = commands.add_parser("describe", help="print every feature of the ranker")
     describe.add_argument("what", choices=("features",))
     describe.add_argument("--debug", action="store_true", help="show tracebacks")
@@ -172,6 +174,7 @@ _WORK = {
     "run": _run,
     "export": _export,
     "forget": forget.forget,
+    "monitor": monitor.monitor,
     "compare": compare.compare,
     "evaluate": _evaluate,
     "describe": _describe,

@@ -43,6 +43,12 @@ DRIVER_CALLS_ALLOWED = {
     "recsys_spark/serving/customers.py": "one row per part file",
     "recsys_spark/report/data_facts.py": "one row per week or month, size step or category, three per rule",
     "recsys_spark/report/samples.py": "twenty customers",
+    "recsys_spark/monitoring/calibration.py": "65,536 keys of scores at most",
+    "recsys_spark/monitoring/histograms.py": "65,537 keys a column at most",
+    "recsys_spark/monitoring/lines.py": "categories, weekdays, each up to a limit",
+    "recsys_spark/monitoring/lists.py": "distinct numbers of listings, the root of twice the listings at most",
+    "recsys_spark/monitoring/money.py": "one row per week and side",
+    "recsys_spark/monitoring/neighbours.py": "monitor.neighbour_items products",
     "recsys_spark/storage.py": "one row per part file",
     "recsys_spark/workbook_writer.py": "one number of rows",
 }

@@ -9,14 +9,14 @@ from dataclasses import fields
 
 import pytest
 
-from jobs.pipeline import ON_DEMAND, STAGES
+from jobs.pipeline import BESIDE, STAGES
 from recsys_spark.contracts.artifacts import ARTIFACTS
 from recsys_spark.contracts.config import PipelineConfig
 from recsys_spark.contracts.stages import STAGE_NAMES
 
 SECTIONS = {field.name for field in fields(PipelineConfig)}
 UNDECLARED = {"seed", "paths", "session"}  # recorded apart, or no matter to what comes out
-EVERY = (*STAGES, *ON_DEMAND)
+EVERY = STAGES + BESIDE
 each_stage = pytest.mark.parametrize("stage", EVERY, ids=lambda stage: stage.name)
 
 

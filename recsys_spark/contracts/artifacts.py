@@ -144,6 +144,8 @@ EVALUATION = _json("evaluation")
 RECOMMENDATIONS = _table("recommendations", schemas.RECOMMENDATIONS)
 RECOMMENDATIONS_XLSX = Artifact("recommendations_xlsx", kind="file", path="recommendations.xlsx")
 REPORT = Artifact("report", kind="file", path="report.html")
+DRIFT = _json("drift")
+DRIFT_HTML = Artifact("drift_html", kind="file", path="drift.html")
 
 ARTIFACTS = {artifact.name: artifact for artifact in tuple(globals().values()) if isinstance(artifact, Artifact)}
 SPLIT_OF_FIT = {"train": "val", "val": "test"}  # queries of these splits are ranked by models of these fits

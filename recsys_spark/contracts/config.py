@@ -21,6 +21,7 @@ from recsys_spark.contracts.model_config import MODELS as MODELS
 from recsys_spark.contracts.model_config import SENTINEL as SENTINEL
 from recsys_spark.contracts.model_config import BaselinesConfig as BaselinesConfig
 from recsys_spark.contracts.model_config import EaseConfig, KnnConfig, NmfConfig, TifuConfig
+from recsys_spark.contracts.monitor_config import MonitorConfig
 from recsys_spark.contracts.ranker_config import AblationsConfig, AnalysisConfig, RankerConfig
 from recsys_spark.contracts.retriever_config import IndexConfig, RetrieverConfig
 from recsys_spark.contracts.serve_config import ServeConfig
@@ -150,6 +151,7 @@ class PipelineConfig:
     recommend: RecommendConfig = field(default_factory=RecommendConfig)
     tracking: TrackingConfig = field(default_factory=TrackingConfig)
     serve: ServeConfig = field(default_factory=ServeConfig)
+    monitor: MonitorConfig = field(default_factory=MonitorConfig)
 
     def __post_init__(self) -> None:
         require(self.seed >= 1, "seed", "at least 1 (Petastorm reads 0 as no seed)", self.seed)

@@ -11,10 +11,18 @@ from pyspark.sql import DataFrame
 
 from recsys_spark.contracts.artifacts import ARTIFACTS, EVALUATION, FITS, SPLIT_CUTOFFS, Artifact
 from recsys_spark.contracts.columns import SPLITS
+from recsys_spark.contracts.retriever_config import TOWERS
 from recsys_spark.manifest import Manifest
 from recsys_spark.storage import Storage
 
 _SOURCE = "source:"  # begins the names of inputs that are no artifacts
+_KEYS: dict[str, tuple[str, ...]] = {  # of paths, but for `model`, whose values a run names
+    "fit": ("early", *FITS),
+    "split": SPLITS,
+    "tower": TOWERS,
+    "source": ("queries", "sequences"),
+    "part": ("early", "fold", "dev", *SPLITS),
+}
 
 
 @dataclass(frozen=True)
@@ -42,7 +50,7 @@ class Run:
 
     def manifests(self) -> dict[str, Manifest]:
         """The manifest of every artifact that the run holds, by label."""
-        keys = {"fit": FITS, "split": SPLITS, "model": self.models()}
+        keys = {**_KEYS, "model": self.models()}
         labels = (label for artifact in ARTIFACTS.values() for label in _labels(artifact, keys))
         found = ((label, self.storage.manifest(label)) for label in labels)
         return {label: manifest for label, manifest in found if manifest is not None}

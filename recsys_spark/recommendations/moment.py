@@ -28,15 +28,26 @@ def with_new_lines(
     entry: CustomerEntry,
     materialise: Materialise,
 ) -> DataFrame:
-    """INTERACTIONS_CLEAN with the lines of further files, cleaned by the same rules; what is known already stays.
+    """INTERACTIONS_CLEAN with the lines of further files, cleaned by the same rules; what is known already stays."""
+    return interactions.unionByName(only_new_lines(interactions, paths, ingest, clean, entry, materialise))
+
+
+def only_new_lines(
+    interactions: DataFrame,
+    paths: tuple[str, ...],
+    ingest: IngestConfig,
+    clean: CleanConfig,
+    entry: CustomerEntry,
+    materialise: Materialise,
+) -> DataFrame:
+    """INTERACTIONS_CLEAN of further files alone, without what is known already.
 
     entry: how their customers come in. Quantities and prices of the new lines are not held against the bounds of the
     old ones.
     """
     raw = materialise("new_raw", entry.admit(read_sources(interactions.sparkSession, source_of(paths, ingest))))
     new = clean_new_lines(raw, clean, materialise)
-    unknown = new.join(interactions.select(*INTERACTION_KEY), on=list(INTERACTION_KEY), how="left_anti")
-    return interactions.unionByName(unknown)
+    return new.join(interactions.select(*INTERACTION_KEY), on=list(INTERACTION_KEY), how="left_anti")
 
 
 def source_of(paths: tuple[str, ...], ingest: IngestConfig) -> IngestConfig:

@@ -72,7 +72,8 @@ def _stages_behind(storage: Storage, labels: Iterable[str]) -> Iterator[tuple[st
         if record is None:  # it was killed before it wrote one
             return
         for needed in sorted(record["inputs"]):
-            yield from visit(needed)
+            if not needed.startswith("source:"):
+                yield from visit(needed)
         written = [one for output in sorted(record["outputs"]) if (one := storage.manifest(output)) is not None]
         if written:
             yield manifest.stage, written, record

@@ -1,15 +1,17 @@
+import re
 from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
 from pyspark.sql import SparkSession
 
+from recsys_spark.contracts.artifacts import ARTIFACTS
 from recsys_spark.contracts.config import EvaluationConfig
 from recsys_spark.contracts.errors import DataError
 from recsys_spark.evaluation.compare import compare_runs
 from recsys_spark.evaluation.console import WIDTH, comparison_table
 from recsys_spark.evaluation.protocols import PROTOCOLS
-from recsys_spark.evaluation.runs import what_differs
+from recsys_spark.evaluation.runs import Run, what_differs
 from recsys_spark.manifest import Manifest
 from tests.evaluation.worlds import CUTOFF, World, random_world
 
@@ -112,6 +114,23 @@ def test_runs_without_common_positives_are_refused(spark):
     second = World([(2, 2_000_001, 3, 1.0, False)], lists)
     with pytest.raises(DataError, match="no test positive in common"):
         compare_runs(RunInMemory(spark, first, "one"), RunInMemory(spark, second, "one"), CONFIG, seed=1)
+
+
+def test_every_artifact_of_a_run_is_looked_for():
+    class NoManifests:
+        def __init__(self):
+            self.looked_for = []
+
+        def manifest(self, label):
+            self.looked_for.append(label)
+
+        def read_json(self, label):
+            return {"split": {"test": {"protocols": {"all_items": {"models": {"one": {}}}}}}}
+
+    storage = NoManifests()
+    assert Run(storage).manifests() == {}
+    patterns = [re.sub(r"\\{\w+\\}", "\\\\w+", re.escape(artifact.path)) for artifact in ARTIFACTS.values()]
+    assert all(any(re.fullmatch(pattern, label) for label in storage.looked_for) for pattern in patterns)
 
 
 def _manifest(**changes: Any) -> Manifest:
