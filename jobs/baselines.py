@@ -25,7 +25,9 @@ def run(io: StageIO, config: PipelineConfig) -> Metrics:
     models, merge_minutes = config.baselines.ranked, config.sequences.merge_minutes
     fitted = (*models, *models_behind(config.candidates.quotas))  # sources of candidates need not be ranked alone
     interactions, item_ids, customer_ids = (io.read(table) for table in SOURCES)
-    histories = io.materialise("histories", customer_histories(interactions, item_ids, customer_ids, merge_minutes))
+    places = config.baselines.uses_segments
+    merged = customer_histories(interactions, item_ids, customer_ids, merge_minutes, with_places=places)
+    histories = io.materialise("histories", merged)
     io.write(artifacts.ITEM_DAYS, item_days(interactions, item_ids))
     facts = {
         name: write_tables(Fit(io, name, cutoff_time, histories, settings, config.seed), fitted)

@@ -11,7 +11,7 @@ from recsys_spark.baselines.fitting import fitted_tables
 from recsys_spark.baselines.loading import load_codes
 from recsys_spark.baselines.query_batches import spread, with_queries
 from recsys_spark.baselines.ranking import Model
-from recsys_spark.baselines.registry import ModelSettings, build_model
+from recsys_spark.baselines.registry import ModelSettings, behind, build_model
 from recsys_spark.baselines.tuning import chosen_settings
 from recsys_spark.command_line import main
 from recsys_spark.contracts.artifacts import (
@@ -78,7 +78,8 @@ def _asked(io: StageIO, config: PipelineConfig) -> tuple[str, DataFrame]:
         interactions = io.materialise("interactions", lines)
         customer_ids = with_new_customers(customer_ids, interactions, io.num_rows(CUSTOMER_ID_MAP))
     merge_minutes = config.sequences.merge_minutes
-    histories = customer_histories(interactions, item_ids, customer_ids, merge_minutes, with_quantities=True)
+    places = config.baselines.uses_segments
+    histories = customer_histories(interactions, item_ids, customer_ids, merge_minutes, True, with_places=places)
     queries = queries_at(customer_ids, interactions, moment_after(interactions, as_of))
     return fit, spread(with_queries(histories, queries))
 
@@ -90,12 +91,16 @@ def input_files(config: PipelineConfig) -> list[str]:
 
 
 def _best_model(io: StageIO, config: PipelineConfig, name: str, protocol: str, fit: str) -> Model:
-    """The model of that name."""
+    """The model of that name, with the fallback behind it."""
+    stated = ModelSettings(config.baselines, config.knn, config.ease, config.tifu, config.nmf)
+    return behind(_own_model(io, config, stated, name, protocol, fit), fitted_tables(io, fit, [], stated), stated)
+
+
+def _own_model(io: StageIO, config: PipelineConfig, stated: ModelSettings, name: str, protocol: str, fit: str) -> Model:
     pairs = product(config.retriever.towers, config.retriever.rank_by)
     found = next((pair for pair in pairs if ranked_as(*pair) == name), None)
     if found is not None:
         return tower_model(io, *found, fit=fit)
-    stated = ModelSettings(config.baselines, config.knn, config.ease, config.tifu, config.nmf)
     if name in config.ranker.ranked:
         towers, hist_max = config.retriever.towers, config.queries.hist_max
         return fitted_two_stage(

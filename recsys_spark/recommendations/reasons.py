@@ -19,6 +19,9 @@ _REASON_OF_SOURCE = {
     "two_tower_first": "fits what the customer buys",
     "two_tower_plain": "fits what the customer buys",
     "category_popularity": "sells well in the categories the customer buys",
+    "showroom": "sells well in the customer's showroom",
+    "sales_channel": "sells well in the customer's sales channel",
+    "category": "bought by customers of the same categories",
 }
 
 
@@ -51,7 +54,8 @@ def _days_ago(days: Column) -> Column:
 def told_sources(chosen: Chosen, scored: Scored) -> tuple[list[str | None], list[str | None]]:
     """Of each item the sources that have a rank for it, such as `own 3, item_knn 12`, best first; and the best.
 
-    scored: what `chosen` is of; None for an item that no source proposed, and of a model of one stage.
+    Kinds of segments are such sources too, where segment popularity ranked the item. scored: what `chosen` is of; None
+    for an item that no source proposed, and of a model of one stage.
     """
     told: list[str | None] = [None] * len(chosen.rows)
     best: list[str | None] = [None] * len(chosen.rows)
@@ -64,6 +68,8 @@ def told_sources(chosen: Chosen, scored: Scored) -> tuple[list[str | None], list
     for number in np.flatnonzero(is_there):
         own = ranks[number]
         by_rank = [place for place in np.argsort(own, kind="stable") if own[place]]
+        if not by_rank:  # an item of the model's own, with a fallback behind it
+            continue
         told[number] = ", ".join(f"{names[place]} {own[place]}" for place in by_rank)
         best[number] = names[by_rank[0]]
     return told, best

@@ -24,6 +24,7 @@ from recsys_spark.contracts.model_config import (
     EaseConfig,
     KnnConfig,
     NmfConfig,
+    SegmentsConfig,
     TifuConfig,
 )
 from recsys_spark.sequences.histories import customer_histories
@@ -38,7 +39,7 @@ NAMES = (*MODELS, SENTINEL)
 NOT_PERSONAL = ("popularity", "recent_popularity", "rolling_popularity", "personal_frequency", SENTINEL)
 COLD, LATE = "c20", "i10"  # no event up to the cutoff; an item first sold after it
 SETTINGS = ModelSettings(
-    BaselinesConfig(models=MODELS),
+    BaselinesConfig(models=MODELS, segments=SegmentsConfig(min_customers=1, smoothing=1.0)),
     KnnConfig(min_support=1, shrinkage=1.0),
     EaseConfig(l2=1.0, min_customers=2),
     TifuConfig(group_size=2, num_neighbours=5),
