@@ -12,6 +12,7 @@ from recsys_spark.baselines.category_popularity import CategoryPopularity
 from recsys_spark.baselines.fallback import WithFallback
 from recsys_spark.baselines.item_knn import NeighbourModel
 from recsys_spark.baselines.matrices import FittedTable
+from recsys_spark.baselines.new_items import NewItemNeighbours
 from recsys_spark.baselines.nmf import Nmf
 from recsys_spark.baselines.personal import PersonalFrequency
 from recsys_spark.baselines.popularity import FittedPopularity, Popularity
@@ -24,6 +25,7 @@ from recsys_spark.baselines.user_knn import UserKnn
 from recsys_spark.contracts.artifacts import (
     CATEGORY_POPULARITY,
     EASE_WEIGHTS,
+    ITEM_CONTENT,
     ITEM_DAYS,
     ITEM_NEIGHBOURS,
     KNN_SOURCE,
@@ -36,6 +38,7 @@ from recsys_spark.contracts.artifacts import (
     Artifact,
 )
 from recsys_spark.contracts.model_config import (
+    NEW_ITEMS,
     SENTINEL,
     BaselinesConfig,
     EaseConfig,
@@ -136,6 +139,12 @@ def _segments(fitted: Fitted, settings: ModelSettings) -> Model:
     return SegmentPopularity(fitted.popularity, *tables, settings.baselines.segments.smoothing)
 
 
+def _new_items(fitted: Fitted, settings: ModelSettings) -> Model:
+    baselines = settings.baselines
+    content = fitted.table(ITEM_CONTENT)
+    return NewItemNeighbours(fitted.popularity, content, baselines.half_life_days, baselines.new_items_prior)
+
+
 def _blend(fitted: Fitted, settings: ModelSettings) -> Model:
     blend = settings.baselines.blend
     # The repeats are those of personal_frequency.
@@ -155,7 +164,14 @@ def _nmf(fitted: Fitted, settings: ModelSettings) -> Model:
     return Nmf(fitted.popularity, fitted.table(NMF_FACTORS), settings.nmf.l2, settings.nmf.half_life_days)
 
 
-_WITHOUT_FALLBACK = ("popularity", "recent_popularity", "rolling_popularity", "segment_popularity", SENTINEL)
+_WITHOUT_FALLBACK = (
+    "popularity",
+    "recent_popularity",
+    "rolling_popularity",
+    "segment_popularity",
+    NEW_ITEMS,
+    SENTINEL,
+)
 ENTRIES = {
     "popularity": Entry(lambda fitted, _: Popularity(fitted.popularity, by_recent=False)),
     "recent_popularity": Entry(lambda fitted, _: Popularity(fitted.popularity, by_recent=True)),
@@ -169,5 +185,6 @@ ENTRIES = {
     "tifu_knn": Entry(_tifu, needs=(TIFU_VECTORS,)),
     "nmf": Entry(_nmf, needs=(USER_ITEM_MATRIX, NMF_FACTORS)),
     "blend": Entry(_blend),
+    NEW_ITEMS: Entry(_new_items, needs=(ITEM_CONTENT,)),
     SENTINEL: Entry(lambda fitted, _: NextInCatalogue(fitted.popularity, fitted.codes)),
 }

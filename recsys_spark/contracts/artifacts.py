@@ -84,6 +84,7 @@ SEGMENT_POPULARITY = _fitted("segment_popularity", model_schemas.SEGMENT_POPULAR
 TIFU_VECTORS = _fitted("tifu_vectors", model_schemas.TIFU_VECTORS)
 NMF_FACTORS = _fitted("nmf_factors", model_schemas.NMF_FACTORS)
 ITEM_DAYS = _table("item_days", model_schemas.ITEM_DAYS)
+ITEM_CONTENT = _table("item_content", model_schemas.ITEM_CONTENT)
 MODEL_TABLES = (  # what baselines are made of, beside item_popularity
     KNN_SOURCE,
     USER_ITEM_MATRIX,
@@ -95,6 +96,7 @@ MODEL_TABLES = (  # what baselines are made of, beside item_popularity
     TIFU_VECTORS,
     NMF_FACTORS,
     ITEM_DAYS,
+    ITEM_CONTENT,
 )
 TOWER_EXAMPLES = _table("tower_examples", retriever_schemas.TOWER_EXAMPLES, "tower_examples_{source}_{part}.parquet")
 TOWER_ITEMS = _fitted("tower_items_{source}", retriever_schemas.TOWER_ITEMS)

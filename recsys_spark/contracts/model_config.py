@@ -22,6 +22,7 @@ MODELS = (
 SEGMENT_KINDS = ("showroom", "sales_channel", "category")  # of segments; told of the first that speaks
 CATEGORY = SEGMENT_KINDS[-1]
 SEGMENT_POPULARITY = "segment_popularity"
+NEW_ITEMS = "new_item_neighbours"  # ranks what no other model may: items without an event up to the cutoff
 FALLBACKS = ("recent_popularity", SEGMENT_POPULARITY)
 SENTINEL = "next_in_catalogue"  # has learned nothing; whatever it finds, the data or the evaluation gives away
 
@@ -65,6 +66,8 @@ class BaselinesConfig:
     blend: BlendConfig = field(default_factory=BlendConfig)
     fallback: str = "recent_popularity"
     segments: SegmentsConfig = field(default_factory=SegmentsConfig)
+    new_items: bool = False
+    new_items_prior: float = 10.0
 
     def __post_init__(self) -> None:
         for model in self.models:
@@ -74,6 +77,7 @@ class BaselinesConfig:
         require(self.tune_queries >= 1, "baselines.tune_queries", "at least 1", self.tune_queries)
         require(self.half_life_days > 0, "baselines.half_life_days", "above 0", self.half_life_days)
         one_of(self.fallback, FALLBACKS, "baselines.fallback")
+        require(self.new_items_prior >= 0, "baselines.new_items_prior", "0 or more", self.new_items_prior)
 
     @property
     def uses_segments(self) -> bool:
@@ -82,8 +86,8 @@ class BaselinesConfig:
 
     @property
     def ranked(self) -> tuple[str, ...]:
-        """The models to rank with: those chosen and the sentinel, which runs in every evaluation."""
-        return (*self.models, SENTINEL)
+        """The models to rank with: those chosen, on request that of new items, and the sentinel."""
+        return (*self.models, *((NEW_ITEMS,) if self.new_items else ()), SENTINEL)
 
 
 @dataclass(frozen=True, kw_only=True)

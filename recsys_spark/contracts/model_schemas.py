@@ -52,6 +52,14 @@ CATEGORY_POPULARITY = Table(
     ),
 )
 
+ITEM_CONTENT = Table(
+    grain=("item_idx",),
+    columns=(
+        Column("item_idx", "bigint", "dense item index"),
+        Column("features", "array<int>", "hashed brand, category, price band and words of its first line, 0 for none"),
+    ),
+)
+
 SEGMENT_POPULARITY = Table(
     grain=("kind", "segment", "item_idx"),
     columns=(
