@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import numpy.typing as npt
 
 from recsys_spark.baselines.query_batches import QueryBatch
+from recsys_spark.baselines.query_context import recency_bucket, weekday_of
 from recsys_spark.candidates.purchases import Purchases, rows_of_keys
-from recsys_spark.contracts.context import RECENCY_DAYS, RECENCY_NAMES
+from recsys_spark.contracts.context import RECENCY_NAMES
 from recsys_spark.contracts.features import FEATURES
 from recsys_spark.sequences.windows import MICROS_PER_DAY, Ints
 
 Floats = npt.NDArray[np.float64]
 MISSING = {feature.name: feature.missing for feature in FEATURES}
 _RECENT_EVENTS = 50
-_DAYS_PER_YEAR, _THURSDAY = 365.2425, 4  # 1970-01-01 was a Thursday; the week begins with Sunday
+_DAYS_PER_YEAR = 365.2425
 
 
 def customer_features(batch: QueryBatch, purchases: Purchases, hist_max: int) -> dict[str, Floats]:
@@ -56,7 +55,7 @@ def days_of(batch: QueryBatch) -> Ints:
 def calendar(days: Ints) -> dict[str, Floats]:
     """The day in the year, in the week and in the quarter, and the quarter in the year, as points on circles."""
     year, week = 2 * np.pi * days / _DAYS_PER_YEAR, 2 * np.pi * weekday_of(days) / 7
-    quarters = month_of(days, since_1970=True) // 3
+    quarters = days.astype("datetime64[D]").astype("datetime64[M]").astype(np.int64) // 3  # since 1970
     first_days = _first_day_of_month(quarters * 3)
     within = 2 * np.pi * (days - first_days) / (_first_day_of_month(quarters * 3 + 3) - first_days)
     quarter = 2 * np.pi * (quarters % 4) / 4
@@ -70,22 +69,6 @@ def calendar(days: Ints) -> dict[str, Floats]:
         "quarter_day_sin": np.sin(within),
         "quarter_day_cos": np.cos(within),
     }
-
-
-def weekday_of(days: Ints) -> Ints:
-    """Of days since 1970-01-01, from 0 for Sunday."""
-    return (days + _THURSDAY) % 7
-
-
-def month_of(days: Ints, since_1970: bool = False) -> Ints:
-    """Of days since 1970-01-01: the month of the year from 0, or of all months since January 1970."""
-    months = days.astype("datetime64[D]").astype("datetime64[M]").astype(np.int64)
-    return months if since_1970 else months % 12
-
-
-def recency_bucket(days: npt.NDArray[np.floating[Any]]) -> Ints:
-    """The bucket of days since the last order, from 0; the bounds RECENCY_DAYS belong to the earlier one."""
-    return np.searchsorted(RECENCY_DAYS, days, side="left")
 
 
 def recency_flags(buckets: Ints) -> dict[str, Floats]:

@@ -15,11 +15,12 @@ from pyspark.sql import functions as F
 
 from recsys_spark.baselines.matrices import FittedTable
 from recsys_spark.baselines.query_batches import QueryBatch
+from recsys_spark.baselines.query_context import recency_bucket
 from recsys_spark.candidates.merge import Offers
 from recsys_spark.contracts.features import EXTENSION, chosen_features
 from recsys_spark.contracts.schemas import CUSTOMER_ID_MAP, ITEM_ID_MAP
 from recsys_spark.features.build import FeatureBuilder
-from recsys_spark.features.customer_features import calendar, recency_bucket, recency_flags
+from recsys_spark.features.customer_features import calendar, recency_flags
 from recsys_spark.features.place_features import fit_customer_places, fit_item_places
 from recsys_spark.sequences.windows import MICROS_PER_DAY, Events
 from tests.support.frames import frame, rows

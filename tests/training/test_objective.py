@@ -191,6 +191,7 @@ def write_histories(path, queries: list[Query]) -> None:
             "user_idx": batch.user_idx.numpy(),
             "history": pa.array(batch.history.tolist(), pa.list_(pa.int32())),
             "history_days": pa.array(batch.history_days.tolist(), pa.list_(pa.float32())),
+            "context": pa.array(batch.context.tolist(), pa.list_(pa.int32())),
         }
     )
     pq.write_table(table, path)

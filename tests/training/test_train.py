@@ -50,7 +50,8 @@ def publish_examples(path: Path, number: int, seed: int) -> str:
 
 
 def type_of(name: str) -> pa.DataType:
-    lists = {"history": pa.int32(), "history_days": pa.float32(), "positives": pa.int32(), "is_repeat": pa.bool_()}
+    lists = {name: pa.int32() for name in ("history", "positives", "context")}
+    lists |= {"history_days": pa.float32(), "is_repeat": pa.bool_()}
     return pa.list_(lists[name]) if name in lists else {"user_idx": pa.int64(), "period": pa.int32()}[name]
 
 
@@ -64,7 +65,7 @@ def job(tmp_path_factory) -> RetrieverJob:
     pairs = [(one, other, 1.0) for one in known for other in known if one != other and one % 2 == other % 2]
     item, neighbour, ppmi = zip(*pairs, strict=True)
     histories = batch_of([replace(query, user=user) for user, query in enumerate(random_queries(5, 8, False), start=1)])
-    held = ("user_idx", "history", "history_days")
+    held = ("user_idx", "history", "history_days", "context")
     return RetrieverJob(
         tower=TOWER,
         num_users=NUM_USERS,

@@ -50,6 +50,9 @@ def user_tower(model: RetrieverTask) -> dict[str, Any]:
         "decay_days": shape.decay_days,
         "hist_max": shape.hist_max,
     }
+    for feature in shape.context:
+        assert towers.context is not None
+        told[f"context.{feature}"] = _array(towers.context.of(feature))
     if towers.attention is not None:
         told["attention"] = _array(towers.attention)
     if towers.history_emb is not None:
@@ -93,12 +96,13 @@ def _write_users(model: RetrieverTask, vectors: Tensor, users_path: str, path: P
         if batch.num_rows == 0:
             continue
         users = torch.tensor(batch.column("user_idx").to_numpy(), device=vectors.device)
-        history, days = (
+        history, days, context = (
             torch.tensor(batch.column(name).flatten().to_numpy(), device=vectors.device).view(batch.num_rows, -1)
-            for name in ("history", "history_days")
+            for name in ("history", "history_days", "context")
         )
         pooled = PooledHistory.of(history.long(), days, everything)
-        out[users.cpu().numpy()] = model.towers.users(users, pooled, vectors).float().cpu().numpy()
+        found = model.towers.users(users, pooled, vectors, context.long())
+        out[users.cpu().numpy()] = found.float().cpu().numpy()
     out[PAD_IDX] = 0
     out.flush()
 

@@ -139,7 +139,8 @@ class RetrieverTrainee:
         history = torch.zeros_like(batch.history) if is_unused else batch.history
         items_M = torch.unique(torch.cat([others, history.flatten()]))
         vectors = self.model.towers.items(items_M, None if self.side is None else self.side[items_M])
-        users = self.model.towers.users(batch.user_idx, PooledHistory.of(history, batch.history_days, items_M), vectors)
+        pooled = PooledHistory.of(history, batch.history_days, items_M)
+        users = self.model.towers.users(batch.user_idx, pooled, vectors, batch.context)
         return users, items_M, vectors
 
     @torch.no_grad()
@@ -181,7 +182,7 @@ class RetrieverTrainee:
         """The best items of each query among those the fit has seen, (B, largest k); PAD_IDX where there are fewer."""
         everything = torch.arange(len(vectors), device=vectors.device)
         history = PooledHistory.of(batch.history, batch.history_days, everything)
-        users = self.model.towers.users(batch.user_idx, history, vectors)
+        users = self.model.towers.users(batch.user_idx, history, vectors, batch.context)
         scores, top = users.new_empty(len(batch), 0), batch.history[:, :0]
         for items in torch.split(everything, _ITEMS_PER_SLICE):  # so that memory does not grow with the catalogue
             trend = None if self.sales is None else self.sales.log_counts(batch.period, items)

@@ -154,6 +154,7 @@ def build_task(job: RetrieverJob, items: _Items) -> RetrieverTask:
         dropout=tower.dropout,
         num_side=int(items.side.max()) if tower.side_features else 0,
         hist_max=job.hist_max,
+        context=tower.context,
     )
     towers = TwoTower(shape)
     if job.co_purchases_path is not None and tower.start == "ppmi":
