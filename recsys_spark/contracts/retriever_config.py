@@ -35,6 +35,7 @@ class TowerConfig:
     dropout: float = 0.1
     start: str = "ppmi"
     trend: bool = True
+    trend_input: bool = False
     side_features: tuple[str, ...] = ()
     context: tuple[str, ...] = ()
     loss: str = "shared"

@@ -32,8 +32,9 @@ ITEM_SALES = Table(
     grain=("period", "item_idx"),
     columns=(
         Column("period", "int", "number of a snapshot, from 0; the last is taken at the cutoff"),
-        Column("item_idx", "bigint", "an item with an event in the window"),
+        Column("item_idx", "bigint", "an item with an event in the window or in the one before"),
         Column("num_events", "bigint", "interactions in the retriever.recent_days up to the snapshot"),
+        Column("num_before", "bigint", "interactions in as many days before these"),
     ),
 )
 

@@ -95,7 +95,8 @@ def random_sales(seed: int = 5) -> RecentSales:
     rows = [(period, item) for period in range(NUM_PERIODS) for item in range(1, NUM_ITEMS + 1) if rng.random() < 0.6]
     period, items = (np.array(values, dtype=np.int64) for values in zip(*rows, strict=True))
     counts = rng.integers(1, 30, len(rows)).astype(np.float32)
-    return RecentSales.of_rows(period, items, counts, NUM_ITEMS, NUM_PERIODS)
+    before = rng.integers(0, 30, len(rows)).astype(np.float32)
+    return RecentSales.of_rows(period, items, counts, NUM_ITEMS, NUM_PERIODS, before)
 
 
 def random_share(seed: int = 6) -> Tensor:

@@ -18,6 +18,7 @@ from training.optimizers import Optimizers
 from training.process_group import Group
 from training.retriever.model import PooledHistory, TwoTower
 from training.retriever.objective import ObjectiveOptions
+from training.retriever.trends import RecentSales
 
 pytestmark = pytest.mark.torch
 
@@ -69,6 +70,42 @@ def trained(folder, feature: str, context: tuple[str, ...]) -> torch.nn.Module:
 def test_a_tower_that_is_told_finds_what_a_plain_one_cannot(tmp_path, feature):
     assert found_first(trained(tmp_path / "told", feature, (feature,)), feature) >= 0.95
     assert found_first(trained(tmp_path / "plain", feature, ()), feature) < 0.7
+
+
+def test_items_that_are_told_of_their_sales_find_what_rises_in_the_snapshot_of_the_query(tmp_path):
+    """In even periods item 1 rises and is bought, in odd ones item 2; all in all each is sold as often."""
+    counts = {(period, item): (9, 1) if (period + item) % 2 else (1, 9) for period in range(4) for item in (1, 2)}
+    period, items = (np.array(values) for values in zip(*counts, strict=True))
+    now, before = (np.array(values, dtype=np.float32) for values in zip(*counts.values(), strict=True))
+    sales = RecentSales.of_rows(period, items, now, NUM_ITEMS, 4, before)
+
+    def asked(periods: tuple[int, ...], number: int, seed: int) -> list[Query]:
+        rng, found = np.random.default_rng(seed), []
+        for _ in range(number):
+            history = tuple((int(item), 5.0) for item in rng.choice(np.arange(3, NUM_ITEMS + 1), 2, replace=False))
+            drawn = int(rng.choice(periods))
+            found.append(Query(1, history, (1 + drawn % 2,), period=drawn))
+        return found
+
+    def recall(told: bool) -> float:
+        shape = replace(SHAPE, num_users=1, num_items=NUM_ITEMS, dim=8, hist_max=2, trend_input=told)
+        task = make_task(shape, temperature=0.3)
+
+        def batches(epoch: int, skip: int) -> Iterator[RetrieverBatch]:
+            every = asked((0, 1), 10 * BATCH_SIZE, seed=epoch)
+            for first in range(skip * BATCH_SIZE, len(every), BATCH_SIZE):
+                yield batch_of(every[first : first + BATCH_SIZE], hist_max=2, num_targets=1)
+
+        share = torch.full((NUM_ITEMS + 1,), 1 / NUM_ITEMS)
+        later = batch_of(asked((2, 3), 200, seed=99), hist_max=2, num_targets=1)  # periods that training has not seen
+        options = ObjectiveOptions(num_negatives=8)
+        trainee = make_trainee(task, options, sales if told else None, share=share, dev=lambda: [later], k=(1,))
+        settings = LoopSettings(max_epochs=EPOCHS, metric="recall@1", patience=EPOCHS)
+        Loop(trainee, Optimizers(task, learning_rate=0.02), batches, settings, Group(), tmp_path / str(told)).run()
+        return trainee.evaluate()["recall@1"]
+
+    assert recall(told=True) >= 0.95
+    assert recall(told=False) < 0.7
 
 
 def test_a_value_that_training_never_saw_says_nothing(tmp_path):

@@ -26,7 +26,7 @@ def export_towers(
     """Write item_embeddings.npy, item_offsets.npy, user_embeddings.npy and user_tower.npz.
 
     Row = index; rows have unit length, but those of padding and of what the fit has not seen are zero. Scores are
-    user vector . item vector + offset of the item; the offsets hold the trends as of the cutoff.
+    user vector . item vector + offset of the item; offsets and vectors hold the trends as of the cutoff.
     examples: paths of the TOWER_EXAMPLES trained on; users_path: USER_HISTORIES.
     """
     model.eval()
@@ -35,10 +35,18 @@ def export_towers(
     folder.mkdir(parents=True, exist_ok=True)
     vectors = trainee.item_vectors()
     vectors[~trainee.is_known] = 0
-    _write_rows(folder / "item_embeddings.npy", vectors)
+    told = user_tower(model)
+    if model.towers.trend is None or trainee.sales is None:
+        _write_rows(folder / "item_embeddings.npy", vectors)
+    else:  # as of the cutoff; a history goes on to look items up without their sales
+        latest = trainee.item_vectors(trainee.sales.num_periods - 1)
+        latest[~trainee.is_known] = 0
+        _write_rows(folder / "item_embeddings.npy", latest)
+        if model.towers.history_emb is None:
+            told["history_emb"] = _array(vectors)
     np.save(folder / "item_offsets.npy", _offsets(model, trainee).numpy())
     _write_users(model, vectors, users_path, folder / "user_embeddings.npy")
-    np.savez(folder / "user_tower.npz", **user_tower(model))
+    np.savez(folder / "user_tower.npz", **told)
 
 
 def user_tower(model: RetrieverTask) -> dict[str, Any]:

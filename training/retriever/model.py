@@ -14,6 +14,8 @@ from torch import Tensor, nn
 from recsys_spark.contracts.columns import PAD_IDX
 from recsys_spark.contracts.context import CONTEXT_SIZES
 
+_TREND_INPUTS = 2
+
 
 @dataclass(frozen=True)
 class TowerShape:
@@ -23,6 +25,7 @@ class TowerShape:
     pooling: `mean`, `recency` (exp(-days / decay_days)) or `attention` (learned).
     tied: the history looks its items up in the item tower; else it has a table of its own. hist_max: the newest
     events that a history holds. context: features of contracts/context.py, whose values have a vector each.
+    trend_input: items are told of their late sales (RecentSales.inputs), but not those of a history.
     """
 
     num_users: int
@@ -37,6 +40,7 @@ class TowerShape:
     num_side: int = 0
     hist_max: int = 200
     context: tuple[str, ...] = ()
+    trend_input: bool = False
 
 
 class ResidualBlock(nn.Module):
@@ -77,14 +81,21 @@ class TwoTower(nn.Module):
         self.history_emb = _table(shape.num_items, shape.dim, sparse) if untied else None
         self.side_emb = _table(shape.num_side, shape.dim, sparse) if shape.num_side else None
         self.context = ContextVectors(shape.context, shape.dim, sparse) if shape.context else None
+        self.trend = nn.Linear(_TREND_INPUTS, shape.dim, bias=False) if shape.trend_input else None
+        if self.trend is not None:
+            nn.init.zeros_(self.trend.weight)
         self.attention = nn.Parameter(torch.zeros(shape.dim + 1)) if shape.pooling == "attention" else None
 
-    def items(self, items_M: Tensor, side_MS: Tensor | None = None) -> Tensor:
-        """Unit vectors of items, (M, D). side_MS: indices of each item's side features, 0 for padding."""
+    def items(self, items_M: Tensor, side_MS: Tensor | None = None, sales_M2: Tensor | None = None) -> Tensor:
+        """Unit vectors of items, (M, D). side_MS: indices of each item's side features, 0 for padding. sales_M2: of
+        RecentSales.inputs; without, the vectors that a history looks up.
+        """
         vectors: Tensor = self.item_emb(items_M)
         if self.side_emb is not None and side_MS is not None:
             filled = (side_MS != PAD_IDX).sum(dim=1, keepdim=True).clamp_min(1)
             vectors = vectors + self.side_emb(side_MS).sum(dim=1) / filled
+        if self.trend is not None and sales_M2 is not None:
+            vectors = vectors + self.trend(sales_M2)
         found: Tensor = self.item_head(vectors)
         return found
 
@@ -103,7 +114,8 @@ class TwoTower(nn.Module):
         if self.user_emb is not None:
             vectors = vectors + self.user_emb(user_B)
         if self.context is not None and context_BC is not None:
-            vectors = vectors + self.context(context_BC)
+            is_known = vectors.any(dim=1, keepdim=True)  # of whom nothing is known, the context says too little
+            vectors = vectors + self.context(context_BC) * is_known
         found: Tensor = self.user_head(vectors)
         return found
 
