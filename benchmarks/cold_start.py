@@ -47,6 +47,7 @@ from recsys_spark.session import get_session
 from recsys_spark.storage import Storage
 
 FOLDS, K, REPLICATES = 5, 20, 1000
+ITEM_KS = (5, 20)  # where few items are new, twenty hold them all
 SETTINGS = BaselinesConfig()
 Floats = npt.NDArray[np.float64]
 
@@ -103,11 +104,11 @@ def positives_of(later: DataFrame, queries: DataFrame, items: DataFrame) -> pd.D
     return told.fillna({"is_repeat": False}).toPandas()
 
 
-def hits(lists: DataFrame, positives: pd.DataFrame, protocol: str) -> pd.DataFrame:
-    """The positives that a protocol counts, with `hit` for those among the first K."""
+def hits(lists: DataFrame, positives: pd.DataFrame, protocol: str, k: int = K) -> pd.DataFrame:
+    """The positives that a protocol counts, with `hit` for those among the first k."""
     counted = positives if protocol == "all_items" else positives[~positives["is_repeat"]]
     top = lists.filter(F.col("protocol") == protocol).select(
-        "query_id", F.explode(F.slice("stock_codes", 1, K)).alias("stock_code")
+        "query_id", F.explode(F.slice("stock_codes", 1, k)).alias("stock_code")
     )
     near = pd.DataFrame(top.toPandas())
     found = counted.merge(near.assign(hit=1.0), on=["query_id", "stock_code"], how="left")
@@ -182,9 +183,9 @@ def customer_figures(world: World, name: str) -> list[Figure]:
     return made
 
 
-def item_figures(world: World, name: str) -> list[Figure]:
-    """New items by neighbours over the same list for everyone, and over a draw among the new items, on test."""
-    fit, split = "val", SPLIT_OF_FIT["val"]
+def item_figures(world: World, fit: str, name: str) -> list[Figure]:
+    """New items by neighbours over a draw among the new items, and over the same list for everyone."""
+    split = SPLIT_OF_FIT[fit]
     codes = world.items.withColumnRenamed("item_idx", "pos_item_idx")
     eligible = world.run.table(artifacts.ITEM_POPULARITY, fit=fit)
     popularity = FittedPopularity(*world.fitted(eligible))
@@ -202,14 +203,16 @@ def item_figures(world: World, name: str) -> list[Figure]:
     made, found = [], {}
     for label, prior in (("neighbours", SETTINGS.new_items_prior), ("everybody", 1e12)):
         model = NewItemNeighbours(popularity, content, SETTINGS.half_life_days, prior)
-        found[label] = hits(rank(asked, model, world.codes, LIST_LENGTH), held, "first_purchase")
-    own = found["neighbours"]
-    drawn = np.full(len(own), min(K / max(num_new, 1), 1.0))  # what a random order finds in the mean
-    for other, values in (("random", drawn), ("everybody", found["everybody"]["hit"].to_numpy())):
-        ratio, interval, moved = paired(own["user_idx"].to_numpy(), own["hit"].to_numpy(), values)
-        detail: dict[str, Any] = {"interval": interval, "difference": moved, "neighbours": own["hit"].mean()}
-        detail |= {other: float(values.mean()), "positives": len(own), "new_items": num_new}
-        made.append(figure(f"cold_start.items.recall@{K}_over_{other}.{name}", ratio, "> 1.0", **detail))
+        lists = rank(asked, model, world.codes, LIST_LENGTH).cache()
+        found[label] = {k: hits(lists, held, "first_purchase", k) for k in ITEM_KS}
+    for k in ITEM_KS:
+        own = found["neighbours"][k]
+        drawn = np.full(len(own), min(k / max(num_new, 1), 1.0))  # what a random order finds in the mean
+        for other, values in (("random", drawn), ("everybody", found["everybody"][k]["hit"].to_numpy())):
+            ratio, interval, moved = paired(own["user_idx"].to_numpy(), own["hit"].to_numpy(), values)
+            detail: dict[str, Any] = {"interval": interval, "difference": moved, "neighbours": own["hit"].mean()}
+            detail |= {other: float(values.mean()), "positives": len(own), "new_items": num_new}
+            made.append(figure(f"cold_start.items.recall@{k}_over_{other}.{split}.{name}", ratio, "> 1.0", **detail))
     return made
 
 
@@ -223,7 +226,8 @@ def main() -> None:
     for name, root in (pair.split("=", 1) for pair in given.run):
         with tempfile.TemporaryDirectory() as folder:
             world = World(Run(Storage(root, spark)), Path(folder))
-            report(f"cold_start_{name}", [*item_figures(world, name), *customer_figures(world, name)])
+            items = [figure for fit in SPLIT_OF_FIT for figure in item_figures(world, fit, name)]
+            report(f"cold_start_{name}", [*items, *customer_figures(world, name)])
         spark.catalog.clearCache()
 
 
