@@ -37,7 +37,8 @@ class WithFallback:
     def score(self, batch: QueryBatch) -> Scored:
         own = self.model.score(batch)
         eligible = self.popular().eligible()
-        counts = np.bincount(own.rows[eligible[np.minimum(own.items, len(eligible) - 1)]], minlength=len(batch))
+        may_rank = (own.items < len(eligible)) & eligible[np.minimum(own.items, len(eligible) - 1)]
+        counts = np.bincount(own.rows[may_rank], minlength=len(batch))
         short = np.flatnonzero(counts < np.minimum(num_wanted(batch), eligible.sum()))
         if len(short) == 0:
             return own
