@@ -23,6 +23,7 @@ import pyarrow.parquet as pq
 import torch
 
 from benchmarks.harness import Figure, figure, median_ratio, report
+from recsys_spark.contracts.context import CONTEXT_SIZES
 from recsys_spark.contracts.retriever_config import RetrieverConfig, TowerConfig
 from training.batches import RETRIEVER_COLUMNS, RetrieverBatch
 from training.engines import ENGINES
@@ -61,6 +62,7 @@ def examples(rng: np.random.Generator, rows: int, num_items: int) -> pa.Table:
             "positives": _lists(item_indices(rng, (rows, TARGETS), num_items) * is_target),
             "is_repeat": _lists((rng.random((rows, TARGETS)) < 0.3) & is_target),
             "period": rng.integers(0, PERIODS, rows).astype(np.int32),
+            "context": _lists(np.zeros((rows, len(CONTEXT_SIZES)), dtype=np.int32)),
         }
     )
 

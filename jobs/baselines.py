@@ -6,6 +6,7 @@ import dataclasses
 from typing import Any
 
 from recsys_spark.baselines.fitting import Fit, write_tables
+from recsys_spark.baselines.item_content import item_content
 from recsys_spark.baselines.registry import ModelSettings
 from recsys_spark.baselines.rolling import item_days
 from recsys_spark.baselines.split_ranking import choose_settings, rank_split
@@ -25,8 +26,12 @@ def run(io: StageIO, config: PipelineConfig) -> Metrics:
     models, merge_minutes = config.baselines.ranked, config.sequences.merge_minutes
     fitted = (*models, *models_behind(config.candidates.quotas))  # sources of candidates need not be ranked alone
     interactions, item_ids, customer_ids = (io.read(table) for table in SOURCES)
-    histories = io.materialise("histories", customer_histories(interactions, item_ids, customer_ids, merge_minutes))
+    places = config.baselines.uses_segments
+    merged = customer_histories(interactions, item_ids, customer_ids, merge_minutes, with_places=places)
+    histories = io.materialise("histories", merged)
     io.write(artifacts.ITEM_DAYS, item_days(interactions, item_ids))
+    if config.baselines.new_items:
+        io.write(artifacts.ITEM_CONTENT, item_content(interactions, item_ids))
     facts = {
         name: write_tables(Fit(io, name, cutoff_time, histories, settings, config.seed), fitted)
         for name, cutoff_time in cutoffs_of_fits(io.read_json(artifacts.SPLIT_CUTOFFS)).items()

@@ -19,7 +19,9 @@ SOURCES = (artifacts.INTERACTIONS_CLEAN, artifacts.ITEM_ID_MAP, artifacts.CUSTOM
 def run(io: StageIO, config: PipelineConfig) -> Metrics:
     interactions, item_ids, customer_ids = (io.read(table) for table in SOURCES)
     merge_minutes = config.sequences.merge_minutes
-    histories = io.materialise("histories", customer_histories(interactions, item_ids, customer_ids, merge_minutes))
+    places = config.retriever.uses_places
+    merged = customer_histories(interactions, item_ids, customer_ids, merge_minutes, with_places=places)
+    histories = io.materialise("histories", merged)
     settings = ModelSettings(config.baselines, config.knn, config.ease, config.tifu, config.nmf)
     metrics = {}
     for split, fit in FIT_OF_SPLIT.items():

@@ -17,7 +17,7 @@ from recsys_spark.contracts.artifacts import (
     SPLIT_CUTOFFS,
     SPLIT_OF_FIT,
 )
-from recsys_spark.contracts.config import SENTINEL, PipelineConfig
+from recsys_spark.contracts.config import PipelineConfig
 from recsys_spark.evaluation.console import evaluation_table
 from recsys_spark.evaluation.document import evaluation_document
 from recsys_spark.evaluation.summary import SplitFrames, summarise
@@ -25,7 +25,8 @@ from recsys_spark.stage import Metrics, Stage, StageIO
 
 
 def run(io: StageIO, config: PipelineConfig) -> Metrics:
-    models, summaries = (*config.baselines.models, *config.retriever.ranked, *config.ranker.ranked, SENTINEL), {}
+    *chosen, sentinel = config.baselines.ranked
+    models, summaries = (*chosen, *config.retriever.ranked, *config.ranker.ranked, sentinel), {}
     for fit, split in SPLIT_OF_FIT.items():
         frames = _frames(io, fit, split, models, config.ranker.ranked, config.evaluation.test_end)
         summaries[split] = summarise(frames, io.materialise, config.evaluation, config.seed)

@@ -77,7 +77,8 @@ def _asked(io: StageIO, config: PipelineConfig) -> tuple[str, DataFrame]:
         interactions = io.materialise("interactions", lines)
         customer_ids = with_new_customers(customer_ids, interactions, io.num_rows(CUSTOMER_ID_MAP))
     merge_minutes = config.sequences.merge_minutes
-    histories = customer_histories(interactions, item_ids, customer_ids, merge_minutes, with_quantities=True)
+    places = config.baselines.uses_segments or config.retriever.uses_places
+    histories = customer_histories(interactions, item_ids, customer_ids, merge_minutes, True, with_places=places)
     queries = queries_at(customer_ids, interactions, moment_after(interactions, as_of))
     return fit, spread(with_queries(histories, queries))
 

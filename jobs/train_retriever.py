@@ -60,14 +60,16 @@ def _write_inputs(io: StageIO, config: PipelineConfig) -> tuple[DataFrame, dict[
     settings = config.retriever
     interactions, item_ids, customer_ids = (io.read(table) for table in SOURCES)
     merge_minutes = config.sequences.merge_minutes
-    histories = io.materialise("histories", customer_histories(interactions, item_ids, customer_ids, merge_minutes))
+    places = settings.uses_places
+    merged = customer_histories(interactions, item_ids, customer_ids, merge_minutes, with_places=places)
+    histories = io.materialise("histories", merged)
     events = indexed_events(io)
     grid = grid_of(events, settings.snapshot_days)
     ends = {fit: cutoff(end) for fit, end in cutoffs_of_fits(io.read_json(artifacts.SPLIT_CUTOFFS)).items()}
     queries = io.read(artifacts.QUERIES, split="train")
     early = early_end(queries, settings.dev_share, ends[FOLD], "retriever.dev_share")
     for source in sources_of(settings):
-        write_examples(io, settings, source, grid, ends[FOLD], early, config.seed)
+        write_examples(io, settings, source, histories, grid, ends[FOLD], early, config.seed)
     starts = {settings.tower(tower).start for tower in settings.towers}
     pairs = neighbour_options(replace(config.knn, shrinkage=0.0)) if "ppmi" in starts else None
     inputs = {}

@@ -290,4 +290,4 @@ def test_new_lines_and_a_later_day_change_what_is_recommended_without_any_traini
     assert set(found["customer_id"]) == {*before["customer_id"], "077"}
     assert found.groupby("customer_id").size().eq(5).all()
     models = set(found["model"])
-    assert models <= {"two_stage", "two_tower_all", "popularity", "personal_frequency"}
+    assert models <= {"two_stage", "two_tower_all", "popularity", "personal_frequency", "segment_popularity"}

@@ -22,6 +22,7 @@ class RetrieverBatch:
     positives: Tensor  # (B, P) int64
     is_repeat: Tensor  # (B, P) bool, the customer bought the target before
     period: Tensor  # (B,) int64, row of the recent shares that the query may know
+    context: Tensor  # (B, C) int64, of contracts/context.py, 0 for none
 
     def __len__(self) -> int:
         return len(self.user_idx)
@@ -44,5 +45,6 @@ _TYPES = {
     "positives": torch.long,
     "is_repeat": torch.bool,
     "period": torch.long,
+    "context": torch.long,
 }
 RETRIEVER_COLUMNS = tuple(field.name for field in fields(RetrieverBatch))

@@ -17,6 +17,7 @@ from recsys_spark.baselines.matrices import FittedTable, knn_source, user_item_m
 from recsys_spark.baselines.nmf import fit_nmf_factors
 from recsys_spark.baselines.popularity import FittedPopularity, fit_popularity
 from recsys_spark.baselines.registry import Fitted, ModelSettings, tables_of
+from recsys_spark.baselines.segment_fit import fit_segment_popularity
 from recsys_spark.baselines.tifu_knn import fit_tifu_vectors
 from recsys_spark.baselines.user_knn import fit_user_neighbours
 from recsys_spark.contracts.artifacts import (
@@ -29,6 +30,7 @@ from recsys_spark.contracts.artifacts import (
     ITEM_POPULARITY,
     KNN_SOURCE,
     NMF_FACTORS,
+    SEGMENT_POPULARITY,
     SEQUENCES,
     TIFU_VECTORS,
     USER_ITEM_MATRIX,
@@ -112,6 +114,12 @@ def _category_popularity(fit: Fit) -> DataFrame:
     return fit_category_popularity(fit.io.read(INTERACTIONS_CLEAN), fit.io.read(ITEM_ID_MAP), counts, fit.cutoff_time)
 
 
+def _segment_popularity(fit: Fit) -> DataFrame:
+    lines, items, options = fit.io.read(INTERACTIONS_CLEAN), fit.io.read(ITEM_ID_MAP), fit.settings.baselines
+    days, categories = options.recent_days, fit.own(CATEGORY_POPULARITY)
+    return fit_segment_popularity(lines, items, categories, fit.cutoff_time, days, options.segments)
+
+
 FITTERS: dict[str, Callable[[Fit], DataFrame]] = {
     KNN_SOURCE.name: _knn_source,
     USER_ITEM_MATRIX.name: _user_item_matrix,
@@ -119,6 +127,7 @@ FITTERS: dict[str, Callable[[Fit], DataFrame]] = {
     USER_NEIGHBOURS.name: _user_neighbours,
     EASE_WEIGHTS.name: lambda fit: fit_ease_weights(fit.own(KNN_SOURCE), fit.settings.ease),
     CATEGORY_POPULARITY.name: _category_popularity,
+    SEGMENT_POPULARITY.name: _segment_popularity,
     TIFU_VECTORS.name: lambda fit: fit_tifu_vectors(fit.histories, fit.cutoff_time, fit.settings.tifu),
     NMF_FACTORS.name: lambda fit: fit_nmf_factors(fit.own(USER_ITEM_MATRIX), fit.settings.nmf, fit.seed),
 }

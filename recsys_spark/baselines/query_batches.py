@@ -15,6 +15,13 @@ from recsys_spark.contracts.columns import LIST_LENGTH
 from recsys_spark.sequences.windows import MICROS_PER_DAY, Events, Ints
 
 _PAIRS_PER_BATCH = 2_000_000  # bounds the memory of a batch: (query, earlier event) pairs
+_DETAILS = {  # arrays of a history that go along with its queries
+    "items": "array<bigint>",
+    "micros": "array<bigint>",
+    "quantities": "array<double>",
+    "showrooms": "array<bigint>",
+    "channels": "array<bigint>",
+}
 
 
 @dataclass(frozen=True)
@@ -58,7 +65,7 @@ class QueryBatch:
         """Items that the customer bought before query `row`, repeats included."""
         return self.events.items[self.start[row] : self.end[row]]
 
-    def part(self, rows: slice) -> QueryBatch:
+    def part(self, rows: slice | Ints) -> QueryBatch:
         """Some of the queries, over the same events."""
         arrays = ("query_ids", "micros", "customers", "start", "end", "users")
         return replace(self, **{name: getattr(self, name)[rows] for name in arrays})
@@ -68,16 +75,15 @@ def with_queries(histories: DataFrame, queries: DataFrame) -> DataFrame:
     """One row per customer that has queries: its history and, as parallel arrays in time order, query_ids and
     query_micros. queries: user_idx, query_id, event_time. A customer without history has an empty one.
 
-    quantities go along where the histories have them.
+    quantities, showrooms and channels go along where the histories have them.
     """
     moment = F.struct(F.unix_micros("event_time").alias("micros"), "query_id")
     asked = queries.groupBy("user_idx", "customer_id").agg(F.array_sort(F.collect_list(moment)).alias("asked"))
-    details = {"items": "array<bigint>", "micros": "array<bigint>", "quantities": "array<double>"}
-    held = [name for name in details if name in histories.columns]
+    held = [name for name in _DETAILS if name in histories.columns]
     return asked.join(histories.select("user_idx", *held), on="user_idx", how="left").select(
         "user_idx",
         "customer_id",
-        *(F.coalesce(name, F.array().cast(details[name])).alias(name) for name in held),
+        *(F.coalesce(name, F.array().cast(_DETAILS[name])).alias(name) for name in held),
         F.col("asked.query_id").alias("query_ids"),
         F.col("asked.micros").alias("query_micros"),
     )
@@ -94,8 +100,8 @@ def spread(asked: DataFrame) -> DataFrame:
 
 def query_batches(batch: pa.RecordBatch) -> Iterator[QueryBatch]:
     """The queries of an Arrow batch of `with_queries`, in parts of bounded size."""
-    quantities = _values(batch, "quantities") if "quantities" in batch.schema.names else None
-    events = Events(_offsets(batch, "items"), _values(batch, "items"), _values(batch, "micros"), quantities)
+    held = {name: _values(batch, name) for name in _DETAILS if name in batch.schema.names}
+    events = Events(_offsets(batch, "items"), **held)
     asked = _offsets(batch, "query_ids")
     customers = np.repeat(np.arange(batch.num_rows), np.diff(asked))
     micros = _values(batch, "query_micros")

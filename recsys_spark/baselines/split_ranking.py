@@ -12,7 +12,7 @@ from pyspark.sql import functions as F
 from recsys_spark.baselines.fitting import fitted_tables
 from recsys_spark.baselines.query_batches import with_queries
 from recsys_spark.baselines.ranking import rank
-from recsys_spark.baselines.registry import Fitted, ModelSettings, build_model
+from recsys_spark.baselines.registry import Fitted, ModelSettings, ranking_model
 from recsys_spark.baselines.tuning import Changes, K, changed, choose, chosen_settings, tune
 from recsys_spark.contracts.artifacts import ITEM_ID_MAP, POSITIVE_RANKS, QUERIES, RANKINGS, SEQUENCES
 from recsys_spark.contracts.columns import LIST_LENGTH, LIST_PROTOCOLS
@@ -57,10 +57,10 @@ def publish_lists(io: StageIO, name: str, split: str, lists: DataFrame, positive
 def lists_by_protocol(asked: DataFrame, name: str, fitted: Fitted, settings: Mapping[str, ModelSettings]) -> DataFrame:
     """RANKINGS where each protocol has settings of its own; masked_seen goes with all_items."""
     general, first = settings[ALL_ITEMS], settings[FIRST_PURCHASE]
-    lists = rank(asked, build_model(name, fitted, general), fitted.codes, LIST_LENGTH)
+    lists = rank(asked, ranking_model(name, fitted, general), fitted.codes, LIST_LENGTH)
     if general == first:
         return lists
-    others = rank(asked, build_model(name, fitted, first), fitted.codes, LIST_LENGTH)
+    others = rank(asked, ranking_model(name, fitted, first), fitted.codes, LIST_LENGTH)
     is_first = F.col("protocol") == FIRST_PURCHASE
     return lists.filter(~is_first).unionByName(others.filter(is_first))
 
@@ -78,7 +78,7 @@ def choose_settings(io: StageIO, settings: ModelSettings, histories: DataFrame, 
     for name in models:
 
         def recall(changes: Changes, name: str = name) -> dict[str, float]:
-            model = build_model(name, fitted, changed(settings, changes))
+            model = ranking_model(name, fitted, changed(settings, changes))
             lists = rank(asked, model, fitted.codes, LIST_LENGTH)
             found = recall_by_protocol(positive_ranks(lists, sampled, io.read(ITEM_ID_MAP)), k=K)
             log.info("tuning: %s %s %s", name, dict(changes), found)

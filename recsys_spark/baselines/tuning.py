@@ -30,6 +30,7 @@ GRIDS: dict[str, list[Changes]] = {
     "personal_frequency": _grid(baselines__half_life_days=(15.0, 30.0, 120.0, 240.0, 1000.0)),
     "rolling_popularity": _grid(baselines__recent_days=(3, 7, 14, 56)),
     "category_popularity": _grid(baselines__half_life_days=(15.0, 240.0, 1000.0)),
+    "segment_popularity": _grid(baselines__segments__smoothing=(100.0, 300.0, 1000.0, 10_000.0)),
     "item_knn": _grid(
         knn__half_life_days=(60.0, 240.0), knn__profile_exponent=(0.0, 0.5), knn__trend_exponent=(0.0, 0.5)
     ),

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from zipfile import BadZipFile
 
 import numpy as np
@@ -15,9 +15,11 @@ import numpy.typing as npt
 from scipy import sparse
 
 from recsys_spark.baselines.query_batches import QueryBatch
+from recsys_spark.baselines.query_context import query_context
 from recsys_spark.baselines.ranking import Floats
 from recsys_spark.candidates.tower_files import FittedFile
 from recsys_spark.contracts.columns import PAD_IDX
+from recsys_spark.contracts.context import CONTEXT_SIZES
 from recsys_spark.sequences.windows import Ints
 
 Vectors = npt.NDArray[np.float32]
@@ -32,7 +34,8 @@ class UserTower:
 
     table: what a history looks its items up in, (num_items + 1, D); zero for items that the fit has not seen.
     user_table: (num_users + 1, D) or None. affinity: how much attention an item draws, (num_items + 1,) or None; slope:
-    how fast attention fades. blocks: arrays of the residual blocks. norm: of the last LayerNorm or None.
+    how fast attention fades. blocks: arrays of the residual blocks. norm: of the last LayerNorm or None. context: by
+    feature of contracts/context.py the vectors of its values, row 0 zero.
     """
 
     user_tower: str
@@ -45,6 +48,7 @@ class UserTower:
     slope: float = 0.0
     blocks: tuple[Mapping[str, Vectors], ...] = ()
     norm: Mapping[str, Vectors] | None = None
+    context: Mapping[str, Vectors] = field(default_factory=dict)
 
     def vectors(self, batch: QueryBatch) -> Floats:
         """Unit vectors of queries, (Q, D); zero where neither an item of the history nor the customer is known."""
@@ -55,6 +59,10 @@ class UserTower:
             known = batch.users < len(self.user_table)
             x += self.user_table[np.where(known, batch.users, PAD_IDX)]
         is_known = x.any(axis=1)
+        if self.context:
+            values = query_context(batch)
+            for feature, table in self.context.items():
+                x += table[values[:, tuple(CONTEXT_SIZES).index(feature)]]
         for block in self.blocks:
             linear = x @ block["linear.weight"].T.astype(np.float64) + block["linear.bias"]
             x = x + np.maximum(_layer_norm(linear, block["norm.weight"], block["norm.bias"]), 0)
@@ -117,6 +125,7 @@ def _read_tower(tower: FittedFile, items: Vectors) -> UserTower:
             slope=0.0 if attention is None else float(np.logaddexp(0, attention[-1])),
             blocks=tuple(_arrays(told, f"block{block}.") for block in range(num_blocks)),
             norm=_arrays(told, "norm.") if num_blocks else None,
+            context=_arrays(told, "context."),
         )
 
 

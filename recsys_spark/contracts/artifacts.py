@@ -96,9 +96,11 @@ ITEM_NEIGHBOURS = _fitted("item_neighbours", model_schemas.ITEM_NEIGHBOURS)
 USER_NEIGHBOURS = _fitted("user_neighbours", model_schemas.USER_NEIGHBOURS)
 EASE_WEIGHTS = _fitted("ease_weights", model_schemas.EASE_WEIGHTS)
 CATEGORY_POPULARITY = _fitted("category_popularity", model_schemas.CATEGORY_POPULARITY)
+SEGMENT_POPULARITY = _fitted("segment_popularity", model_schemas.SEGMENT_POPULARITY)
 TIFU_VECTORS = _fitted("tifu_vectors", model_schemas.TIFU_VECTORS)
 NMF_FACTORS = _fitted("nmf_factors", model_schemas.NMF_FACTORS)
 ITEM_DAYS = _table("item_days", model_schemas.ITEM_DAYS)
+ITEM_CONTENT = _table("item_content", model_schemas.ITEM_CONTENT)
 MODEL_TABLES = (  # what baselines are made of, beside item_popularity
     KNN_SOURCE,
     USER_ITEM_MATRIX,
@@ -106,9 +108,11 @@ MODEL_TABLES = (  # what baselines are made of, beside item_popularity
     USER_NEIGHBOURS,
     EASE_WEIGHTS,
     CATEGORY_POPULARITY,
+    SEGMENT_POPULARITY,
     TIFU_VECTORS,
     NMF_FACTORS,
     ITEM_DAYS,
+    ITEM_CONTENT,
 )
 TOWER_EXAMPLES = _table("tower_examples", retriever_schemas.TOWER_EXAMPLES, "tower_examples_{source}_{part}.parquet")
 TOWER_ITEMS = _fitted("tower_items_{source}", retriever_schemas.TOWER_ITEMS)

@@ -65,7 +65,7 @@ class FeaturesConfig:
     dev_share: float = 0.1
 
     def __post_init__(self) -> None:
-        one_of(self.set, ("full", "base"), "features.set")
+        one_of(self.set, ("full", "extended", "base"), "features.set")
         for key in ("recent_items", "similar_items", "shard_rows"):
             require(getattr(self, key) >= 1, f"features.{key}", "at least 1", getattr(self, key))
         require(0 < self.dev_share < 1, "features.dev_share", "between 0 and 1", self.dev_share)

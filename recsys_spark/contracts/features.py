@@ -7,8 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from recsys_spark.contracts.candidate_config import SOURCES
+from recsys_spark.contracts.context import RECENCY_DAYS, RECENCY_NAMES
 
 BEFORE_QUERY = "events before the query"
 BEFORE_DAY = "events before the day of the query"
@@ -96,21 +98,54 @@ _CONTEXT = (
     Feature("weekday_sin", "context", "sine", BEFORE_QUERY, "of the day in the week"),
     Feature("weekday_cos", "context", "cosine", BEFORE_QUERY, "of the day in the week"),
 )
+_CALENDAR = (
+    Feature("quarter_sin", "calendar", "sine", BEFORE_QUERY, "of the quarter in the year"),
+    Feature("quarter_cos", "calendar", "cosine", BEFORE_QUERY, "of the quarter in the year"),
+    Feature("quarter_day_sin", "calendar", "sine", BEFORE_QUERY, "of the day in the quarter"),
+    Feature("quarter_day_cos", "calendar", "cosine", BEFORE_QUERY, "of the day in the quarter"),
+)
+_RECENCY = tuple(
+    Feature(name, "recency", "flag", BEFORE_QUERY, meaning)
+    for name, meaning in zip(
+        RECENCY_NAMES,
+        (
+            f"the last order lies at most {RECENCY_DAYS[0]} day back",
+            *(f"at most {last} and more than {first} days" for first, last in pairwise(RECENCY_DAYS)),
+            f"more than {RECENCY_DAYS[-1]} days",
+        ),
+        strict=True,
+    )
+)
 _SOURCES = (
     *(_log(f"rank_{source}", "sources", "rank", UP_TO_CUTOFF, f"in {source}", missing=1000.0) for source in SOURCES),
     *(Feature(f"score_{source}", "sources", "score", UP_TO_CUTOFF, f"by {source}") for source in SOURCES),
     Feature("num_sources", "sources", "sources", UP_TO_CUTOFF, "that have a rank for the item"),
 )
 
-FEATURES = (*_BASE, *_REPEAT, *_SIMILARITY, *_ITEM, *_PRICE, *_AFFINITY, *_PLACE, *_CUSTOMER, *_CONTEXT, *_SOURCES)
+EXTENSION = (*_CALENDAR, *_RECENCY)  # what `extended` has beyond `full`
+FEATURES = (
+    *_BASE,
+    *_REPEAT,
+    *_SIMILARITY,
+    *_ITEM,
+    *_PRICE,
+    *_AFFINITY,
+    *_PLACE,
+    *_CUSTOMER,
+    *_CONTEXT,
+    *EXTENSION,
+    *_SOURCES,
+)
 GROUPS = tuple(dict.fromkeys(feature.group for feature in FEATURES))
 
 
 def chosen_features(which: str, sources: Collection[str] = SOURCES) -> tuple[Feature, ...]:
-    """The features of a set, `base` or `full`, without the ranks and scores of sources that are switched off."""
+    """The features of a set (features.set), without the ranks and scores of sources that are switched off."""
     if which == "base":
         return _BASE
     off = {f"{told}_{source}" for source in SOURCES if source not in sources for told in ("rank", "score")}
+    if which == "full":
+        off |= {feature.name for feature in EXTENSION}
     return tuple(feature for feature in FEATURES if feature.name not in off)
 
 

@@ -11,6 +11,7 @@ MODELS = (
     *DEFAULT_MODELS,
     "rolling_popularity",
     "category_popularity",
+    "segment_popularity",
     "item_knn",
     "user_knn",
     "ease",
@@ -18,6 +19,11 @@ MODELS = (
     "nmf",
     "blend",
 )
+SEGMENT_KINDS = ("showroom", "sales_channel", "category")  # of segments; told of the first that speaks
+CATEGORY = SEGMENT_KINDS[-1]
+SEGMENT_POPULARITY = "segment_popularity"
+NEW_ITEMS = "new_item_neighbours"  # ranks what no other model may: items without an event up to the cutoff
+FALLBACKS = ("recent_popularity", SEGMENT_POPULARITY)
 SENTINEL = "next_in_catalogue"  # has learned nothing; whatever it finds, the data or the evaluation gives away
 
 
@@ -37,6 +43,20 @@ class BlendConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class SegmentsConfig:
+    """Segments of customers: see baselines/segment_popularity.py."""
+
+    min_customers: int = 20
+    smoothing: float = 3000.0
+    items_per_segment: int = 1000
+
+    def __post_init__(self) -> None:
+        for key in ("min_customers", "items_per_segment"):
+            require(getattr(self, key) >= 1, f"baselines.segments.{key}", "at least 1", getattr(self, key))
+        require(self.smoothing >= 0, "baselines.segments.smoothing", "0 or more", self.smoothing)
+
+
+@dataclass(frozen=True, kw_only=True)
 class BaselinesConfig:
     models: tuple[str, ...] = DEFAULT_MODELS
     recent_days: int = 28
@@ -44,6 +64,10 @@ class BaselinesConfig:
     tune: bool = False
     tune_queries: int = 2000
     blend: BlendConfig = field(default_factory=BlendConfig)
+    fallback: str = "recent_popularity"
+    segments: SegmentsConfig = field(default_factory=SegmentsConfig)
+    new_items: bool = False
+    new_items_prior: float = 10.0
 
     def __post_init__(self) -> None:
         for model in self.models:
@@ -52,11 +76,18 @@ class BaselinesConfig:
         require(self.recent_days >= 1, "baselines.recent_days", "at least 1", self.recent_days)
         require(self.tune_queries >= 1, "baselines.tune_queries", "at least 1", self.tune_queries)
         require(self.half_life_days > 0, "baselines.half_life_days", "above 0", self.half_life_days)
+        one_of(self.fallback, FALLBACKS, "baselines.fallback")
+        require(self.new_items_prior >= 0, "baselines.new_items_prior", "0 or more", self.new_items_prior)
+
+    @property
+    def uses_segments(self) -> bool:
+        """Whether segment popularity is a model, or stands behind the others: it wants histories with places."""
+        return SEGMENT_POPULARITY in (*self.models, self.fallback)
 
     @property
     def ranked(self) -> tuple[str, ...]:
-        """The models to rank with: those chosen and the sentinel, which runs in every evaluation."""
-        return (*self.models, SENTINEL)
+        """The models to rank with: those chosen, on request that of new items, and the sentinel."""
+        return (*self.models, *((NEW_ITEMS,) if self.new_items else ()), SENTINEL)
 
 
 @dataclass(frozen=True, kw_only=True)

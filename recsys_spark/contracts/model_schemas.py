@@ -52,6 +52,26 @@ CATEGORY_POPULARITY = Table(
     ),
 )
 
+ITEM_CONTENT = Table(
+    grain=("item_idx",),
+    columns=(
+        Column("item_idx", "bigint", "dense item index"),
+        Column("features", "array<int>", "hashed brand, category, price band and words of its first line, 0 for none"),
+    ),
+)
+
+SEGMENT_POPULARITY = Table(
+    grain=("kind", "segment", "item_idx"),
+    columns=(
+        Column("kind", "string", "showroom, sales_channel or category"),
+        Column("segment", "string", "hash of the place's name as a number, or the category"),
+        Column("item_idx", "bigint", "of the baselines.segments.items_per_segment bought most"),
+        Column("num_events", "double", "recent interactions, each weighed by the share of its customer in the segment"),
+        Column("total", "double", "the same of all items of the segment"),
+        Column("num_customers", "bigint", "in the segment"),
+    ),
+)
+
 ITEM_DAYS = Table(
     grain=("item_idx", "day"),
     columns=(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from recsys_spark.contracts.checks import one_of, require
+from recsys_spark.contracts.context import CONTEXT_SIZES, PLACE_CONTEXT
 
 TOWERS = ("all", "first", "plain")
 SIDE_FEATURES = ("brand", "category", "price", "description")
@@ -34,7 +35,9 @@ class TowerConfig:
     dropout: float = 0.1
     start: str = "ppmi"
     trend: bool = True
+    trend_input: bool = False
     side_features: tuple[str, ...] = ()
+    context: tuple[str, ...] = ()
     loss: str = "shared"
     num_negatives: int = 1024
     temperature: float = 0.1
@@ -57,6 +60,8 @@ class TowerConfig:
         one_of(self.targets, ("all", "new"), "retriever.<tower>.targets")
         for feature in self.side_features:
             one_of(feature, SIDE_FEATURES, "an entry of retriever.<tower>.side_features")
+        for feature in self.context:
+            one_of(feature, tuple(CONTEXT_SIZES), "an entry of retriever.<tower>.context")
         for key in ("dim", "num_negatives", "batch_size", "max_epochs"):
             require(getattr(self, key) >= 1, f"retriever.<tower>.{key}", "at least 1", getattr(self, key))
         for key in ("num_blocks", "weight_decay", "patience", "basket_exponent"):
@@ -123,6 +128,16 @@ class RetrieverConfig:
         """The settings of a tower by its name."""
         found: TowerConfig = getattr(self, name)
         return found
+
+    @property
+    def has_context(self) -> bool:
+        """Whether a chosen tower is told of the context of its queries."""
+        return any(self.tower(name).context for name in self.towers)
+
+    @property
+    def uses_places(self) -> bool:
+        """Whether a chosen tower is told of showrooms or channels: its queries want histories with places."""
+        return any(feature in PLACE_CONTEXT for name in self.towers for feature in self.tower(name).context)
 
     @property
     def ranked(self) -> tuple[str, ...]:

@@ -14,6 +14,7 @@ TOWER_EXAMPLES = Table(
         Column("positives", "array<int>", "item_idx of the targets, right-padded with 0"),
         Column("is_repeat", "array<boolean>", "the target is in the history, same padding"),
         Column("period", "int", "the snapshot of item_sales that the query may know"),
+        Column("context", "array<int>", "of contracts/context.py, in its order; 0 for none, or where no tower asks"),
     ),
 )
 
@@ -31,8 +32,9 @@ ITEM_SALES = Table(
     grain=("period", "item_idx"),
     columns=(
         Column("period", "int", "number of a snapshot, from 0; the last is taken at the cutoff"),
-        Column("item_idx", "bigint", "an item with an event in the window"),
+        Column("item_idx", "bigint", "an item with an event in the window or in the one before"),
         Column("num_events", "bigint", "interactions in the retriever.recent_days up to the snapshot"),
+        Column("num_before", "bigint", "interactions in as many days before these"),
     ),
 )
 
@@ -51,5 +53,6 @@ USER_HISTORIES = Table(
         Column("user_idx", "bigint", "a customer with an event up to the cutoff"),
         Column("history", "array<int>", "item_idx, oldest first, left-padded with 0", length="queries.hist_max"),
         Column("history_days", "array<float>", "days before the cutoff, same padding", length="queries.hist_max"),
+        Column("context", "array<int>", "as of the cutoff, as in tower_examples"),
     ),
 )

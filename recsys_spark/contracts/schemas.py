@@ -236,6 +236,11 @@ RECOMMENDATIONS = Table(
         Column("score", "double", "score of the model, comparable within a customer"),
         Column("reason", "string", "why, in words"),
         Column("model", "string", "the model that ranked the item"),
-        Column("sources", "string", "of two stages: the sources that proposed it, each with its rank there; else null"),
+        Column(
+            "sources",
+            "string",
+            "of two stages: the sources that proposed it, each with its rank there; of segment "
+            "popularity: the kinds of segments; else null",
+        ),
     ),
 )

@@ -10,6 +10,7 @@ import numpy as np
 
 from recsys_spark.contracts.columns import LIST_PROTOCOLS
 from recsys_spark.contracts.config import SENTINEL
+from recsys_spark.contracts.model_config import NEW_ITEMS
 from recsys_spark.evaluation.intervals import paired_differences, percentile_interval
 from recsys_spark.evaluation.list_metrics import DIVERSITY_K, LIST_K
 from recsys_spark.evaluation.protocols import ALL_ITEMS
@@ -24,8 +25,11 @@ Name = tuple[str, str]  # section and label of one statistic
 
 
 def choose_best(val: Sums, models: Sequence[str]) -> dict[str, str]:
-    """The model with the highest Recall@20 of each list protocol; the first named wins a tie, the sentinel never."""
-    candidates = [model for model in models if model != SENTINEL] or list(models)
+    """The model with the highest Recall@20 of each list protocol; the first named wins a tie.
+
+    The sentinel never does, nor what ranks new items alone.
+    """
+    candidates = [model for model in models if model not in (SENTINEL, NEW_ITEMS)] or list(models)
     return {
         protocol: max(candidates, key=lambda model: _tidy(mean(val, model, protocol, HEADLINE)[0]) or 0.0)
         for protocol in LIST_PROTOCOLS

@@ -1,4 +1,4 @@
-"""Parts of the positives that are scored apart: repeat or first purchase, warm or cold, activity, category."""
+"""Parts of the positives that are scored apart: repeat or first purchase, warm or cold, activity, history, category."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from recsys_spark.evaluation.ranking_metrics import HEADLINE, PER_POSITIVE, Metric, positive_value
+from recsys_spark.sequences.windows import ORDERS_PER_CUSTOMER
 
 SEGMENT_METRICS = tuple(Metric(PER_POSITIVE, kind, HEADLINE.k) for kind in ("recall", "ndcg", "mrr"))
 SEGMENT_TOTALS = ("num_positives",)
@@ -23,7 +24,7 @@ def with_segments(facts: DataFrame, items: DataFrame, max_categories: int) -> Da
 
     facts: positive_facts; items: item_idx and category. Activity terciles are of the customers in the facts by their
     events up to the cutoff; customers without any are cold and in no tercile. The categories with most positives keep
-    their names, equal ones in the order of their names.
+    their names, equal ones in the order of their names. The history of a customer's second order is one order.
     """
     customers = facts.filter(~F.col("is_cold_customer")).select("user_idx", "num_events").distinct()
     bounds = customers.agg(F.percentile("num_events", [1 / 3, 2 / 3]).alias("terciles"))
@@ -40,7 +41,12 @@ def with_segments(facts: DataFrame, items: DataFrame, max_categories: int) -> Da
         .when(F.col("num_events") <= F.col("terciles")[1], "middle")
         .otherwise("high")
     )
-    of_positive = {"purchase": F.when(F.col("is_repeat"), "repeat").otherwise("first"), "category": category}
+    of_positive = {
+        "purchase": F.when(F.col("is_repeat"), "repeat").otherwise("first"),
+        "item": F.when(F.col("is_cold_item"), "cold").otherwise("warm"),
+        "history": F.when(F.col("query_id") % ORDERS_PER_CUSTOMER == 2, "one_order").otherwise("more_orders"),
+        "category": category,
+    }
     of_customer = {"customer": F.when(F.col("is_cold_customer"), "cold").otherwise("warm"), "activity": activity}
     return (
         named.join(F.broadcast(kept), on="category", how="left")

@@ -24,7 +24,7 @@ class FeatureBuilder:
     """Everything the features of one fit are computed from, as it travels to the tasks.
 
     vectors: item vectors of a tower, None where none was trained. sources: names of the columns of `Offers`.
-    which: `full` or `base`; hist_max, recent_items, similar_items: as in the config.
+    which: `full`, `extended` or `base`; hist_max, recent_items, similar_items: as in the config.
     """
 
     facts: FittedTable
@@ -61,7 +61,7 @@ class FeatureBuilder:
 
             options = (self.hist_max, self.recent_items, self.similar_items)
             found |= similarity_features(batch, offers, self.vectors.array(), *options)
-        if self.which == "full":
+        if self.which != "base":
             found |= repeat_features(batch, purchases, offers)
             found |= affinity_features(batch, purchases, offers, facts)
             users = batch.users[offers.rows]

@@ -6,18 +6,20 @@ import numpy as np
 import numpy.typing as npt
 
 from recsys_spark.baselines.query_batches import QueryBatch
+from recsys_spark.baselines.query_context import recency_bucket, weekday_of
 from recsys_spark.candidates.purchases import Purchases, rows_of_keys
+from recsys_spark.contracts.context import RECENCY_NAMES
 from recsys_spark.contracts.features import FEATURES
 from recsys_spark.sequences.windows import MICROS_PER_DAY, Ints
 
 Floats = npt.NDArray[np.float64]
 MISSING = {feature.name: feature.missing for feature in FEATURES}
 _RECENT_EVENTS = 50
-_DAYS_PER_YEAR, _THURSDAY = 365.2425, 4  # 1970-01-01 was a Thursday; the week begins with Sunday
+_DAYS_PER_YEAR = 365.2425
 
 
 def customer_features(batch: QueryBatch, purchases: Purchases, hist_max: int) -> dict[str, Floats]:
-    """The groups `customer` and `context`, and `hist_len` of the base, of Q queries; (Q,) each."""
+    """The groups `customer`, `context`, `calendar`, `recency`, and `hist_len` of the base, of Q queries; (Q,) each."""
     micros, orders = batch.events.micros, num_orders(batch)
     has_history = orders > 0
     first, last = _at(micros, batch.start), _at(micros, batch.end - 1)
@@ -36,6 +38,7 @@ def customer_features(batch: QueryBatch, purchases: Purchases, hist_max: int) ->
         "order_gap": np.where(orders > 1, (last - first) / MICROS_PER_DAY / gaps, MISSING["order_gap"]),
         "share_new": (reached[batch.end] - reached[recent_start]) / num_recent,
         **calendar(days_of(batch)),
+        **recency_flags(np.where(has_history, recency_bucket(since), -1)),
     }
 
 
@@ -50,14 +53,32 @@ def days_of(batch: QueryBatch) -> Ints:
 
 
 def calendar(days: Ints) -> dict[str, Floats]:
-    """The day in the year and in the week as points on circles."""
-    year, week = 2 * np.pi * days / _DAYS_PER_YEAR, 2 * np.pi * (days + _THURSDAY) / 7
+    """The day in the year, in the week and in the quarter, and the quarter in the year, as points on circles."""
+    year, week = 2 * np.pi * days / _DAYS_PER_YEAR, 2 * np.pi * weekday_of(days) / 7
+    quarters = days.astype("datetime64[D]").astype("datetime64[M]").astype(np.int64) // 3  # since 1970
+    first_days = _first_day_of_month(quarters * 3)
+    within = 2 * np.pi * (days - first_days) / (_first_day_of_month(quarters * 3 + 3) - first_days)
+    quarter = 2 * np.pi * (quarters % 4) / 4
     return {
         "month_sin": np.sin(year),
         "month_cos": np.cos(year),
         "weekday_sin": np.sin(week),
         "weekday_cos": np.cos(week),
+        "quarter_sin": np.sin(quarter),
+        "quarter_cos": np.cos(quarter),
+        "quarter_day_sin": np.sin(within),
+        "quarter_day_cos": np.cos(within),
     }
+
+
+def recency_flags(buckets: Ints) -> dict[str, Floats]:
+    """A one for the bucket of each query, (Q,) each; buckets: -1 for queries without an order before them."""
+    return {name: (buckets == number).astype(np.float64) for number, name in enumerate(RECENCY_NAMES)}
+
+
+def _first_day_of_month(months: Ints) -> Ints:
+    """Days since 1970-01-01; months: since January 1970."""
+    return months.astype("datetime64[M]").astype("datetime64[D]").astype(np.int64)
 
 
 def _at(values: np.ndarray, positions: Ints) -> np.ndarray:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import pyarrow.compute as pc
-from pyspark.sql import DataFrame, Window
+from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from recsys_spark.baselines.loading import numbers, read_columns
@@ -18,41 +18,28 @@ from recsys_spark.baselines.mapped_arrays import mapped
 from recsys_spark.baselines.matrices import FittedTable
 from recsys_spark.candidates.purchases import find, pair_keys
 from recsys_spark.contracts.candidate_schemas import CUSTOMER_PLACES, ITEM_PLACES
+from recsys_spark.sequences.places import placed_events, usual_places
 from recsys_spark.sequences.split import cutoff
 from recsys_spark.sequences.windows import Ints
 
 Floats = npt.NDArray[np.float64]
-PLACES = {"showroom": "showroom", "sales_channel": "channel"}  # column of the lines -> prefix of the features
+PREFIXES = {"showroom": "showroom", "sales_channel": "channel"}  # column of the lines -> prefix of the features
 _PLACES_KEPT = 4  # of one Python process: two kinds, while one fit follows another
 
 
 def fit_item_places(interactions: DataFrame, item_ids: DataFrame, cutoff_time: str) -> DataFrame:
     """ITEM_PLACES of the events up to the cutoff."""
-    counts = _placed(interactions, cutoff_time).groupBy("kind", "place", "stock_code")
+    known = interactions.filter(F.col("invoice_date") <= cutoff(cutoff_time))
+    counts = placed_events(known).groupBy("kind", "place", "stock_code")
     sold = counts.agg(F.count(F.lit(1)).alias("num_events"))
     return sold.join(item_ids, on="stock_code", how="inner").select(*ITEM_PLACES.names)
 
 
 def fit_customer_places(interactions: DataFrame, customer_ids: DataFrame, cutoff_time: str) -> DataFrame:
     """CUSTOMER_PLACES of the events up to the cutoff: where each customer bought most, ties by the place's hash."""
-    counts = _placed(interactions, cutoff_time).groupBy("kind", "customer_id", "place")
-    most = Window.partitionBy("kind", "customer_id").orderBy(F.desc("num_events"), "place")
-    ranked = counts.agg(F.count(F.lit(1)).alias("num_events")).withColumn("row", F.row_number().over(most))
-    usual = ranked.filter("row = 1").join(customer_ids, on="customer_id", how="inner")
-    return usual.select(*CUSTOMER_PLACES.names)
-
-
-def _placed(interactions: DataFrame, cutoff_time: str) -> DataFrame:
-    """kind, place, stock_code, customer_id of each event and each kind of place that it names."""
     known = interactions.filter(F.col("invoice_date") <= cutoff(cutoff_time))
-    kinds = F.array(
-        *(
-            F.struct(F.lit(kind).alias("kind"), F.when(F.col(kind).isNotNull(), F.xxhash64(kind)).alias("place"))
-            for kind in PLACES
-        )
-    )
-    placed = known.select("stock_code", "customer_id", F.inline(kinds))
-    return placed.filter(F.col("place").isNotNull())
+    usual = usual_places(known).join(customer_ids, on="customer_id", how="inner")
+    return usual.select(*CUSTOMER_PLACES.names)
 
 
 @dataclass(frozen=True)
@@ -87,7 +74,7 @@ def place_features(
 ) -> dict[str, Floats]:
     """The group `place` of C (customer, item) pairs, (C,) each; 0 for whom or what the fit does not know."""
     found: dict[str, Floats] = {}
-    for kind, prefix in PLACES.items():
+    for kind, prefix in PREFIXES.items():
         places = load_places(items_table, customers_table, kind)
         own = np.where(users < len(places.place_of), places.place_of[np.minimum(users, len(places.place_of) - 1)], 0)
         at, is_there = find(places.keys, pair_keys(own, items))

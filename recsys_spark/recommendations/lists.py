@@ -14,6 +14,7 @@ from pyspark.sql import functions as F
 from recsys_spark.baselines.query_batches import QueryBatch, query_batches
 from recsys_spark.baselines.ranking import Lists, Model, Popular, Scored, rank_batch
 from recsys_spark.contracts.columns import LIST_LENGTH
+from recsys_spark.contracts.model_config import SEGMENT_KINDS, SEGMENT_POPULARITY
 from recsys_spark.contracts.schemas import RECOMMENDATIONS
 from recsys_spark.recommendations.policy import Chosen, first_of, with_share
 from recsys_spark.recommendations.reasons import reason, told_sources
@@ -89,7 +90,10 @@ def recommendations(
         "description",
         "score",
         reason(recent_days).alias("reason"),
-        F.when(F.col("is_scored"), model).otherwise("popularity").alias("model"),
+        F.when(~F.col("is_scored"), "popularity")
+        .when(F.col("best_source").isin(*SEGMENT_KINDS), SEGMENT_POPULARITY)
+        .otherwise(model)
+        .alias("model"),
         "sources",
     ).select(*RECOMMENDATIONS.names)
 

@@ -7,7 +7,7 @@ from itertools import product
 
 from recsys_spark.baselines.fitting import fitted_tables
 from recsys_spark.baselines.ranking import Model
-from recsys_spark.baselines.registry import ModelSettings, build_model
+from recsys_spark.baselines.registry import ModelSettings, behind, build_model
 from recsys_spark.baselines.tuning import chosen_settings
 from recsys_spark.contracts.artifacts import BASELINE_RESULTS
 from recsys_spark.contracts.candidate_config import CandidatesConfig, FeaturesConfig
@@ -31,7 +31,12 @@ class NamedModelSettings:
 
 
 def named_model(io: StageIO, name: str, protocol: str, fit: str, settings: NamedModelSettings) -> Model:
-    """The model of that name; a baseline with the settings that were chosen for the protocol."""
+    """The model of that name, with the fallback behind it; a baseline as it was tuned for the protocol."""
+    own = _own_model(io, name, protocol, fit, settings)
+    return behind(own, fitted_tables(io, fit, [], settings.models), settings.models)
+
+
+def _own_model(io: StageIO, name: str, protocol: str, fit: str, settings: NamedModelSettings) -> Model:
     towers = settings.retriever.towers
     found = next((pair for pair in product(towers, settings.retriever.rank_by) if ranked_as(*pair) == name), None)
     if found is not None:

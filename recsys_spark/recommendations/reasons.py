@@ -19,6 +19,9 @@ _REASON_OF_SOURCE = {
     "two_tower_first": "fits what the customer buys",
     "two_tower_plain": "fits what the customer buys",
     "category_popularity": "sells well in the categories the customer buys",
+    "showroom": "sells well in the customer's showroom",
+    "sales_channel": "sells well in the customer's sales channel",
+    "category": "bought by customers of the same categories",
 }
 
 
@@ -73,7 +76,8 @@ def _times_text(count: int) -> str:
 def told_sources(chosen: Chosen, scored: Scored) -> tuple[list[str | None], list[str | None]]:
     """Of each item the sources that have a rank for it, such as `own 3, item_knn 12`, best first; and the best.
 
-    scored: what `chosen` is of; None for an item that no source proposed, and of a model of one stage.
+    Kinds of segments are such sources too, where segment popularity ranked the item. scored: what `chosen` is of; None
+    for an item that no source proposed, and of a model of one stage.
     """
     placed = source_places(chosen, scored)
     told = [", ".join(f"{name} {rank}" for name, rank in places) or None for places in placed]

@@ -7,13 +7,17 @@ from pyspark.sql import functions as F
 
 from recsys_spark.contracts.columns import PAD_IDX
 from recsys_spark.contracts.retriever_schemas import TOWER_EXAMPLES, USER_HISTORIES
+from recsys_spark.retriever.context import with_context
 from recsys_spark.retriever.periods import Grid
 from recsys_spark.sequences.windows import MICROS_PER_DAY
 
 
-def tower_examples(split: DataFrame, grid: Grid) -> DataFrame:
-    """TOWER_EXAMPLES of a split of QUERIES (whole baskets) or SEQUENCES (one next item each)."""
-    every = split
+def tower_examples(split: DataFrame, grid: Grid, contexts: DataFrame | None = None) -> DataFrame:
+    """TOWER_EXAMPLES of a split of QUERIES (whole baskets) or SEQUENCES (one next item each).
+
+    contexts: of `query_contexts`, None where no tower asks for them.
+    """
+    every = with_context(split, contexts, "query_id")
     if "positives" not in every.columns:
         every = every.withColumn("positives", F.array("pos_item_idx"))
     history = F.col("history").cast("array<int>")
@@ -27,6 +31,7 @@ def tower_examples(split: DataFrame, grid: Grid) -> DataFrame:
         positives.alias("positives"),
         is_repeat.alias("is_repeat"),
         grid.period_of(F.col("event_time")).alias("period"),
+        "context",
     ).select(*TOWER_EXAMPLES.names)
 
 
@@ -40,10 +45,12 @@ def in_random_order(examples: DataFrame, seed: int, num_files: int) -> DataFrame
     return spread.drop("_key")
 
 
-def user_histories(histories: DataFrame, cutoff_micros: int, length: int) -> DataFrame:
+def user_histories(
+    histories: DataFrame, cutoff_micros: int, length: int, contexts: DataFrame | None = None
+) -> DataFrame:
     """USER_HISTORIES: the newest `length` events of each customer up to the cutoff, and their age then.
 
-    histories: of `customer_histories`, over all time.
+    histories: of `customer_histories`, over all time. contexts: of `contexts_at`, None where no tower asks for them.
     """
     num_known = F.size(F.filter("micros", lambda micros: micros <= cutoff_micros))
     known = histories.withColumn("num_known", num_known).filter("num_known > 0")
@@ -59,8 +66,13 @@ def user_histories(histories: DataFrame, cutoff_micros: int, length: int) -> Dat
     )
     padding = F.array_repeat(F.lit(PAD_IDX), F.lit(length) - F.size("items"))
     no_days = F.array_repeat(F.lit(0.0).cast("float"), F.lit(length) - F.size("items"))
-    return kept.select(
-        "user_idx",
-        F.concat(padding, F.col("items")).alias("history"),
-        F.concat(no_days, F.col("days")).alias("history_days"),
-    ).select(*USER_HISTORIES.names)
+    return (
+        with_context(kept, contexts, "user_idx")
+        .select(
+            "user_idx",
+            F.concat(padding, F.col("items")).alias("history"),
+            F.concat(no_days, F.col("days")).alias("history_days"),
+            "context",
+        )
+        .select(*USER_HISTORIES.names)
+    )

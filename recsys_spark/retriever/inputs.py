@@ -13,6 +13,7 @@ from recsys_spark.contracts import artifacts
 from recsys_spark.contracts.artifacts import CUSTOMER_ID_MAP, INTERACTIONS_CLEAN, ITEM_ID_MAP
 from recsys_spark.contracts.retriever_config import RetrieverConfig
 from recsys_spark.retriever.co_purchases import co_purchases
+from recsys_spark.retriever.context import contexts_at, query_contexts
 from recsys_spark.retriever.examples import in_random_order, tower_examples, user_histories
 from recsys_spark.retriever.items import tower_items
 from recsys_spark.retriever.periods import Grid, item_sales
@@ -52,20 +53,34 @@ def grid_of(events: DataFrame, snapshot_days: int) -> Grid:
 
 
 def write_examples(
-    io: StageIO, settings: RetrieverConfig, source: str, grid: Grid, fold: Column, early: Column, seed: int
+    io: StageIO,
+    settings: RetrieverConfig,
+    source: str,
+    histories: DataFrame,
+    grid: Grid,
+    fold: Column,
+    early: Column,
+    seed: int,
 ) -> None:
     """Publish TOWER_EXAMPLES of QUERIES or SEQUENCES in the parts of PARTS_OF_FIT.
 
+    histories: all customers', over all time, with places where a tower is told of them.
     fold, early: the times up to which training examples are of the parts `fold` and `early`; later ones are `dev`.
     """
-    train = tower_examples(io.read(_SOURCES[source], split="train"), grid)
+
+    def examples(split: str) -> DataFrame:
+        queries = io.read(artifacts.QUERIES, split=split)
+        contexts = query_contexts(histories, queries) if settings.has_context else None
+        return tower_examples(io.read(_SOURCES[source], split=split), grid, contexts)
+
+    train = examples("train")
     time = F.col("event_time")
     parts = {
         FOLD: train.filter(time <= fold),
         EARLY: train.filter((time > fold) & (time <= early)),
         DEV: train.filter(time > early),
     }
-    parts |= {split: tower_examples(io.read(_SOURCES[source], split=split), grid) for split in ("val", "test")}
+    parts |= {split: examples(split) for split in ("val", "test")}
     for part, rows in parts.items():
         num_files = max(rows.count() // settings.row_group_rows, settings.num_processes)
         spread = in_random_order(rows, seed, min(num_files, _MAX_FILES))
@@ -90,7 +105,8 @@ def write_fit(
     assert row is not None
     last = row["last"]
     io.write(artifacts.ITEM_SALES, item_sales(known, grid, last, settings.recent_days), fit=fit)
-    io.write(artifacts.USER_HISTORIES, user_histories(histories, last, hist_max), fit=fit)
+    contexts = contexts_at(histories, last) if settings.has_context else None
+    io.write(artifacts.USER_HISTORIES, user_histories(histories, last, hist_max, contexts), fit=fit)
     if pairs is not None:
         io.write(artifacts.CO_PURCHASES, co_purchases(known, pairs, io.scratch(f"co_purchases_{fit}")), fit=fit)
     chosen = [settings.tower(tower) for tower in settings.towers]

@@ -16,7 +16,7 @@ _MIN_WORD = 3  # letters
 _PRICE_BANDS_PER_E = 2.0  # bands in which log price is cut: prices of a band differ by up to 65 %
 
 
-def tower_items(examples: DataFrame, events: DataFrame, side_features: Sequence[str]) -> DataFrame:
+def tower_items(examples: DataFrame, events: DataFrame, chosen: Sequence[str]) -> DataFrame:
     """TOWER_ITEMS: every item with an event up to the cutoff, and the times it is a target of the TOWER_EXAMPLES.
 
     events: item_idx, description, brand, category, price of the interactions up to the cutoff.
@@ -26,7 +26,7 @@ def tower_items(examples: DataFrame, events: DataFrame, side_features: Sequence[
     counted = targets.groupBy("item_idx").agg(F.count(F.lit(1)).alias("num_targets"))
     known = events.groupBy("item_idx").agg(F.count(F.lit(1)).alias("num_events"))
     found = known.join(counted, on="item_idx", how="left").join(
-        _sides(events, side_features), on="item_idx", how="left"
+        side_features(events, chosen), on="item_idx", how="left"
     )
     return (
         found.withColumn("num_targets", F.coalesce("num_targets", F.lit(0)))
@@ -35,8 +35,8 @@ def tower_items(examples: DataFrame, events: DataFrame, side_features: Sequence[
     )
 
 
-def _sides(events: DataFrame, features: Sequence[str]) -> DataFrame:
-    """Hashed features of each item, of any of its lines: words go together, other values apart by their name."""
+def side_features(events: DataFrame, features: Sequence[str]) -> DataFrame:
+    """item_idx and side: hashed features of any of an item's lines; words go together, others apart by their name."""
     words = F.filter(F.split("description", r"[^\p{L}\p{N}]+"), lambda word: F.length(word) >= _MIN_WORD)
     band = F.floor(F.log("price") * _PRICE_BANDS_PER_E).cast("string")
     values = {

@@ -33,18 +33,31 @@ class Grid:
 
 
 def item_sales(events: DataFrame, grid: Grid, cutoff_micros: int, recent_days: int) -> DataFrame:
-    """ITEM_SALES: interactions of each item in the `recent_days` up to each snapshot, the snapshot's moment included.
+    """ITEM_SALES: interactions of each item in the `recent_days` up to each snapshot, whose own moment is included, and
+    in as many days before these.
 
     events: item_idx, invoice_date, none later than the cutoff. The snapshot at the cutoff has the number after that of
     the newest one of the grid.
     """
     newest, window = grid.last_before(cutoff_micros), recent_days * MICROS_PER_DAY
-    # A snapshot sees the event where 0 <= snapshot - time < window.
     time = F.unix_micros("invoice_date")
-    start = F.ceil((time - grid.first) / grid.step)
-    end = F.least(F.ceil((time - grid.first + window) / grid.step) - 1, F.lit(newest))
-    nothing = F.array().cast("array<bigint>")
-    on_grid = F.when(start <= end, F.sequence(start, end)).otherwise(nothing)
-    at_cutoff = F.when(time > cutoff_micros - window, F.array(F.lit(newest + 1).cast("bigint"))).otherwise(nothing)
-    seen = events.select("item_idx", F.explode(F.concat(on_grid, at_cutoff).cast("array<int>")).alias("period"))
-    return seen.groupBy("period", "item_idx").agg(F.count(F.lit(1)).alias("num_events")).select(*ITEM_SALES.names)
+
+    def snapshots(low: int, high: int, is_recent: bool) -> Column:
+        """Those that see an event where low <= snapshot - time < high."""
+        start = F.ceil((time - grid.first + low) / grid.step)
+        end = F.least(F.ceil((time - grid.first + high) / grid.step) - 1, F.lit(newest))
+        nothing = F.array().cast("array<bigint>")
+        on_grid = F.when(start <= end, F.sequence(start, end)).otherwise(nothing)
+        age = F.lit(cutoff_micros) - time
+        at_cutoff = F.when((age >= low) & (age < high), F.array(F.lit(newest + 1).cast("bigint"))).otherwise(nothing)
+        numbers = F.concat(on_grid, at_cutoff)
+        return F.transform(
+            numbers, lambda period: F.struct(period.cast("int").alias("period"), F.lit(is_recent).alias("is_recent"))
+        )
+
+    every = F.concat(snapshots(0, window, True), snapshots(window, 2 * window, False))
+    seen = events.select("item_idx", F.inline(every))
+    counts = seen.groupBy("period", "item_idx").agg(
+        F.count_if("is_recent").alias("num_events"), F.count_if(~F.col("is_recent")).alias("num_before")
+    )
+    return counts.select(*ITEM_SALES.names)

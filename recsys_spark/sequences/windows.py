@@ -32,12 +32,17 @@ def pad_left(history: list[int], length: int) -> list[int]:
 
 @dataclass(frozen=True)
 class Events:
-    """Events of whole customers. Arrays are of length E, but `offsets` of num_customers + 1."""
+    """Events of whole customers. Arrays are of length E, but `offsets` of num_customers + 1.
+
+    quantities, and showrooms and channels (hashes, 0 for none), where a reader asked for them.
+    """
 
     offsets: Ints
     items: Ints
     micros: Ints
-    quantities: NDArray[np.float64] | None = None  # where a reader asked for them
+    quantities: NDArray[np.float64] | None = None
+    showrooms: Ints | None = None
+    channels: Ints | None = None
 
     @property
     def customer_start(self) -> Ints:

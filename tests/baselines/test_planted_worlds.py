@@ -19,11 +19,13 @@ from recsys_spark.contracts import artifacts, schemas
 from recsys_spark.contracts.config import PipelineConfig
 from recsys_spark.contracts.model_config import (
     MODELS,
+    NEW_ITEMS,
     SENTINEL,
     BaselinesConfig,
     EaseConfig,
     KnnConfig,
     NmfConfig,
+    SegmentsConfig,
     TifuConfig,
 )
 from recsys_spark.sequences.histories import customer_histories
@@ -38,7 +40,7 @@ NAMES = (*MODELS, SENTINEL)
 NOT_PERSONAL = ("popularity", "recent_popularity", "rolling_popularity", "personal_frequency", SENTINEL)
 COLD, LATE = "c20", "i10"  # no event up to the cutoff; an item first sold after it
 SETTINGS = ModelSettings(
-    BaselinesConfig(models=MODELS),
+    BaselinesConfig(models=MODELS, segments=SegmentsConfig(min_customers=1, smoothing=1.0)),
     KnnConfig(min_support=1, shrinkage=1.0),
     EaseConfig(l2=1.0, min_customers=2),
     TifuConfig(group_size=2, num_neighbours=5),
@@ -128,8 +130,9 @@ def ranked(world):
 
 
 def test_every_model_of_the_config_is_registered():
-    assert set(ENTRIES) == set(NAMES)
-    assert {artifact.name for artifact in tables_of(NAMES, SETTINGS)} == {a.name for a in artifacts.MODEL_TABLES}
+    assert set(ENTRIES) == {*NAMES, NEW_ITEMS}
+    every = tables_of((*NAMES, NEW_ITEMS), SETTINGS)
+    assert {artifact.name for artifact in every} == {a.name for a in artifacts.MODEL_TABLES}
 
 
 @pytest.mark.parametrize("name", NAMES)

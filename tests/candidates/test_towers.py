@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from recsys_spark.baselines.query_batches import QueryBatch
+from recsys_spark.baselines.query_context import query_context
 from recsys_spark.candidates.tower_files import FittedFile
 from recsys_spark.candidates.towers import UserTower, load_tower
+from recsys_spark.contracts.context import CONTEXT_SIZES
 from recsys_spark.sequences.windows import window_values
 from tests.candidates.tower_folders import histories, random_histories, random_vectors, unit, write_tower
 
@@ -67,33 +71,60 @@ def test_an_id_tower_knows_customers_and_not_their_histories(tmp_path):
     np.testing.assert_allclose(found, [users[2], users[4], np.zeros(3), np.zeros(3)], atol=1e-6)
 
 
+def with_places(batch: QueryBatch) -> QueryBatch:
+    """The same with a showroom and a channel for most events."""
+    rng, size = np.random.default_rng(3), len(batch.events.items)
+    names = np.array([0, 5_000_000_001, -77, 12])
+    events = replace(batch.events, showrooms=names[rng.integers(0, 4, size)], channels=names[rng.integers(0, 2, size)])
+    return replace(batch, events=events)
+
+
+def test_a_value_of_the_context_adds_its_vector_and_an_unknown_history_stays_unknown(tmp_path):
+    weekdays = np.zeros((8, 3), dtype=np.float32)
+    weekdays[6, 2] = 1.0  # day 0 is a Thursday, from 1 for Sunday the fifth; day 1 a Friday
+    tower = load(write_tower(tmp_path, AXES, np.zeros(4), **{"context.weekday": weekdays}))
+    early, late = (tower.vectors(histories([(0, 1)], [], day=day)) for day in (1, 2))
+    np.testing.assert_allclose(early, [unit(np.array([1.0, 0.0, 1.0])), np.zeros(3)])
+    np.testing.assert_allclose(late, [[1.0, 0.0, 0.0], np.zeros(3)])
+
+
 @pytest.mark.torch
 @pytest.mark.parametrize("num_blocks", [0, 2])
 @pytest.mark.parametrize("tied", [True, False])
 @pytest.mark.parametrize("pooling", ["mean", "recency", "attention"])
-@pytest.mark.parametrize("user_tower", ["id", "history", "both"])
-def test_vectors_are_those_of_the_model_that_was_trained(tmp_path, user_tower, pooling, tied, num_blocks):
+@pytest.mark.parametrize(
+    ("user_tower", "context"),
+    [
+        ("id", ()),
+        ("history", ()),
+        ("both", ()),
+        ("history", tuple(CONTEXT_SIZES)),
+        ("both", ("sales_channel", "month")),
+    ],
+)
+def test_vectors_are_those_of_the_model_that_was_trained(tmp_path, user_tower, context, pooling, tied, num_blocks):
     torch = pytest.importorskip("torch")
     from training.retriever import export
     from training.retriever.model import PooledHistory, TowerShape, TwoTower
     from training.retriever.objective import RetrieverTask
 
     torch.manual_seed(0)
-    shape = TowerShape(
-        NUM_USERS, NUM_ITEMS, DIM, user_tower, pooling, tied, decay_days=20.0, num_blocks=num_blocks, hist_max=HIST_MAX
-    )
-    towers = TwoTower(shape).eval()
+    options = {"decay_days": 20.0, "num_blocks": num_blocks, "hist_max": HIST_MAX, "context": context}
+    towers = TwoTower(TowerShape(NUM_USERS, NUM_ITEMS, DIM, user_tower, pooling, tied, **options)).eval()
     with torch.no_grad():
         for name, value in towers.named_parameters():
             if "norm" in name or "bias" in name or name == "attention":  # these start as ones and zeros
                 value.normal_()
+            if name == "context.table.weight":  # all of it starts as zeros; what is none stays so
+                value[1:].normal_()
         everything = torch.arange(NUM_ITEMS + 1)
         items = towers.items(everything)
         items[0] = 0
-        batch = random_histories(NUM_USERS, NUM_ITEMS, most_events=2 * HIST_MAX)
+        batch = with_places(random_histories(NUM_USERS, NUM_ITEMS, most_events=2 * HIST_MAX))
         history, days, _ = window_values(batch.events, batch.start, batch.end, batch.micros, HIST_MAX)
         pooled = PooledHistory.of(torch.from_numpy(history), torch.from_numpy(days), everything)
-        expected = towers.users(torch.from_numpy(batch.users), pooled, items)
+        told = torch.from_numpy(query_context(batch)).long()
+        expected = towers.users(torch.from_numpy(batch.users), pooled, items, told)
     told = export.user_tower(RetrieverTask(towers, 0.1, False, False))
     found = load(write_tower(tmp_path, items.numpy(), np.zeros(NUM_ITEMS + 1), **told)).vectors(batch)
     np.testing.assert_allclose(found, expected.numpy(), atol=1e-5)

@@ -99,7 +99,7 @@ def test_differences_are_those_of_the_means_on_the_common_positives(world, compa
 
 def test_segments_are_compared_too(comparison):
     segments = comparison["protocols"]["all_items"]["one"]["segments"]
-    assert set(segments) == {"purchase", "customer", "activity", "category"}
+    assert set(segments) == {"purchase", "item", "history", "customer", "activity", "category"}
     assert {"num_positives", "recall@20"} <= set(segments["purchase"]["repeat"])
 
 

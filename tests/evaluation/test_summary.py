@@ -90,6 +90,8 @@ def test_segments_worked_by_hand(by_hand):
     }
     assert counts == {
         "purchase": {"repeat": 1, "first": 2},
+        "item": {"warm": 2, "cold": 1},
+        "history": {"more_orders": 3},
         "customer": {"warm": 3},
         "activity": {"low": 3},
         "category": {"CUPS": 1, "other": 2},  # three categories of one positive each: the first by name is kept
@@ -150,7 +152,7 @@ def test_hits_and_causes_add_up_to_all_positives(at_random):
 
 def test_segments_of_one_kind_add_up_to_all_positives(at_random):
     for protocol in PROTOCOLS:
-        for kind in ("purchase", "customer", "activity", "category"):
+        for kind in ("purchase", "item", "history", "customer", "activity", "category"):
             values = at_random[protocol]["segments"][kind].values()
             assert sum(found["num_positives"] for found in values) == at_random[protocol]["num_positives"]
 

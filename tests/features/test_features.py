@@ -1,20 +1,26 @@
 """Features against a slow second method that filters events by their clocks, one pair at a time."""
 
+import math
 from dataclasses import replace
-from datetime import timedelta
+from datetime import date, timedelta
 from itertools import pairwise
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from pyspark.sql import functions as F
 
 from recsys_spark.baselines.matrices import FittedTable
 from recsys_spark.baselines.query_batches import QueryBatch
+from recsys_spark.baselines.query_context import recency_bucket
 from recsys_spark.candidates.merge import Offers
+from recsys_spark.contracts.features import EXTENSION, chosen_features
 from recsys_spark.contracts.schemas import CUSTOMER_ID_MAP, ITEM_ID_MAP
 from recsys_spark.features.build import FeatureBuilder
+from recsys_spark.features.customer_features import calendar, recency_flags
 from recsys_spark.features.place_features import fit_customer_places, fit_item_places
 from recsys_spark.sequences.windows import MICROS_PER_DAY, Events
 from tests.support.frames import frame, rows
@@ -69,7 +75,7 @@ def builder(tmp_path):
     pq.write_table(pa.table(usual_columns), tmp_path / "customer_places.parquet")
     names = ("facts", "days", "item_places", "customer_places")
     found = [FittedTable(str(tmp_path / f"{name}.parquet"), str(tmp_path)) for name in names]
-    return FeatureBuilder(*found, None, SOURCES, "full", hist_max=20, recent_items=3, similar_items=5)
+    return FeatureBuilder(*found, None, SOURCES, "extended", hist_max=20, recent_items=3, similar_items=5)
 
 
 def batch_of(events):
@@ -116,7 +122,27 @@ def slow(events, customer, item):
     sold = 0 if user == NUM_CUSTOMERS else item if item % 2 == user % 2 else 1
     told |= {"showroom_sales": sold, "showroom_share": sold / (item + 1), "channel_sales": 0, "channel_share": 0}
     told["brand_share"] = sum(code % 3 == brand for _, code, _ in before) / len(before) if brand else 0
-    return told
+    return told | slow_calendar(date(1970, 1, 1) + timedelta(days=120)) | slow_recency(told["days_since_order"])
+
+
+def slow_calendar(day):
+    """By the calendar of Python; weeks begin with Sunday."""
+    quarter = (day.month - 1) // 3
+    first = date(day.year, 3 * quarter + 1, 1)
+    after = date(day.year + 1, 1, 1) if quarter == 3 else date(day.year, 3 * quarter + 4, 1)
+    circles = {
+        "quarter": quarter / 4,
+        "quarter_day": (day - first).days / (after - first).days,
+        "weekday": day.isoweekday() % 7 / 7,
+    }
+    turned = {"sin": math.sin, "cos": math.cos}
+    return {f"{name}_{way}": turned[way](2 * math.pi * part) for name, part in circles.items() for way in turned}
+
+
+def slow_recency(days):
+    bounds = [0, 1, 7, 14, 28, 90, math.inf]
+    names = [f"recency_to_{bound}" for bound in bounds[1:-1]] + ["recency_over_90"]
+    return {name: float(low < days <= high) for name, (low, high) in zip(names, pairwise(bounds), strict=True)}
 
 
 def test_features_agree_with_a_slow_second_method(builder):
@@ -124,7 +150,7 @@ def test_features_agree_with_a_slow_second_method(builder):
     found = builder.columns(batch_of(events), offers)
     for place, (customer, item) in enumerate(zip(offers.rows.tolist(), offers.items.tolist(), strict=True)):
         for name, value in slow(events, customer, item).items():
-            assert found[name][place] == pytest.approx(value, rel=1e-5), (name, customer, item)
+            assert found[name][place] == pytest.approx(value, rel=1e-5, abs=1e-6), (name, customer, item)
 
 
 def test_events_at_the_query_and_later_change_no_feature(builder):
@@ -138,6 +164,30 @@ def test_the_base_set_leaves_the_others_at_their_missing_values(builder):
     found = replace(builder, which="base").columns(batch_of(world()), all_pairs())
     assert set(found["days_since_last"]) == {1000.0}
     assert len(set(found["pop"])) == NUM_ITEMS
+
+
+@given(st.dates(date(1960, 1, 1), date(2100, 12, 31)))
+def test_the_calendar_agrees_with_pythons(day):
+    found = calendar(np.array([(day - date(1970, 1, 1)).days]))
+    for name, value in slow_calendar(day).items():
+        assert found[name][0] == pytest.approx(value, abs=1e-9), name
+
+
+@pytest.mark.parametrize("days", [0.0, 0.5, 1.0, 1.01, 7.0, 14.0, 14.5, 28.0, 60.0, 90.0, 90.5, 4000.0])
+def test_a_bound_of_recency_belongs_to_the_bucket_that_it_ends(days):
+    found = recency_flags(recency_bucket(np.array([days])))
+    assert {name: values[0] for name, values in found.items()} == slow_recency(max(days, 1e-9))
+
+
+def test_a_query_without_an_order_before_it_is_in_no_bucket_of_recency():
+    assert all(values.tolist() == [0.0] for values in recency_flags(np.array([-1])).values())
+
+
+def test_the_full_set_leaves_quarters_and_buckets_of_recency_out(builder):
+    found = replace(builder, which="full").columns(batch_of(world()), all_pairs())
+    assert {found[feature.name].any() for feature in EXTENSION} == {False}
+    names = [[feature.name for feature in chosen_features(which)] for which in ("full", "extended")]
+    assert set(names[1]) - set(names[0]) == {feature.name for feature in EXTENSION}
 
 
 def test_a_source_that_lists_no_item_has_the_missing_rank(builder):

@@ -41,7 +41,9 @@ def _query(user, time, history, positives):
 def test_examples_know_what_is_bought_again(spark):
     queries = frame(spark, schemas.QUERIES, [_query(1, NOON, [5, 6], [6, 7])])
     found = tower_examples(queries, GRID)
-    assert rows(found.drop("history_days", "event_time")) == [(1, [0, 0, 5, 6], [6, 7, 0], [True, False, False], 1)]
+    told = found.drop("history_days", "event_time", "context")
+    assert rows(told) == [(1, [0, 0, 5, 6], [6, 7, 0], [True, False, False], 1)]
+    assert rows(found, "context") == [([0, 0, 0, 0, 0],)]  # no tower asks
 
 
 def test_a_purchase_alone_is_an_example_with_one_target(spark):
@@ -69,8 +71,9 @@ def test_histories_hold_the_newest_events_up_to_the_cutoff(spark):
     known = spark.createDataFrame(
         [(1, "A", [4, 5, 6, 7], times, [1.0] * 4), (2, "B", [8], [at + DAY], [1.0])], HISTORIES
     )
-    assert rows(user_histories(known, at, length=2)) == [(1, [5, 6], [2.0, 0.0])]
-    assert rows(user_histories(known, at, length=5)) == [(1, [0, 0, 4, 5, 6], [0.0, 0.0, 3.0, 2.0, 0.0])]
+    nothing = [0, 0, 0, 0, 0]
+    assert rows(user_histories(known, at, length=2)) == [(1, [5, 6], [2.0, 0.0], nothing)]
+    assert rows(user_histories(known, at, length=5)) == [(1, [0, 0, 4, 5, 6], [0.0, 0.0, 3.0, 2.0, 0.0], nothing)]
 
 
 def test_ppmi_is_that_of_baskets(spark, tmp_path):

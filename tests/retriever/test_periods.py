@@ -45,10 +45,20 @@ def test_each_snapshot_counts_the_days_before_it(spark):
     events = [(7, datetime(2011, 1, 8)), (7, datetime(2011, 1, 20)), (9, LAST), (9, FIRST)]
     frame = spark.createDataFrame(events, "item_idx bigint, invoice_date timestamp")
     found = rows(item_sales(frame, GRID, micros(LAST), recent_days=15))
-    assert sorted(found) == [(0, 9, 1), (1, 7, 1), (1, 9, 1), (2, 7, 1), (3, 7, 1), (3, 9, 1)]
+    # Of item 7 the 26th has the 20th within its days and the 8th in those before; the 31st the 8th in those before.
+    assert sorted(found) == [
+        (0, 9, 1, 0),
+        (1, 7, 1, 0),
+        (1, 9, 1, 0),
+        (2, 7, 1, 1),
+        (2, 9, 0, 1),
+        (3, 7, 1, 1),
+        (3, 9, 1, 1),
+    ]
 
 
 def test_an_event_as_old_as_the_window_is_out(spark):
     frame = spark.createDataFrame([(7, datetime(2011, 1, 16)), (8, LAST)], "item_idx bigint, invoice_date timestamp")
     found = rows(item_sales(frame, GRID, micros(LAST), recent_days=10))
-    assert sorted(found) == [(1, 7, 1), (3, 8, 1)]  # neither the 26th nor the 31st sees the 16th
+    # Neither the 26th nor the 31st sees the 16th within its days; it is among those before.
+    assert sorted(found) == [(1, 7, 1, 0), (2, 7, 0, 1), (3, 7, 0, 1), (3, 8, 1, 0)]

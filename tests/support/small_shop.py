@@ -52,12 +52,16 @@ def settings_of(folder: Path, cores: int = 2, partitions: int = 7) -> list[str]:
         f"paths.processed={folder / 'run'}",
         f"ingest.sources=[{folder / 'shop.csv'}]",
         f"session.conf={{{pairs}}}",
-        "baselines.models=[popularity, personal_frequency]",
+        "baselines.models=[popularity, personal_frequency, segment_popularity]",
+        "baselines.fallback=segment_popularity",  # the shop has neither places nor categories
+        "baselines.new_items=true",
         "candidates.quotas.user_knn=0",  # fewer fits: each takes seconds however few the rows
         "candidates.quotas.ease=0",
         "candidates.quotas.category_popularity=0",
         "retriever.towers=[all]",
         "retriever.all.dim=8",
+        "retriever.all.context=[weekday, recency, showroom]",
+        "retriever.all.trend_input=true",
         "retriever.all.max_epochs=2",
         "ranker.hidden=8",
         "ranker.max_epochs=1",

@@ -12,6 +12,7 @@ import pyarrow  # noqa: F401  before torch
 import torch
 from torch import Tensor
 
+from recsys_spark.contracts.context import CONTEXT_SIZES
 from training.batches import RetrieverBatch
 from training.loop import Loop, LoopSettings, Trained
 from training.optimizers import Optimizers
@@ -33,6 +34,7 @@ class Query:
     positives: tuple[int, ...]
     repeats: tuple[int, ...] = ()
     period: int = 0
+    context: tuple[int, ...] = (0,) * len(CONTEXT_SIZES)
 
 
 def batch_of(queries: Sequence[Query], hist_max: int = 7, num_targets: int = 4) -> RetrieverBatch:
@@ -55,14 +57,15 @@ def batch_of(queries: Sequence[Query], hist_max: int = 7, num_targets: int = 4) 
             [right(item in query.repeats for item in query.positives) for query in queries], dtype=torch.bool
         ),
         period=torch.tensor([query.period for query in queries], dtype=torch.int32),
+        context=torch.tensor([query.context for query in queries], dtype=torch.int32),
     )
 
 
-def random_queries(number: int, seed: int = 0, with_empty: bool = True) -> list[Query]:
+def random_queries(number_of_queries: int, seed: int = 0, with_empty: bool = True) -> list[Query]:
     """Queries with 0 to 7 events of history and 1 to 4 targets, some of them repeats."""
     rng = np.random.default_rng(seed)
     found = []
-    for _ in range(number):
+    for number in range(number_of_queries):
         length = int(rng.integers(0 if with_empty else 1, 8))
         days = sorted((float(day) for day in rng.uniform(1, 200, length)), reverse=True)
         history = tuple(zip((int(item) for item in rng.integers(1, NUM_ITEMS + 1, length)), days, strict=True))
@@ -70,7 +73,8 @@ def random_queries(number: int, seed: int = 0, with_empty: bool = True) -> list[
         bought = {item for item, _ in history}
         repeats = tuple(item for item in positives if item in bought)
         user, period = int(rng.integers(1, NUM_USERS + 1)), int(rng.integers(0, NUM_PERIODS))
-        found.append(Query(user, history, positives, repeats, period))
+        context = tuple(number % (size + 1) for size in CONTEXT_SIZES.values())
+        found.append(Query(user, history, positives, repeats, period, context))
     return found
 
 
@@ -91,7 +95,8 @@ def random_sales(seed: int = 5) -> RecentSales:
     rows = [(period, item) for period in range(NUM_PERIODS) for item in range(1, NUM_ITEMS + 1) if rng.random() < 0.6]
     period, items = (np.array(values, dtype=np.int64) for values in zip(*rows, strict=True))
     counts = rng.integers(1, 30, len(rows)).astype(np.float32)
-    return RecentSales.of_rows(period, items, counts, NUM_ITEMS, NUM_PERIODS)
+    before = rng.integers(0, 30, len(rows)).astype(np.float32)
+    return RecentSales.of_rows(period, items, counts, NUM_ITEMS, NUM_PERIODS, before)
 
 
 def random_share(seed: int = 6) -> Tensor:

@@ -45,9 +45,18 @@ FORMS = [
 ]
 
 
-def trainee_of(options: ObjectiveOptions, user_tower: str = "history", trend: bool = True, **more) -> RetrieverTrainee:
-    task = make_task(replace(SHAPE, user_tower=user_tower), trend=trend)
-    return make_trainee(task, options, random_sales() if trend else None, **more)
+def trainee_of(
+    options: ObjectiveOptions, user_tower: str = "history", trend: bool = True, told: bool = False, **more
+) -> RetrieverTrainee:
+    """told: whether the item tower is told of sales and the user tower of its context, by weights that are not zero."""
+    shape = replace(SHAPE, user_tower=user_tower)
+    if told:
+        shape = replace(shape, trend_input=True, context=("weekday", "recency"))
+    task = make_task(shape, trend=trend)
+    if told:
+        torch.nn.init.normal_(task.towers.trend.weight)
+        torch.nn.init.normal_(task.towers.context.table.weight[1:])
+    return make_trainee(task, options, random_sales() if trend or told else None, **more)
 
 
 @torch.no_grad()
@@ -56,7 +65,9 @@ def scores(trainee: RetrieverTrainee, query: Query) -> list[float]:
     task, batch = trainee.model, batch_of([query]).to(torch.device("cpu"))
     items = task.towers.items(EVERY_ITEM)
     history = PooledHistory.of(batch.history, batch.history_days, EVERY_ITEM)
-    user = task.towers.users(batch.user_idx, history, items)[0]
+    user = task.towers.users(batch.user_idx, history, items, batch.context)[0]
+    if task.towers.trend is not None:
+        items = task.towers.items(EVERY_ITEM, None, trainee.sales.inputs(query.period))
     found = []
     for item in range(NUM_ITEMS + 1):
         logit = float(user @ items[item]) / math.exp(task.log_temperature)
@@ -110,10 +121,12 @@ def slow_per_example(trainee: RetrieverTrainee, step: int) -> float:
     return total / weights
 
 
-@pytest.mark.parametrize("user_tower", ["id", "history", "both"])
+@pytest.mark.parametrize(
+    ("user_tower", "told"), [("id", False), ("history", False), ("both", False), ("history", True), ("both", True)]
+)
 @pytest.mark.parametrize("options", FORMS, ids=str)
-def test_the_loss_of_a_batch_equals_a_loop_over_queries_targets_and_candidates(options, user_tower):
-    trainee = trainee_of(options, user_tower)
+def test_the_loss_of_a_batch_equals_a_loop_over_queries_targets_and_candidates(options, user_tower, told):
+    trainee = trainee_of(options, user_tower, told=told)
     slow = slow_per_example if options.form == "per_example" else slow_shared
     assert any(query.repeats for query in QUERIES)
     for step in (0, 5):
@@ -145,13 +158,14 @@ def test_the_loss_under_bfloat16_is_near_the_full_one(form):
 
 
 @pytest.mark.parametrize("targets", ["all", "new"])
-@pytest.mark.parametrize("items_per_slice", [5, 1000])
-def test_dev_recall_equals_a_loop_over_targets(targets, items_per_slice, monkeypatch):
+@pytest.mark.parametrize(("items_per_slice", "told"), [(5, False), (1000, False), (5, True)])
+def test_dev_recall_equals_a_loop_over_targets(targets, items_per_slice, told, monkeypatch):
     monkeypatch.setattr(objective, "_ITEMS_PER_SLICE", items_per_slice)
     unknown = (4, 9)
     whole = batch_of(QUERIES)
     parts = [rows_of(whole, first, last) for first, last in ((0, 7), (7, 7), (7, 12))]  # a rank may have an empty one
-    trainee = trainee_of(ObjectiveOptions(targets=targets), "both", dev=lambda: parts, unknown=unknown, k=(1, 4, 40))
+    options = {"dev": lambda: parts, "unknown": unknown, "k": (1, 4, 40)}
+    trainee = trainee_of(ObjectiveOptions(targets=targets), "both", told=told, **options)
     hits, count = {1: 0, 4: 0, 40: 0}, 0
     for query in QUERIES:
         logits = scores(trainee, query)
@@ -184,6 +198,15 @@ def test_recent_sales_are_the_logarithm_of_counts_by_period_whatever_the_order_o
     assert torch.allclose(sales.log_counts(periods, own), expected[periods].gather(1, own))
 
 
+def test_what_items_are_told_is_their_share_and_their_trend_as_of_the_period():
+    rows = np.array([0, 1, 1]), np.array([2, 3, 1]), np.array([4, 7, 1], dtype=np.float32)
+    sales = RecentSales.of_rows(*rows, num_items=3, num_periods=2, before=np.array([1, 0, 3], dtype=np.float32))
+    expected = [[[0, 0], [0, 0], [4, 1], [0, 0]], [[0, 0], [1, 3], [0, 0], [7, 0]]]
+    for period, (counts, typical) in enumerate(zip(expected, (4, (7 + 1) / 2), strict=True)):
+        by_hand = [[math.log((1 + now) / (1 + typical)), math.log((1 + now) / (1 + then))] for now, then in counts]
+        assert torch.allclose(sales.inputs(period), torch.tensor(by_hand))
+
+
 def write_histories(path, queries: list[Query]) -> None:
     batch = batch_of(queries)
     table = pa.table(
@@ -191,16 +214,17 @@ def write_histories(path, queries: list[Query]) -> None:
             "user_idx": batch.user_idx.numpy(),
             "history": pa.array(batch.history.tolist(), pa.list_(pa.int32())),
             "history_days": pa.array(batch.history_days.tolist(), pa.list_(pa.float32())),
+            "context": pa.array(batch.context.tolist(), pa.list_(pa.int32())),
         }
     )
     pq.write_table(table, path)
 
 
 @pytest.mark.filterwarnings("error")
-@pytest.mark.parametrize("trend", [True, False])
+@pytest.mark.parametrize(("trend", "told"), [(True, False), (False, False), (True, True), (False, True)])
 @pytest.mark.parametrize("user_tower", ["id", "history", "both"])
-def test_exported_vectors_and_offsets_rank_as_the_model_does_at_the_cutoff(tmp_path, user_tower, trend):
-    trainee = trainee_of(ObjectiveOptions(), user_tower, trend=trend, unknown=(4,))
+def test_exported_vectors_and_offsets_rank_as_the_model_does_at_the_cutoff(tmp_path, user_tower, trend, told):
+    trainee = trainee_of(ObjectiveOptions(), user_tower, trend=trend, told=told, unknown=(4,))
     latest = NUM_PERIODS - 1
     queries = [replace(query, user=user, period=latest) for user, query in enumerate(QUERIES[:8], start=1)]
     queries = [query for query in queries if 4 not in {item for item, _ in query.history}]

@@ -50,7 +50,8 @@ def publish_examples(path: Path, number: int, seed: int) -> str:
 
 
 def type_of(name: str) -> pa.DataType:
-    lists = {"history": pa.int32(), "history_days": pa.float32(), "positives": pa.int32(), "is_repeat": pa.bool_()}
+    lists = {name: pa.int32() for name in ("history", "positives", "context")}
+    lists |= {"history_days": pa.float32(), "is_repeat": pa.bool_()}
     return pa.list_(lists[name]) if name in lists else {"user_idx": pa.int64(), "period": pa.int32()}[name]
 
 
@@ -64,7 +65,7 @@ def job(tmp_path_factory) -> RetrieverJob:
     pairs = [(one, other, 1.0) for one in known for other in known if one != other and one % 2 == other % 2]
     item, neighbour, ppmi = zip(*pairs, strict=True)
     histories = batch_of([replace(query, user=user) for user, query in enumerate(random_queries(5, 8, False), start=1)])
-    held = ("user_idx", "history", "history_days")
+    held = ("user_idx", "history", "history_days", "context")
     return RetrieverJob(
         tower=TOWER,
         num_users=NUM_USERS,
@@ -82,7 +83,10 @@ def job(tmp_path_factory) -> RetrieverJob:
                 "side": [[1 + int(i) % 3, 0] for i in known],
             },
         ),
-        sales_path=publish(folder / "sales", {"period": period, "item_idx": sales.items, "num_events": sales.counts}),
+        sales_path=publish(
+            folder / "sales",
+            {"period": period, "item_idx": sales.items, "num_events": sales.counts, "num_before": sales.before},
+        ),
         users_path=publish(
             folder / "users", {name: pa.array(getattr(histories, name).tolist(), type_of(name)) for name in held}
         ),
@@ -126,6 +130,16 @@ def test_both_engines_train_the_same_tower(job, tmp_path):
     for engine in ("arrow", "petastorm"):
         train_retriever(into(job, tmp_path / engine, engine=engine))
     assert np.array_equal(embeddings(tmp_path / "arrow"), embeddings(tmp_path / "petastorm"))
+
+
+def test_a_tower_that_is_told_of_sales_leaves_the_vectors_of_histories_apart(job, tmp_path):
+    told = replace(TOWER, user_tower="history", trend=False, trend_input=True, context=("month", "showroom"))
+    train_retriever(into(job, tmp_path, tower=told))
+    items = np.load(tmp_path / "out" / "item_embeddings.npy")
+    with np.load(tmp_path / "out" / "user_tower.npz") as tower:
+        assert tower["history_emb"].shape == items.shape
+        assert np.abs(tower["history_emb"] - items).max() > 1e-3
+        assert (tower["context.month"].shape, tower["context.showroom"].shape) == ((13, 8), (1025, 8))
 
 
 def test_side_features_change_the_vectors(job, tmp_path):

@@ -26,7 +26,7 @@ def export_towers(
     """Write item_embeddings.npy, item_offsets.npy, user_embeddings.npy and user_tower.npz.
 
     Row = index; rows have unit length, but those of padding and of what the fit has not seen are zero. Scores are
-    user vector . item vector + offset of the item; the offsets hold the trends as of the cutoff.
+    user vector . item vector + offset of the item; offsets and vectors hold the trends as of the cutoff.
     examples: paths of the TOWER_EXAMPLES trained on; users_path: USER_HISTORIES.
     """
     model.eval()
@@ -35,10 +35,18 @@ def export_towers(
     folder.mkdir(parents=True, exist_ok=True)
     vectors = trainee.item_vectors()
     vectors[~trainee.is_known] = 0
-    _write_rows(folder / "item_embeddings.npy", vectors)
+    told = user_tower(model)
+    if model.towers.trend is None or trainee.sales is None:
+        _write_rows(folder / "item_embeddings.npy", vectors)
+    else:  # as of the cutoff; a history goes on to look items up without their sales
+        latest = trainee.item_vectors(trainee.sales.num_periods - 1)
+        latest[~trainee.is_known] = 0
+        _write_rows(folder / "item_embeddings.npy", latest)
+        if model.towers.history_emb is None:
+            told["history_emb"] = _array(vectors)
     np.save(folder / "item_offsets.npy", _offsets(model, trainee).numpy())
     _write_users(model, vectors, users_path, folder / "user_embeddings.npy")
-    np.savez(folder / "user_tower.npz", **user_tower(model))
+    np.savez(folder / "user_tower.npz", **told)
 
 
 def user_tower(model: RetrieverTask) -> dict[str, Any]:
@@ -50,6 +58,9 @@ def user_tower(model: RetrieverTask) -> dict[str, Any]:
         "decay_days": shape.decay_days,
         "hist_max": shape.hist_max,
     }
+    for feature in shape.context:
+        assert towers.context is not None
+        told[f"context.{feature}"] = _array(towers.context.of(feature))
     if towers.attention is not None:
         told["attention"] = _array(towers.attention)
     if towers.history_emb is not None:
@@ -93,12 +104,13 @@ def _write_users(model: RetrieverTask, vectors: Tensor, users_path: str, path: P
         if batch.num_rows == 0:
             continue
         users = torch.tensor(batch.column("user_idx").to_numpy(), device=vectors.device)
-        history, days = (
+        history, days, context = (
             torch.tensor(batch.column(name).flatten().to_numpy(), device=vectors.device).view(batch.num_rows, -1)
-            for name in ("history", "history_days")
+            for name in ("history", "history_days", "context")
         )
         pooled = PooledHistory.of(history.long(), days, everything)
-        out[users.cpu().numpy()] = model.towers.users(users, pooled, vectors).float().cpu().numpy()
+        found = model.towers.users(users, pooled, vectors, context.long())
+        out[users.cpu().numpy()] = found.float().cpu().numpy()
     out[PAD_IDX] = 0
     out.flush()
 

@@ -12,6 +12,9 @@ import torch.nn.functional as nnf
 from torch import Tensor, nn
 
 from recsys_spark.contracts.columns import PAD_IDX
+from recsys_spark.contracts.context import CONTEXT_SIZES
+
+_TREND_INPUTS = 2
 
 
 @dataclass(frozen=True)
@@ -21,7 +24,8 @@ class TowerShape:
     user_tower: `id` (a vector per customer), `history` (pooled item vectors) or `both` (their sum).
     pooling: `mean`, `recency` (exp(-days / decay_days)) or `attention` (learned).
     tied: the history looks its items up in the item tower; else it has a table of its own. hist_max: the newest
-    events that a history holds.
+    events that a history holds. context: features of contracts/context.py, whose values have a vector each.
+    trend_input: items are told of their late sales (RecentSales.inputs), but not those of a history.
     """
 
     num_users: int
@@ -35,6 +39,8 @@ class TowerShape:
     dropout: float = 0.1
     num_side: int = 0
     hist_max: int = 200
+    context: tuple[str, ...] = ()
+    trend_input: bool = False
 
 
 class ResidualBlock(nn.Module):
@@ -74,21 +80,32 @@ class TwoTower(nn.Module):
         untied = shape.user_tower != "id" and not shape.tied
         self.history_emb = _table(shape.num_items, shape.dim, sparse) if untied else None
         self.side_emb = _table(shape.num_side, shape.dim, sparse) if shape.num_side else None
+        self.context = ContextVectors(shape.context, shape.dim, sparse) if shape.context else None
+        self.trend = nn.Linear(_TREND_INPUTS, shape.dim, bias=False) if shape.trend_input else None
+        if self.trend is not None:
+            nn.init.zeros_(self.trend.weight)
         self.attention = nn.Parameter(torch.zeros(shape.dim + 1)) if shape.pooling == "attention" else None
 
-    def items(self, items_M: Tensor, side_MS: Tensor | None = None) -> Tensor:
-        """Unit vectors of items, (M, D). side_MS: indices of each item's side features, 0 for padding."""
+    def items(self, items_M: Tensor, side_MS: Tensor | None = None, sales_M2: Tensor | None = None) -> Tensor:
+        """Unit vectors of items, (M, D). side_MS: indices of each item's side features, 0 for padding. sales_M2: of
+        RecentSales.inputs; without, the vectors that a history looks up.
+        """
         vectors: Tensor = self.item_emb(items_M)
         if self.side_emb is not None and side_MS is not None:
             filled = (side_MS != PAD_IDX).sum(dim=1, keepdim=True).clamp_min(1)
             vectors = vectors + self.side_emb(side_MS).sum(dim=1) / filled
+        if self.trend is not None and sales_M2 is not None:
+            vectors = vectors + self.trend(sales_M2)
         found: Tensor = self.item_head(vectors)
         return found
 
-    def users(self, user_B: Tensor, history: PooledHistory, known_MD: Tensor) -> Tensor:
+    def users(
+        self, user_B: Tensor, history: PooledHistory, known_MD: Tensor, context_BC: Tensor | None = None
+    ) -> Tensor:
         """Unit vectors of queries, (B, D).
 
         known_MD: vectors of `items` for the items that the history's places name; unused where the towers share none.
+        context_BC: the value of every feature of CONTEXT_SIZES; unused by a tower that is told of none.
         """
         vectors = torch.zeros(len(user_B), self.shape.dim, device=user_B.device)
         if self.shape.user_tower != "id":
@@ -96,6 +113,9 @@ class TwoTower(nn.Module):
             vectors = vectors + self.pool(history, looked_up)
         if self.user_emb is not None:
             vectors = vectors + self.user_emb(user_B)
+        if self.context is not None and context_BC is not None:
+            is_known = vectors.any(dim=1, keepdim=True)  # of whom nothing is known, the context says too little
+            vectors = vectors + self.context(context_BC) * is_known
         found: Tensor = self.user_head(vectors)
         return found
 
@@ -114,6 +134,34 @@ class TwoTower(nn.Module):
         affinity_M = vectors_MD @ self.attention[:-1]
         # Bounded, so that no softmax over each history is needed: its sum is normalised away.
         return torch.exp(4 * torch.tanh(affinity_M[history.place_E]) - ages_E * nnf.softplus(self.attention[-1]))
+
+
+class ContextVectors(nn.Module):
+    """A vector for each value of the chosen features, (B, C) to the sum of a query's, (B, D).
+
+    They start as zeros, so that a value which training never saw says nothing.
+    """
+
+    def __init__(self, chosen: tuple[str, ...], dim: int, sparse: bool) -> None:
+        super().__init__()
+        self.chosen = tuple(feature for feature in CONTEXT_SIZES if feature in chosen)
+        self.columns = [tuple(CONTEXT_SIZES).index(feature) for feature in self.chosen]
+        sizes = [CONTEXT_SIZES[feature] for feature in self.chosen]
+        self.first = [sum(sizes[:number]) for number in range(len(sizes))]
+        self.table = _table(sum(sizes), dim, sparse)
+        nn.init.zeros_(self.table.weight)
+
+    def forward(self, context_BC: Tensor) -> Tensor:
+        own = context_BC[:, self.columns]
+        rows = torch.where(own > 0, own + own.new_tensor(self.first), PAD_IDX)
+        found: Tensor = self.table(rows).sum(dim=1)
+        return found
+
+    def of(self, feature: str) -> Tensor:
+        """The vectors of a feature's values, (values + 1, D); row 0 is zero."""
+        first = self.first[self.chosen.index(feature)]
+        held = self.table.weight[first + 1 : first + 1 + CONTEXT_SIZES[feature]]
+        return torch.cat([torch.zeros_like(held[:1]), held])
 
 
 @dataclass(frozen=True)

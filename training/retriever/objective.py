@@ -90,7 +90,7 @@ class RetrieverTrainee:
         drawn = negatives.uniform_items(options.num_negatives, self.num_items, drawn_by)
         candidates_N = torch.unique(torch.cat([in_batch, drawn.to(in_batch.device)]))
         users, items_M, vectors = self._encode(batch, candidates_N)
-        cosines = users @ vectors[torch.searchsorted(items_M, candidates_N)].T
+        cosines = self._shared_cosines(batch, users, candidates_N, items_M, vectors)
         trend = None if self.sales is None else self.sales.log_counts(batch.period, candidates_N)
         log_q = torch.zeros(len(candidates_N), device=cosines.device)
         if options.log_q:
@@ -106,12 +106,46 @@ class RetrieverTrainee:
         own_BK = negatives.own_negatives(batch.history, batch.positives, self._own_draws(batch, step), self.num_items)
         offered = torch.cat([batch.positives, own_BK], dim=1)
         users, items_M, vectors = self._encode(batch, offered.flatten())
-        cosines = torch.einsum("bd,bkd->bk", users, vectors[torch.searchsorted(items_M, offered)])
+        cosines = self._own_cosines(batch, users, offered, items_M, vectors)
         trend = None if self.sales is None else self.sales.log_counts(batch.period, offered)
         target, negative = self.model.logits(cosines, trend).tensor_split([batch.positives.shape[1]], dim=1)
         weights = self._weights(batch)
         loss = losses.info_nce(target, negative.masked_fill(own_BK == PAD_IDX, -torch.inf), weights)
         return self._over_all_ranks(loss, weights)
+
+    def _shared_cosines(
+        self, batch: RetrieverBatch, users: Tensor, candidates_N: Tensor, items_M: Tensor, vectors: Tensor
+    ) -> Tensor:
+        """Of every query with every candidate, (B, N). vectors: of items_M, for towers that no sales are told to."""
+        if self.model.towers.trend is None:
+            return users @ vectors[torch.searchsorted(items_M, candidates_N)].T
+        # Each query meets the candidates as they stood in the snapshot that it may know.
+        periods, group_B = torch.unique(batch.period, return_inverse=True)
+        found = users.new_zeros(len(users), len(candidates_N))
+        for number, period in enumerate(periods.tolist()):
+            rows = (group_B == number).nonzero().flatten()
+            found = found.index_copy(0, rows, users[rows] @ self._vectors_in(candidates_N, period).T.to(users.dtype))
+        return found
+
+    def _own_cosines(
+        self, batch: RetrieverBatch, users: Tensor, offered_BK: Tensor, items_M: Tensor, vectors: Tensor
+    ) -> Tensor:
+        """Of each query with its own items, (B, K)."""
+        if self.model.towers.trend is None:
+            return torch.einsum("bd,bkd->bk", users, vectors[torch.searchsorted(items_M, offered_BK)])
+        periods, group_B = torch.unique(batch.period, return_inverse=True)
+        found = users.new_zeros(offered_BK.shape)
+        for number, period in enumerate(periods.tolist()):
+            rows = (group_B == number).nonzero().flatten()
+            items, place = torch.unique(offered_BK[rows], return_inverse=True)
+            own = self._vectors_in(items, period)[place].to(users.dtype)
+            found = found.index_copy(0, rows, torch.einsum("bd,bkd->bk", users[rows], own))
+        return found
+
+    def _vectors_in(self, items_M: Tensor, period: int | None) -> Tensor:
+        """Vectors of items as of a snapshot, (M, D); None for those that a history looks up."""
+        told = None if period is None or self.sales is None else self.sales.inputs(period)[items_M]
+        return self.model.towers.items(items_M, None if self.side is None else self.side[items_M], told)
 
     def _own_draws(self, batch: RetrieverBatch, step: int) -> Tensor:
         """Draws for the rows that this rank has of the global batch, (B, K). Every rank has as many rows."""
@@ -138,8 +172,9 @@ class RetrieverTrainee:
         is_unused = self.model.towers.shape.user_tower == "id"
         history = torch.zeros_like(batch.history) if is_unused else batch.history
         items_M = torch.unique(torch.cat([others, history.flatten()]))
-        vectors = self.model.towers.items(items_M, None if self.side is None else self.side[items_M])
-        users = self.model.towers.users(batch.user_idx, PooledHistory.of(history, batch.history_days, items_M), vectors)
+        vectors = self._vectors_in(items_M, None)
+        pooled = PooledHistory.of(history, batch.history_days, items_M)
+        users = self.model.towers.users(batch.user_idx, pooled, vectors, batch.context)
         return users, items_M, vectors
 
     @torch.no_grad()
@@ -166,14 +201,12 @@ class RetrieverTrainee:
         found, count = self.group.sum(found), self.group.sum(count)
         return {f"recall@{k}": float(hits / count) for k, hits in zip(self.k, found, strict=True) if count > 0}
 
-    def item_vectors(self) -> Tensor:
-        """Vectors of all items, (num_items + 1, D); row 0 is zero."""
+    def item_vectors(self, period: int | None = None) -> Tensor:
+        """Vectors of all items, (num_items + 1, D); row 0 is zero. period: the snapshot that an item tower takes sales
+        from, where it is told of them; None for the vectors that a history looks up.
+        """
         items = torch.arange(self.num_items + 1, device=self.group.device)
-        parts = [
-            self.model.towers.items(part, None if self.side is None else self.side[part])
-            for part in torch.split(items, _ITEMS_PER_SLICE)
-        ]
-        vectors = torch.cat(parts)
+        vectors = torch.cat([self._vectors_in(part, period) for part in torch.split(items, _ITEMS_PER_SLICE)])
         vectors[PAD_IDX] = 0
         return vectors
 
@@ -181,11 +214,12 @@ class RetrieverTrainee:
         """The best items of each query among those the fit has seen, (B, largest k); PAD_IDX where there are fewer."""
         everything = torch.arange(len(vectors), device=vectors.device)
         history = PooledHistory.of(batch.history, batch.history_days, everything)
-        users = self.model.towers.users(batch.user_idx, history, vectors)
+        users = self.model.towers.users(batch.user_idx, history, vectors, batch.context)
         scores, top = users.new_empty(len(batch), 0), batch.history[:, :0]
         for items in torch.split(everything, _ITEMS_PER_SLICE):  # so that memory does not grow with the catalogue
             trend = None if self.sales is None else self.sales.log_counts(batch.period, items)
-            offered = self.model.logits(users @ vectors[items].T, trend).masked_fill(~self.is_known[items], -torch.inf)
+            cosines = self._shared_cosines(batch, users, items, everything, vectors)
+            offered = self.model.logits(cosines, trend).masked_fill(~self.is_known[items], -torch.inf)
             if self.options.targets == "new":
                 offered = _without(offered, items, batch.history)
             scores, top = torch.cat([scores, offered], dim=1), torch.cat([top, items.expand(offered.shape)], dim=1)

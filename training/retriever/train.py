@@ -91,7 +91,8 @@ def train_retriever(job: RetrieverJob) -> dict[str, Any]:
     """
     with process_group() as group:
         items = _Items.load(job.items_path, job.num_items)
-        sales = load_sales(job.sales_path, job.num_items, job.num_periods) if job.tower.trend else None
+        knows_sales = job.tower.trend or job.tower.trend_input
+        sales = load_sales(job.sales_path, job.num_items, job.num_periods) if knows_sales else None
         model = build_task(job, items).to(group.device)
         group.share_weights(model)  # an SVD is the same to the last bit on the same kind of machine only
         trainee = RetrieverTrainee(
@@ -154,6 +155,8 @@ def build_task(job: RetrieverJob, items: _Items) -> RetrieverTask:
         dropout=tower.dropout,
         num_side=int(items.side.max()) if tower.side_features else 0,
         hist_max=job.hist_max,
+        context=tower.context,
+        trend_input=tower.trend_input,
     )
     towers = TwoTower(shape)
     if job.co_purchases_path is not None and tower.start == "ppmi":
@@ -195,7 +198,7 @@ def load_sales(path: str, num_items: int, num_periods: int) -> RecentSales:
         return values
 
     columns = column("period", np.int64), column("item_idx", np.int64), column("num_events", np.float32)
-    return RecentSales.of_rows(*columns, num_items, num_periods)
+    return RecentSales.of_rows(*columns, num_items, num_periods, column("num_before", np.float32))
 
 
 def _dev(job: RetrieverJob, group: Group) -> Any:

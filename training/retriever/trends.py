@@ -17,16 +17,19 @@ _DENSE_KEPT = 64  # periods; of a catalogue of five million items over a gigabyt
 class RecentSales:
     """Sparse counts by period and item: those of period t are [starts[t], starts[t + 1]) of items and counts.
 
-    A period's counts are of the window that ends where the period begins, so no query sees its own day.
+    A period's counts are of the window that ends where the period begins, so no query sees its own day; `before` are
+    those of as many days before these.
     device: where what is asked for lies.
     """
 
     starts: npt.NDArray[np.int64]
     items: npt.NDArray[np.int64]
     counts: npt.NDArray[np.float32]
+    before: npt.NDArray[np.float32]
     num_items: int
     device: torch.device = _CPU
     _dense: dict[int, Tensor] = field(default_factory=dict, repr=False)
+    _inputs: dict[int, Tensor] = field(default_factory=dict, repr=False)
 
     @classmethod
     def of_rows(
@@ -36,14 +39,16 @@ class RecentSales:
         counts: npt.NDArray[np.float32],
         num_items: int,
         num_periods: int,
+        before: npt.NDArray[np.float32] | None = None,
     ) -> RecentSales:
         """From one row per period and item, in any order."""
         order = np.lexsort((items, period))
         starts = np.searchsorted(period[order], np.arange(num_periods + 1))
-        return cls(starts, items[order], counts[order], num_items)
+        earlier = np.zeros_like(counts) if before is None else before
+        return cls(starts, items[order], counts[order], earlier[order], num_items)
 
     def to(self, device: torch.device) -> RecentSales:
-        return replace(self, device=device, _dense={})
+        return replace(self, device=device, _dense={}, _inputs={})
 
     @property
     def num_periods(self) -> int:
@@ -73,3 +78,22 @@ class RecentSales:
                 values[torch.from_numpy(self.items[part])] = torch.from_numpy(np.log1p(self.counts[part]))
             self._dense[period] = values.to(self.device)
         return self._dense[period]
+
+    def inputs(self, period: int) -> Tensor:
+        """What the item tower is told as of a period, (num_items + 1, 2).
+
+        log((1 + count) / (1 + mean count of what was sold)), the share but for a constant, and
+        log((1 + count) / (1 + count in as many days before)), the trend.
+        """
+        if period not in self._inputs:
+            if len(self._inputs) >= _DENSE_KEPT:
+                self._inputs.pop(next(iter(self._inputs)))
+            counts = np.zeros((self.num_items + 1, 2), dtype=np.float32)
+            if 0 <= period < self.num_periods:
+                part = slice(int(self.starts[period]), int(self.starts[period + 1]))
+                counts[self.items[part]] = np.stack([self.counts[part], self.before[part]], axis=1)
+            sold = counts[:, 0][counts[:, 0] > 0]
+            logs, typical = np.log1p(counts), np.log1p(sold.mean() if len(sold) else 0.0)
+            values = np.stack([logs[:, 0] - typical, logs[:, 0] - logs[:, 1]], axis=1).astype(np.float32)
+            self._inputs[period] = torch.from_numpy(values).to(self.device)
+        return self._inputs[period]
