@@ -1,0 +1,77 @@
+"""Build what is shipped, into dist/: the wheel, the zip for `spark-submit --py-files`, and the file that is submitted.
+
+    python -m deploy.dist [--packed executors|all]
+
+--packed adds environment.tar.gz for `--archives`: `executors` holds all but PyTorch and Petastorm, which only trainers
+use, `all` these too, some gigabytes with their CUDA libraries. It wants the same Python at the same path on every node.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from zipfile import ZIP_DEFLATED, ZipFile
+
+from deploy.requirements import chosen, requirements_of
+
+ROOT = Path(__file__).parents[1]
+DIST, BUILD = ROOT / "dist", ROOT / "build"
+ZIP, ENTRY, ENVIRONMENT = "b2b_recommender.zip", "recsys.py", "environment.tar.gz"
+PACKAGES = ("jobs", "recsys_spark", "training")
+TRAINERS_ONLY = ("torch", "petastorm")
+EXTRAS = ("cpu", "gbdt")
+
+
+def write_zip(target: Path) -> None:
+    """Zip the project's packages. Nothing of conf/ is needed: the defaults are the dataclasses'."""
+    with ZipFile(target, "w", ZIP_DEFLATED) as archive:
+        for package in PACKAGES:
+            for source in sorted((ROOT / package).rglob("*.py")):
+                archive.write(source, source.relative_to(ROOT))
+
+
+def build_wheel(folder: Path) -> Path:
+    """The wheel, built from the sources alone: build/lib may hold modules that are gone."""
+    shutil.rmtree(BUILD / "lib", ignore_errors=True)
+    _pip(sys.executable, "wheel", "--no-deps", "--wheel-dir", str(folder), str(ROOT))
+    [wheel] = folder.glob("*.whl")
+    return wheel
+
+
+def pack_environment(wheel: Path, target: Path, without: tuple[str, ...]) -> None:
+    """An archive of a new environment with the wheel and what it wants, less some packages."""
+    folder = BUILD / "packed"
+    shutil.rmtree(folder, ignore_errors=True)
+    subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
+    python = str(folder / "bin" / "python")
+    _pip(python, "install", "-c", str(ROOT / "constraints.txt"), *chosen(requirements_of(str(wheel)), EXTRAS, without))
+    _pip(python, "install", "--no-deps", str(wheel))
+    command = [sys.executable, "-m", "venv_pack", "--prefix", str(folder), "--output", str(target), "--force", "--quiet"]
+    subprocess.run(command, check=True)
+    shutil.rmtree(folder)
+
+
+def _pip(python: str, *words: str) -> None:
+    subprocess.run([python, "-m", "pip", words[0], "-qq", "--disable-pip-version-check", *words[1:]], check=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--packed", choices=("executors", "all"), help="also environment.tar.gz")
+    packed = parser.parse_args().packed
+    shutil.rmtree(DIST, ignore_errors=True)
+    DIST.mkdir()
+    wheel = build_wheel(DIST)
+    write_zip(DIST / ZIP)
+    shutil.copy(ROOT / "jobs" / "pipeline.py", DIST / ENTRY)
+    if packed:
+        pack_environment(wheel, DIST / ENVIRONMENT, TRAINERS_ONLY if packed == "executors" else ())
+    for path in sorted(DIST.iterdir()):
+        print(f"{path.relative_to(ROOT)}  {path.stat().st_size / 1e6:.1f} MB")
+
+
+if __name__ == "__main__":
+    main()
