@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 # An editable install knows the packages it found, so a new one is installed anew.
 SETTINGS := setup.py constraints.txt $(wildcard training/__init__.py)
-EXTRAS := cpu,demo,dev,gbdt
+EXTRAS := cpu,demo,dev,gbdt,spark,train
 ARGS ?=
 
 # The first interpreter that runs, is of a supported version and can make environments. PYTHON= chooses one.
@@ -12,11 +12,11 @@ CANDIDATES := $(if $(PYTHON),$(PYTHON),python3.11 python3.10 python3.12 python3)
 SUITABLE := import sys, venv, ensurepip; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 12))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench benchmark-named results clean-env
+.PHONY: help demo test test-spark4 test-dbr154 check dist bench benchmark-named results clean-env
 .DELETE_ON_ERROR:
 
 help:  ## list the targets
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 18
+	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 18
 
 demo: $(STAMP)  ## run every stage on public data; ARGS= goes to recsys
 	@$(BIN)/python jobs/demo_data.py
@@ -37,6 +37,9 @@ bench: benchmark-named $(STAMP)  ## run one benchmark: make bench NAME=item_knn
 
 benchmark-named:
 	@test -f "benchmarks/$(NAME).py" || { echo "make bench takes NAME=, one of:" $$(cd benchmarks && grep -l "^ *report(" *.py | cut -d. -f1) >&2; exit 2; }
+
+dist: $(STAMP)  ## build dist/: wheel, zip for --py-files; PACKED=executors or all: an environment for --archives
+	@$(BIN)/python -m deploy.dist $(if $(PACKED),--packed $(PACKED:1=executors))
 
 results: $(STAMP)  ## write docs/results.md; ARGS="--run NAME=PATH" adds runs
 	@$(BIN)/python -m benchmarks.write_results $(ARGS)

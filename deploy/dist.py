@@ -2,7 +2,7 @@
 
     python -m deploy.dist [--packed executors|all]
 
---packed adds environment.tar.gz for `--archives`: `executors` holds all but PyTorch and Petastorm, which only trainers
+--packed adds environment.tar.gz for `--archives`: `executors` holds all but PyTorch and Petastorm, which trainers alone
 use, `all` these too, some gigabytes with their CUDA libraries. It wants the same Python at the same path on every node.
 """
 
@@ -15,18 +15,15 @@ import sys
 from pathlib import Path
 from zipfile import ZIP_DEFLATED, ZipFile
 
-from deploy.requirements import chosen, requirements_of
-
 ROOT = Path(__file__).parents[1]
 DIST, BUILD = ROOT / "dist", ROOT / "build"
 ZIP, ENTRY, ENVIRONMENT = "b2b_recommender.zip", "recsys.py", "environment.tar.gz"
 PACKAGES = ("jobs", "recsys_spark", "training")
-TRAINERS_ONLY = ("torch", "petastorm")
-EXTRAS = ("cpu", "gbdt")
+EXTRAS = {"executors": "cpu,gbdt,spark", "all": "cpu,gbdt,spark,train"}
 
 
 def write_zip(target: Path) -> None:
-    """Zip the project's packages. Nothing of conf/ is needed: the defaults are the dataclasses'."""
+    """Zip the project's packages. Nothing of conf/ is needed: the defaults are those of the dataclasses."""
     with ZipFile(target, "w", ZIP_DEFLATED) as archive:
         for package in PACKAGES:
             for source in sorted((ROOT / package).rglob("*.py")):
@@ -41,14 +38,12 @@ def build_wheel(folder: Path) -> Path:
     return wheel
 
 
-def pack_environment(wheel: Path, target: Path, without: tuple[str, ...]) -> None:
-    """An archive of a new environment with the wheel and what it wants, less some packages."""
+def pack_environment(wheel: Path, target: Path, extras: str) -> None:
+    """An archive of a new environment with the wheel and its extras, at the versions of constraints.txt."""
     folder = BUILD / "packed"
     shutil.rmtree(folder, ignore_errors=True)
     subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
-    python = str(folder / "bin" / "python")
-    _pip(python, "install", "-c", str(ROOT / "constraints.txt"), *chosen(requirements_of(str(wheel)), EXTRAS, without))
-    _pip(python, "install", "--no-deps", str(wheel))
+    _pip(str(folder / "bin" / "python"), "install", "-c", str(ROOT / "constraints.txt"), f"{wheel}[{extras}]")
     command = [sys.executable, "-m", "venv_pack", "--prefix", str(folder), "--output", str(target), "--force", "--quiet"]
     subprocess.run(command, check=True)
     shutil.rmtree(folder)
@@ -60,7 +55,7 @@ def _pip(python: str, *words: str) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--packed", choices=("executors", "all"), help="also environment.tar.gz")
+    parser.add_argument("--packed", choices=tuple(EXTRAS), help="also environment.tar.gz")
     packed = parser.parse_args().packed
     shutil.rmtree(DIST, ignore_errors=True)
     DIST.mkdir()
@@ -68,7 +63,7 @@ def main() -> None:
     write_zip(DIST / ZIP)
     shutil.copy(ROOT / "jobs" / "pipeline.py", DIST / ENTRY)
     if packed:
-        pack_environment(wheel, DIST / ENVIRONMENT, TRAINERS_ONLY if packed == "executors" else ())
+        pack_environment(wheel, DIST / ENVIRONMENT, EXTRAS[packed])
     for path in sorted(DIST.iterdir()):
         print(f"{path.relative_to(ROOT)}  {path.stat().st_size / 1e6:.1f} MB")
 

@@ -63,8 +63,10 @@ class _SayingWhy:
             raise
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """On an executor the distributor pickles this for processes that do not know the worker's module path, which
-        holds what came by --py-files."""
+        """On an executor the distributor pickles this for processes of its own.
+
+        They do not know the worker's module path, which holds what came by --py-files.
+        """
         if TaskContext.get() is not None:
             os.environ["PYTHONPATH"] = os.pathsep.join(entry for entry in sys.path if entry)
         return _SayingWhy, (self.train,)

@@ -29,8 +29,9 @@ REQUIRED_CONF = {
     # Writers kept open at once: with the default of 0, writing to two partitions first sorts all rows.
     "spark.sql.maxConcurrentOutputFileWriters": "4",
 }
-# For a JVM that this process starts; conf/cluster.yaml has it for executors. HotSpot never compiles methods beyond 8,000 bytes of bytecode, and what Spark
-# generates for the cleaning rules is larger: interpreted, labelling took three times the processor time.
+# For a JVM that this process starts; conf/cluster.yaml has it for executors. HotSpot never compiles methods beyond
+# 8,000 bytes of bytecode, and what Spark generates for the cleaning rules is larger: interpreted, labelling took three
+# times the processor time.
 OWN_JVM_CONF = {"spark.driver.extraJavaOptions": "-XX:-DontCompileHugeMethods"}
 # Where the workers are processes of this machine, which surely find the module.
 LOCAL_CONF = {"spark.python.daemon.module": "recsys_spark.python_daemon"}
@@ -42,8 +43,8 @@ _ON_DATABRICKS = "DATABRICKS_RUNTIME_VERSION"
 def get_session(config: SessionConfig) -> SparkSession:
     """The active session with REQUIRED_CONF set, or a new one.
 
-    Under spark-submit, what its command line and spark-defaults.conf say stays: session.conf adds to that. On Databricks
-    the cluster has its session, and session.conf sets what can be set of a running one.
+    Under spark-submit, what its command line and spark-defaults.conf say stays, and session.conf adds to that. On
+    Databricks the cluster has its session, and session.conf sets what can be set of a running one.
     """
     active = SparkSession.getActiveSession()
     if active is None and _ON_DATABRICKS in os.environ:

@@ -22,7 +22,7 @@ from recsys_spark.file_facts import sha256_in, size_and_rows
 from recsys_spark.frames import conform, empty_frame
 from recsys_spark.manifest import SUFFIX, FileEntry, Manifest
 from recsys_spark.part_files import TablesKernel, parts_of, parts_of_tables
-from recsys_spark.paths import filesystem, spark_uri
+from recsys_spark.paths import filesystem, put_bytes, python_path, spark_uri
 
 MARKER = "_recsys.json"  # tells a root of ours from a folder that holds something else
 _STAGING = "_staging"
@@ -42,6 +42,7 @@ class Storage:
         self.spark = spark
         self._fs, self._base = filesystem(root)
         self._uri = spark_uri(root).rstrip("/")
+        self._place = python_path(root).rstrip("/")  # absolute, and with its scheme: good on every node
         self.root = root
 
     def open_root(self) -> None:
@@ -58,7 +59,7 @@ class Storage:
     @property
     def location(self) -> str:
         """The root as Python opens it."""
-        return self._base
+        return self._place
 
     # Manifests and stage records
 
@@ -122,7 +123,7 @@ class Storage:
     def path(self, label: str, verify: str = "size") -> str:
         """Where a published artifact lies, as Python opens it."""
         self.require(label, verify)
-        return self._at(label)
+        return self._below(label)
 
     # Writing: each returns a manifest that lacks its provenance; `publish` takes the completed one
 
@@ -143,7 +144,7 @@ class Storage:
         labels = list(tables)
         empty = [empty_frame(self.spark, schema) for schema in tables.values()]
         schemas = [to_arrow_schema(frame.schema) for frame in empty]
-        folders = [self._uri_below(self._staged(stage, label)) for label in labels]
+        folders = [self._below(self._staged(stage, label)) for label in labels]
         written = self._written(stage, labels, parts_of_tables(source, kernel, schemas, folders))
         staged = {}
         for label, nothing, found in zip(labels, empty, written, strict=True):
@@ -156,13 +157,13 @@ class Storage:
 
     def stage_text(self, stage: str, label: str, text: str) -> Manifest:
         """Write a text file aside."""
-        return self.stage_file(stage, label, lambda path: self._write_bytes(path, text.encode()), kind="json")
+        return self.stage_file(stage, label, lambda path: put_bytes(text.encode(), path), kind="json")
 
     def stage_file(self, stage: str, label: str, write: Callable[[str], None], kind: str = "file") -> Manifest:
         """Let `write(path)` make a file aside."""
-        staged = self._at(self._staged(stage, label))
-        self._fs.makedirs(str(PurePosixPath(staged).parent), exist_ok=True)
-        write(staged)
+        staged = self._staged(stage, label)
+        self._fs.makedirs(str(PurePosixPath(self._at(staged)).parent), exist_ok=True)
+        write(self._below(staged))
         return self._staged_manifest(stage, label, kind, None, None, None)
 
     def publish(self, stage: str, label: str, manifest: Manifest) -> None:
@@ -183,11 +184,11 @@ class Storage:
 
     def scratch(self, stage: str, name: str) -> str:
         """An empty folder in the stage's scratch space, as Spark and Python open it."""
-        return self._uri_below(self._staged(stage, f"scratch/{name}"))
+        return self._below(self._staged(stage, f"scratch/{name}"))
 
     def checkpoint_folder(self, stage: str, name: str) -> str:
         """Where a stage keeps what a killed run goes on from, as Python opens it."""
-        return self._at(f"_checkpoints/{stage}/{name}")
+        return self._below(f"_checkpoints/{stage}/{name}")
 
     def sweep(self, stage: str) -> None:
         """Remove what a stage staged and did not publish."""
@@ -208,7 +209,7 @@ class Storage:
 
     def _write_by_tasks(self, stage: str, label: str, frame: DataFrame) -> tuple[int, int] | None:
         """Rows and fingerprint of a frame of `map_batches`; None, and nothing written, for others and without rows."""
-        parts = parts_of(frame, self._uri_below(self._staged(stage, label)))
+        parts = parts_of(frame, self._below(self._staged(stage, label)))
         return None if parts is None else self._written(stage, [label], parts)[0]
 
     def _written(self, stage: str, labels: Sequence[str], parts: DataFrame) -> list[tuple[int, int] | None]:
@@ -228,10 +229,12 @@ class Storage:
             found.append((rows, reduce(xor, (part["hash"] for part in own), 0)) if own else None)
         return found
 
-    def _uri_below(self, label: str) -> str:
-        return f"{self.root.rstrip('/')}/{label}"
+    def _below(self, label: str) -> str:
+        """An artifact as Python opens it anywhere."""
+        return f"{self._place}/{label}"
 
     def _at(self, label: str) -> str:
+        """An artifact as the root's own file system spells it, without scheme."""
         return f"{self._base.rstrip('/')}/{label}"
 
     @staticmethod
@@ -285,12 +288,9 @@ class Storage:
 
     def _write_text(self, label: str, text: str) -> None:
         aside = self._at(label + ".tmp")
-        self._write_bytes(aside, text.encode())
+        with self._fs.open(aside, "wb") as file:
+            file.write(text.encode())
         self._fs.mv(aside, self._at(label))
-
-    def _write_bytes(self, path: str, content: bytes) -> None:
-        with self._fs.open(path, "wb") as file:
-            file.write(content)
 
 
 def _content(rows: int, row_hash: int) -> str:

@@ -14,14 +14,14 @@ from recsys_spark.session import get_session
 
 
 def executor_files(batches):
-    import os
+    from pathlib import Path
 
     import pyarrow as pa
 
     import recsys_spark.contracts.columns
 
     for _ in batches:
-        told = {"file": [recsys_spark.contracts.columns.__file__], "folder": [os.getcwd()]}
+        told = {"file": [recsys_spark.contracts.columns.__file__], "folder": [str(Path.cwd())]}
         yield pa.RecordBatch.from_pydict(told)
 
 
