@@ -44,7 +44,17 @@ def pack_environment(wheel: Path, target: Path, extras: str) -> None:
     shutil.rmtree(folder, ignore_errors=True)
     subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
     _pip(str(folder / "bin" / "python"), "install", "-c", str(ROOT / "constraints.txt"), f"{wheel}[{extras}]")
-    command = [sys.executable, "-m", "venv_pack", "--prefix", str(folder), "--output", str(target), "--force", "--quiet"]
+    command = [
+        sys.executable,
+        "-m",
+        "venv_pack",
+        "--prefix",
+        str(folder),
+        "--output",
+        str(target),
+        "--force",
+        "--quiet",
+    ]
     subprocess.run(command, check=True)
     shutil.rmtree(folder)
 
