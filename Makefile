@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 # An editable install knows the packages it found, so a new one is installed anew.
 SETTINGS := setup.py constraints.txt $(wildcard training/__init__.py)
-EXTRAS := cpu,demo,dev,gbdt,spark,test,train
+EXTRAS := cpu,demo,dev,gbdt,neural,spark,test
 ARGS ?=
 
 # The first interpreter that runs, is of a supported version and can make environments. PYTHON= chooses one.
@@ -38,8 +38,8 @@ bench: benchmark-named $(STAMP)  ## run one benchmark: make bench NAME=item_knn
 benchmark-named:
 	@test -f "benchmarks/$(NAME).py" || { echo "make bench takes NAME=, one of:" $$(cd benchmarks && grep -l "^ *report(" *.py | cut -d. -f1) >&2; exit 2; }
 
-dist: $(STAMP)  ## build dist/: wheel, zip for --py-files; PACKED=executors or all: an environment for --archives
-	@$(BIN)/python -m deploy.dist $(if $(PACKED),--packed $(PACKED:1=executors))
+dist: $(STAMP)  ## build dist/: wheel, zip for --py-files; PACKED=all or light: an environment for --archives too
+	@$(BIN)/python -m deploy.dist $(if $(PACKED),--packed $(PACKED:1=all))
 
 results: $(STAMP)  ## write docs/results.md; ARGS="--run NAME=PATH" adds runs
 	@$(BIN)/python -m benchmarks.write_results $(ARGS)

