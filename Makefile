@@ -44,8 +44,39 @@ dist: $(STAMP)  ## build dist/: wheel, zip for --py-files; PACKED=all or light: 
 results: $(STAMP)  ## write docs/results.md; ARGS="--run NAME=PATH" adds runs
 	@$(BIN)/python -m benchmarks.write_results $(ARGS)
 
-clean-env:  ## remove .venv
-	@rm -rf $(VENV)
+# Spark 4 without PyTorch, at the versions of constraints.txt but for PySpark's. Its Java is one of the machine's.
+SPARK4 := .venv-spark4
+SPARK4_VERSION := 4.0.5
+$(SPARK4)/.installed: $(SETTINGS) $(STAMP)
+	@rm -rf $(SPARK4) && $(BIN)/python -m venv $(SPARK4)
+	@grep -v '^pyspark==' constraints.txt > $(SPARK4)/constraints.txt
+	@$(SPARK4)/bin/python -m pip install -qq --disable-pip-version-check -c $(SPARK4)/constraints.txt \
+		pyspark==$(SPARK4_VERSION) -e ".[cpu,demo,gbdt,spark,test]"
+	@touch $@
+
+test-spark4: $(SPARK4)/.installed  ## run the Spark tests on Spark 4, without PyTorch
+	@$(SPARK4)/bin/python -m pytest -q -m "spark and not torch and not slow and not cluster" --ignore=tests/deploy $(ARGS)
+
+# The versions of Databricks Runtime 15.4 LTS ML. PyTorch's wheel wants CUDA libraries even where there is no GPU: those of
+# .venv have the same names but for cuDNN.
+DBR154 := .venv-dbr154
+DBR154_CUDA = $$(echo $(CURDIR)/$(VENV)/lib/python3*/site-packages/nvidia/*/lib \
+	$(CURDIR)/$(DBR154)/lib/python3*/site-packages/nvidia/*/lib | tr ' ' ':')
+$(DBR154)/.installed: $(SETTINGS) constraints-dbr154.txt $(STAMP)
+	@$(BIN)/python -c "import sys; sys.exit(sys.version_info[:2] != (3, 11))" || \
+		{ echo "error: the runtime has Python 3.11, $(VENV) another; build it with PYTHON=python3.11" >&2; exit 1; }
+	@rm -rf $(DBR154) && $(BIN)/python -m venv $(DBR154)
+	@$(DBR154)/bin/python -m pip install -qq --disable-pip-version-check -c constraints-dbr154.txt \
+		-e ".[cpu,demo,gbdt,spark,test]" dill diskcache filelock future jinja2 networkx pyzmq six sympy
+	@$(DBR154)/bin/python -m pip install -qq --disable-pip-version-check --no-deps -c constraints-dbr154.txt \
+		nvidia-cudnn-cu12 petastorm torch
+	@touch $@
+
+test-dbr154: $(DBR154)/.installed  ## run the tests on the versions of Databricks Runtime 15.4 LTS ML
+	@LD_LIBRARY_PATH=$(DBR154_CUDA) $(DBR154)/bin/python -m pytest -q -m "not slow and not cluster" --ignore=tests/deploy $(ARGS)
+
+clean-env:  ## remove the environments
+	@rm -rf $(VENV) $(SPARK4) $(DBR154)
 
 $(STAMP): $(SETTINGS)
 	@python=; for candidate in $(CANDIDATES); do \

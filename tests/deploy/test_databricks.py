@@ -138,3 +138,11 @@ def test_every_parameter_and_variable_is_used_and_declared():
 def test_the_configs_of_clusters_are_good(path):
     config = load_config([str(ROOT / path)])
     assert "spark.master" not in config.session.conf
+
+
+def test_the_jobs_libraries_are_those_that_the_tests_of_the_runtime_run_with():
+    pins = (ROOT / "constraints-dbr154.txt").read_text(encoding="utf-8").splitlines()
+    wanted = (ROOT / "conf/databricks/requirements.txt").read_text(encoding="utf-8").splitlines()
+    libraries = [line for line in wanted if not line.startswith("#")]
+    assert "faiss-cpu" in [line.split("==")[0] for line in libraries]
+    assert set(libraries) <= set(pins)
