@@ -39,11 +39,12 @@ def read_text(path: str) -> str | None:
 
 
 @contextmanager
-def folder_on_disk(path: str) -> Iterator[Path]:
-    """A folder for files that are to lie in `path`: itself, or one aside whose files are copied there at the end.
+def folder_on_disk(target: str | Path) -> Iterator[Path]:
+    """A folder for files that are to lie in `target`: itself, or one aside whose files are copied there at the end.
 
     What an object store or a mount keeps is written from first to last byte, which a memory-mapped array is not.
     """
+    path = str(target)
     if is_on_disk(path):
         folder = Path(python_path(path))
         folder.mkdir(parents=True, exist_ok=True)

@@ -21,7 +21,7 @@ _ROWS = 8192
 
 @torch.no_grad()
 def export_towers(
-    model: RetrieverTask, trainee: RetrieverTrainee, examples: Sequence[str], users_path: str, out_folder: str
+    model: RetrieverTask, trainee: RetrieverTrainee, examples: Sequence[str], users_path: str, out_folder: str | Path
 ) -> None:
     """Write item_embeddings.npy, item_offsets.npy, user_embeddings.npy and user_tower.npz.
 
