@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from recsys_spark.baselines.loading import load_codes
@@ -20,7 +19,7 @@ from recsys_spark.contracts.features import chosen_features
 from recsys_spark.contracts.ranker_config import TWO_STAGE
 from recsys_spark.contracts.ranker_file import RANKER_FILE
 from recsys_spark.gpu_launch import launch
-from recsys_spark.paths import put_file
+from recsys_spark.paths import on_disk, put_file
 from recsys_spark.ranker.analysis import analyse
 from recsys_spark.ranker.shard_scores import rank_scored, score_shards
 from recsys_spark.sequences.histories import customer_histories
@@ -32,11 +31,12 @@ SOURCES = (artifacts.INTERACTIONS_CLEAN, artifacts.ITEM_ID_MAP, artifacts.CUSTOM
 def run(io: StageIO, config: PipelineConfig) -> Metrics:
     results: dict[str, Any] = {"format": 1, "trained": {}, "split": {}}
     if config.ranker.ranked:
-        file = ""
+        folder = ""
         for fit in PARTS_OF_RANKER:
-            if config.ranker.refit or not file:
-                file, results["trained"][fit] = _train(io, config, fit, next(iter(results["trained"].values()), None))
-            io.write_file(RANKER_BEST, partial(put_file, file), fit=fit)
+            if config.ranker.refit or not folder:
+                folder, results["trained"][fit] = _train(io, config, fit, next(iter(results["trained"].values()), None))
+            with on_disk(folder) as local:
+                io.write_file(RANKER_BEST, partial(put_file, f"{local}/{RANKER_FILE}"), fit=fit)
         results["split"] = _rank(io, config)
         results |= analyse(io, config.analysis, config.evaluation.replicates, config.seed)
     io.write_json(artifacts.RANKER_RESULTS, results)
@@ -46,7 +46,7 @@ def run(io: StageIO, config: PipelineConfig) -> Metrics:
 def _train(
     io: StageIO, config: PipelineConfig, fit: str, first: dict[str, Any] | None = None
 ) -> tuple[str, dict[str, Any]]:
-    """The file of a fit's ranker, and what its training came to. first: what that of the first fit did."""
+    """The folder with a fit's ranker, and what its training came to. first: what that of the first fit did."""
     from training.ranker.job import RankerJob  # torch, which other commands need not load
     from training.ranker.train import train_ranker
 
@@ -65,7 +65,7 @@ def _train(
     if first:
         job = job.again(first)
     found = launch(io.spark, train_ranker, job, num_processes=settings.num_processes, launcher=settings.launcher)
-    return str(Path(job.out_folder) / RANKER_FILE), found
+    return job.out_folder, found
 
 
 def _rank(io: StageIO, config: PipelineConfig) -> dict[str, Any]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from pyspark.sql import DataFrame
@@ -114,8 +113,7 @@ def _train(
     )
     found = launch(io.spark, train_retriever, job, num_processes=settings.num_processes, launcher=settings.launcher)
     if early:
-        Path(job.out_folder, "job.json").write_text(job.to_json(), encoding="utf-8")
-        found["index"] = publish_tower(io, config.index, job.out_folder, tower, fit, config.seed)
+        found["index"] = publish_tower(io, config.index, job.out_folder, tower, fit, config.seed, job.to_json())
     return found
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from collections import deque
@@ -10,6 +11,7 @@ from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field
 from typing import Any, TextIO
 
+from pyspark import TaskContext
 from pyspark.sql import SparkSession
 
 from recsys_spark.contracts.errors import TrainingError
@@ -59,6 +61,15 @@ class _SayingWhy:
             told = " ".join(f"{type(error).__name__}: {error}".split())
             print(f"{_FAILED}{told}", file=sys.stderr, flush=True)
             raise
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """On an executor the distributor pickles this for processes of its own.
+
+        They do not know the worker's module path, which holds what came by --py-files.
+        """
+        if TaskContext.get() is not None:
+            os.environ["PYTHONPATH"] = os.pathsep.join(entry for entry in sys.path if entry)
+        return _SayingWhy, (self.train,)
 
 
 def _reason(lines: Iterable[str]) -> str:

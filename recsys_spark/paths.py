@@ -1,49 +1,22 @@
-"""One place that knows how the same location is spelled for Spark and for Python."""
+"""Files at any location: the rules of spelling are those of contracts/locations.py, the rest is fsspec's."""
 
 from __future__ import annotations
 
 import glob
 import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 import fsspec
 from fsspec import AbstractFileSystem
 
 from recsys_spark.contracts.errors import ArtifactError, ConfigError
-
-
-def spark_uri(path: str) -> str:
-    """A URI that Spark reads; a path without scheme is a local file, not one of the cluster's default store.
-
-    Databricks mounts `/Volumes` and `/dbfs`: file paths to Python, which Spark knows by other names.
-
-    >>> spark_uri("/data/x"), spark_uri("s3://b/x"), spark_uri("/Volumes/c/s/v"), spark_uri("/dbfs/x")
-    ('file:///data/x', 's3://b/x', '/Volumes/c/s/v', 'dbfs:/x')
-    """
-    if path.startswith("file:"):
-        return spark_uri(python_path(path))
-    if path.startswith("/dbfs/"):
-        return "dbfs:/" + path.removeprefix("/dbfs/")
-    if path.startswith(("dbfs:/", "/Volumes/")) or "://" in path:
-        return path
-    return "file://" + _absolute(path)  # not percent-encoded: Spark takes %20 for a name with a per cent sign
-
-
-def python_path(path: str) -> str:
-    """The spelling that Python and fsspec open.
-
-    >>> python_path("dbfs:/x"), python_path("file:///data/x"), python_path("s3://b/x")
-    ('/dbfs/x', '/data/x', 's3://b/x')
-    """
-    if path.startswith("dbfs:/"):
-        return "/dbfs/" + path.removeprefix("dbfs:/").lstrip("/")
-    if path.startswith("file:"):
-        return "/" + path.removeprefix("file:").lstrip("/")
-    return path if "://" in path else _absolute(path)
-
-
-def _absolute(path: str) -> str:
-    # Not Path.absolute, which keeps `..`: one file must have one name.
-    return os.path.abspath(path)  # noqa: PTH100
+from recsys_spark.contracts.locations import is_on_disk as is_on_disk
+from recsys_spark.contracts.locations import python_path as python_path
+from recsys_spark.contracts.locations import spark_uri as spark_uri
 
 
 def filesystem(path: str) -> tuple[AbstractFileSystem, str]:
@@ -104,3 +77,21 @@ def put_text(text: str, target: str) -> None:
     """Write a text to a path of any file system."""
     fs, plain = filesystem(target)
     fs.pipe_file(plain, text.encode())
+
+
+@contextmanager
+def on_disk(folder: str) -> Iterator[str]:
+    """A folder as one on this machine's disk: itself, or a copy that is gone at the end."""
+    if is_on_disk(folder):
+        yield python_path(folder)
+        return
+    fs, plain = filesystem(folder)
+    copy = Path(tempfile.mkdtemp(prefix="recsys_"))
+    try:
+        for file in fs.find(plain):
+            target = copy / file[len(plain) :].lstrip("/")
+            target.parent.mkdir(parents=True, exist_ok=True)
+            fs.get_file(file, str(target))
+        yield str(copy)
+    finally:
+        shutil.rmtree(copy, ignore_errors=True)

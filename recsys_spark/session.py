@@ -7,10 +7,12 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+from pyspark import SparkConf
+from pyspark.java_gateway import launch_gateway
 from pyspark.sql import SparkSession
 
 from recsys_spark.contracts.config import SessionConfig
@@ -27,8 +29,9 @@ REQUIRED_CONF = {
     # Writers kept open at once: with the default of 0, writing to two partitions first sorts all rows.
     "spark.sql.maxConcurrentOutputFileWriters": "4",
 }
-# For a JVM that this process starts. HotSpot never compiles methods beyond 8,000 bytes of bytecode, and what Spark
-# generates for the cleaning rules is larger: interpreted, labelling took three times the processor time.
+# For a JVM that this process starts; conf/cluster.yaml has the first for executors. HotSpot never compiles methods
+# beyond 8,000 bytes of bytecode, and what Spark generates for the cleaning rules is larger: interpreted, labelling took
+# three times the processor time.
 OWN_JVM_CONF = {
     "spark.driver.extraJavaOptions": "-XX:-DontCompileHugeMethods",
     "spark.ui.showConsoleProgress": str(sys.stderr.isatty()).lower(),  # for a person who looks on, not for a log
@@ -37,25 +40,44 @@ OWN_JVM_CONF = {
 LOCAL_CONF = {"spark.python.daemon.module": "recsys_spark.python_daemon"}
 SUPPORTED_JAVA = (11, 17)
 SessionSource = SparkSession | Callable[[], SparkSession] | None  # a session, what starts one, or none to be had
+_SUBMITTED = "PYSPARK_GATEWAY_PORT"  # set by spark-submit, whose JVM then runs already
+_ON_DATABRICKS = "DATABRICKS_RUNTIME_VERSION"
 
 
 def get_session(config: SessionConfig) -> SparkSession:
-    """The active session with REQUIRED_CONF set, or a new one."""
+    """The active session with REQUIRED_CONF set, or a new one.
+
+    Under spark-submit, what its command line and spark-defaults.conf say stays, and session.conf adds to that. On
+    Databricks the cluster has its session, and session.conf sets what can be set of a running one.
+    """
     active = SparkSession.getActiveSession()
-    if active is None:
-        own_jvm = "PYSPARK_GATEWAY_PORT" not in os.environ  # not under spark-submit: workers are this machine's
-        if own_jvm:
-            ensure_java()
-            os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
-        builder = SparkSession.builder.appName(config.app_name)
-        own = {**OWN_JVM_CONF, **(LOCAL_CONF if _is_local(config) else {})} if own_jvm else {}
-        for key, value in {**own, **config.conf, **REQUIRED_CONF}.items():
-            builder = builder.config(key, value)
-        return builder.getOrCreate()
-    for key, value in REQUIRED_CONF.items():
-        if active.conf.get(key, None) != value:
-            active.conf.set(key, value)
-    return active
+    if active is None and _ON_DATABRICKS in os.environ:
+        active = SparkSession.builder.getOrCreate()
+        _set(active, {key: value for key, value in config.conf.items() if active.conf.isModifiable(key)})
+    if active is not None:
+        _set(active, REQUIRED_CONF)
+        return active
+    if _SUBMITTED in os.environ:
+        own = {key: value for key, value in config.conf.items() if key not in _submitted_conf()}
+    else:
+        ensure_java()
+        os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
+        own = {**OWN_JVM_CONF, **(LOCAL_CONF if _is_local(config) else {}), **config.conf}
+    builder = SparkSession.builder.appName(config.app_name)
+    for key, value in {**own, **REQUIRED_CONF}.items():
+        builder = builder.config(key, value)
+    return builder.getOrCreate()
+
+
+def _set(session: SparkSession, conf: Mapping[str, str]) -> None:
+    for key, value in conf.items():
+        if session.conf.get(key, None) != value:
+            session.conf.set(key, value)
+
+
+def _submitted_conf() -> set[str]:
+    """Names of the settings that the JVM was started with: nothing else knows them before there is a session."""
+    return {key for key, _ in SparkConf(_jvm=launch_gateway().jvm).getAll()}
 
 
 def started(source: SessionSource) -> SparkSession:

@@ -22,7 +22,7 @@ from recsys_spark.file_facts import sha256_in, size_and_rows
 from recsys_spark.frames import conform, empty_frame
 from recsys_spark.manifest import SUFFIX, FileEntry, Manifest, content_of
 from recsys_spark.part_files import TablesKernel, parts_of, parts_of_tables
-from recsys_spark.paths import filesystem, place_below, require_own_folder, spark_uri
+from recsys_spark.paths import filesystem, place_below, put_text, python_path, require_own_folder, spark_uri
 from recsys_spark.session import SessionSource, started
 
 MARKER = "_recsys.json"  # tells a root of ours from a folder that holds something else
@@ -43,6 +43,7 @@ class Storage:
         self._session = spark
         self._fs, self._base = filesystem(root)
         self._uri = spark_uri(root).rstrip("/")
+        self._place = python_path(root).rstrip("/")  # absolute, and with its scheme: good on every node
         self.root = root
 
     @property
@@ -57,16 +58,14 @@ class Storage:
         if self._fs.exists(self._at(MARKER)):
             return
         if self._fs.exists(self._base) and (self._fs.isfile(self._base) or self._fs.ls(self._base)):
-            raise ConfigError(
-                f"paths.processed '{self.root}' already holds something else; name an empty or a new folder"
-            )
+            raise ConfigError(f"paths.processed '{self.root}' already holds something else; name a new folder")
         self._fs.makedirs(self._base, exist_ok=True)
         self._write_text(MARKER, json.dumps({"format": 1}))
 
     @property
     def location(self) -> str:
         """The root as Python opens it."""
-        return self._base
+        return self._place
 
     # Manifests and stage records
 
@@ -133,7 +132,7 @@ class Storage:
     def path(self, label: str, verify: str = "size") -> str:
         """Where a published artifact lies, as Python opens it."""
         self.require(label, verify)
-        return self._at(label)
+        return self._below(label)
 
     # Writing: each returns a manifest that lacks its provenance; `publish` takes the completed one
 
@@ -154,7 +153,7 @@ class Storage:
         labels = list(tables)
         empty = [empty_frame(self.spark, schema) for schema in tables.values()]
         schemas = [to_arrow_schema(frame.schema) for frame in empty]
-        folders = [self._uri_below(self._staged(stage, label)) for label in labels]
+        folders = [self._below(self._staged(stage, label)) for label in labels]
         written = self._written(stage, labels, parts_of_tables(source, kernel, schemas, folders))
         staged = {}
         for label, nothing, found in zip(labels, empty, written, strict=True):
@@ -167,13 +166,13 @@ class Storage:
 
     def stage_text(self, stage: str, label: str, text: str) -> Manifest:
         """Write a text file aside."""
-        return self.stage_file(stage, label, lambda path: self._fs.pipe_file(path, text.encode()), kind="json")
+        return self.stage_file(stage, label, lambda path: put_text(text, path), kind="json")
 
     def stage_file(self, stage: str, label: str, write: Callable[[str], None], kind: str = "file") -> Manifest:
         """Let `write(path)` make a file aside."""
-        staged = self._at(self._staged(stage, label))
-        self._fs.makedirs(str(PurePosixPath(staged).parent), exist_ok=True)
-        write(staged)
+        staged = self._staged(stage, label)
+        self._fs.makedirs(str(PurePosixPath(self._at(staged)).parent), exist_ok=True)
+        write(self._below(staged))
         return self._staged_manifest(stage, label, kind, None, None, None)
 
     def publish(self, stage: str, label: str, manifest: Manifest) -> None:
@@ -194,11 +193,11 @@ class Storage:
 
     def scratch(self, stage: str, name: str) -> str:
         """An empty folder in the stage's scratch space, as Spark and Python open it."""
-        return self._uri_below(self._staged(stage, f"scratch/{name}"))
+        return self._below(self._staged(stage, f"scratch/{name}"))
 
     def checkpoint_folder(self, stage: str, name: str) -> str:
         """Where a stage keeps what a killed run goes on from, as Python opens it."""
-        return self._at(f"_checkpoints/{stage}/{name}")
+        return self._below(f"_checkpoints/{stage}/{name}")
 
     def sweep(self, stage: str) -> None:
         """Remove what a stage staged and did not publish."""
@@ -219,7 +218,7 @@ class Storage:
 
     def _write_by_tasks(self, stage: str, label: str, frame: DataFrame) -> tuple[int, int] | None:
         """Rows and fingerprint of a frame of `map_batches`; None, and nothing written, for others and without rows."""
-        parts = parts_of(frame, self._uri_below(self._staged(stage, label)))
+        parts = parts_of(frame, self._below(self._staged(stage, label)))
         return None if parts is None else self._written(stage, [label], parts)[0]
 
     def _written(self, stage: str, labels: Sequence[str], parts: DataFrame) -> list[tuple[int, int] | None]:
@@ -239,10 +238,10 @@ class Storage:
             found.append((rows, reduce(xor, (part["hash"] for part in own), 0)) if own else None)
         return found
 
-    def _uri_below(self, label: str) -> str:
-        return f"{self.root.rstrip('/')}/{label}"
+    def _below(self, label: str) -> str:  # as Python opens it anywhere
+        return f"{self._place}/{label}"
 
-    def _at(self, label: str) -> str:
+    def _at(self, label: str) -> str:  # as the root's own file system spells it, without scheme
         return place_below(self._base, label)
 
     def _staged(self, stage: str, label: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -10,38 +11,47 @@ import torch
 
 from recsys_spark.contracts.archives import require_archive
 from recsys_spark.contracts.errors import TrainingError
+from recsys_spark.contracts.locations import is_on_disk
+from training.files import located
 
 _NAME = "checkpoint.pt"
 
 
 class Checkpoints:
-    """The newest checkpoint of a run, in a folder that all ranks see. Only the first rank writes."""
+    """The newest checkpoint of a run, in a folder of any file system that all ranks see. Only the first rank writes."""
 
     def __init__(self, folder: str | Path, writes: bool = True) -> None:
-        self.path = Path(folder) / _NAME
+        self.path = f"{str(folder).rstrip('/')}/{_NAME}"
+        self._fs, self._plain = located(self.path)
+        self._is_on_disk = is_on_disk(self.path)
         self._writes = writes
 
     def save(self, state: dict[str, Any]) -> None:
         """Replace the checkpoint; a kill at any moment leaves the old or the new one."""
         if not self._writes:
             return
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        aside = self.path.with_suffix(".tmp")
-        with aside.open("wb") as file:
-            torch.save(state, file)
-            file.flush()
-            os.fsync(file.fileno())
-        aside.replace(self.path)
+        aside = f"{self._plain}.tmp"
+        self._fs.makedirs(self._plain.rpartition("/")[0], exist_ok=True)
+        if self._is_on_disk:
+            _write_through(state, Path(aside))
+            Path(aside).replace(self._plain)
+            return
+        with tempfile.TemporaryDirectory(prefix="recsys_") as folder:
+            local = Path(folder) / _NAME
+            _write_through(state, local)
+            self._fs.put_file(str(local), aside)
+        self._fs.mv(aside, self._plain)
 
     def load(self, fingerprint: str) -> dict[str, Any] | None:
         """The checkpoint, None where there is none or where it belongs to other data or settings.
 
         Raises TrainingError for a file that cannot be read.
         """
-        if not self.path.exists():
+        if not self._fs.exists(self._plain):
             return None
         try:
-            state: dict[str, Any] = torch.load(require_archive(str(self.path)), map_location="cpu", weights_only=True)
+            with self._fs.open(self._plain, "rb") as file:
+                state: dict[str, Any] = torch.load(require_archive(file), map_location="cpu", weights_only=True)
             return state if state["fingerprint"] == fingerprint else None
         except Exception as error:  # of a damaged file: whatever zip, pickle and torch make of it
             raise self.unusable(error) from error
@@ -53,3 +63,10 @@ class Checkpoints:
             f"the checkpoint {self.path} cannot be used ({type(error).__name__}: {told[0]}). Remove the file to train "
             "from the start"
         )
+
+
+def _write_through(state: dict[str, Any], path: Path) -> None:
+    with path.open("wb") as file:
+        torch.save(state, file)
+        file.flush()
+        os.fsync(file.fileno())

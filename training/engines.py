@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 from fsspec.implementations.local import LocalFileSystem
 
 from recsys_spark.contracts.errors import ConfigError
+from recsys_spark.contracts.locations import petastorm_url
 from training.row_groups import ColumnForm, RowGroup, Tables, unpadded, with_nulls
 
 Arrays = dict[str, npt.NDArray[Any]]  # (rows,) or (rows, width)
@@ -82,7 +83,7 @@ class PetastormEngine(Engine):
 
     def read(self, group: RowGroup) -> Iterator[Arrays]:
         reader = self._make_reader(
-            [f"file://{group.file}"],
+            [petastorm_url(group.file)],
             schema_fields=self._fields,
             workers_count=1,
             shuffle_row_groups=False,

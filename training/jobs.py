@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING, Any
 import pyarrow  # noqa: F401  as everywhere, before torch
 import torch
 
+from training.files import read_text
 from training.loop import Trained
 from training.reader import ParquetReader
+from training.row_groups import MANIFEST_SUFFIX
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -43,8 +45,8 @@ def _with_tuples(value: Any) -> Any:
 
 def fingerprint(told: Mapping[str, Any], paths: Iterable[str | None], world_size: int) -> str:
     """Of settings and of the published tables at the paths; ranks read other rows where there are more of them."""
-    manifests = [Path(f"{path}.manifest.json") for path in paths if path is not None]
-    contents = [json.loads(path.read_text())["content"] for path in manifests if path.exists()]
+    manifests = [read_text(path + MANIFEST_SUFFIX) for path in paths if path is not None]
+    contents = [json.loads(text)["content"] for text in manifests if text is not None]
     whole = {**told, "contents": contents, "world_size": world_size}
     return hashlib.sha256(json.dumps(whole, sort_keys=True, default=str).encode()).hexdigest()
 

@@ -16,6 +16,7 @@ from tqdm import tqdm
 
 from recsys_spark.contracts.errors import TrainingError
 from training.checkpoint import Checkpoints
+from training.files import folder_on_disk
 from training.optimizers import Optimizers
 from training.process_group import Group
 
@@ -110,7 +111,7 @@ class Loop(Generic[Batch]):
         MLflow).
         """
         self.trainee, self.optimizers, self.batches = trainee, optimizers, batches
-        self.settings, self.group, self.folder, self.report = settings, group, Path(folder), report
+        self.settings, self.group, self.folder, self.report = settings, group, str(folder), report
         self.checkpoints = Checkpoints(folder, writes=group.is_first)
         self.progress = Progress()
         self.best: dict[str, Tensor] | None = None
@@ -214,10 +215,11 @@ class Loop(Generic[Batch]):
 
     def _fail(self, batch: Batch, fault: str) -> None:
         """Stop before anything is updated."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        kept = self.folder / f"failed_step_{self.progress.step}_rank_{self.group.rank}.pt"
-        # Cloned: a view would be saved with the whole buffer that it looks at.
-        torch.save({name: value.cpu().clone() for name, value in vars(batch).items()}, kept)
+        name = f"failed_step_{self.progress.step}_rank_{self.group.rank}.pt"
+        kept = f"{self.folder}/{name}"
+        with folder_on_disk(self.folder) as folder:
+            # Cloned: a view would be saved with the whole buffer that it looks at.
+            torch.save({key: value.cpu().clone() for key, value in vars(batch).items()}, folder / name)
         raise TrainingError(
             f"{fault} in step {self.progress.step} (epoch {self.progress.epoch + 1}); the batch is kept in {kept}. "
             "Try a lower learning rate or, where there is one, a higher temperature"

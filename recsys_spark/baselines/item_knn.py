@@ -88,7 +88,7 @@ class NeighbourModel:
         bought = profiles(batch, self.half_life_days)
         factors = trend(self.fitted, self.trend_exponent, max(found.shape[1], bought.shape[1]))
         mass = np.asarray(bought.sum(axis=1)).ravel()
-        own = (sparse.diags_array(self.self_weight * mass, format="csr") @ bought).tocsr()
+        own = (sparse.diags(self.self_weight * mass, format="csr") @ bought).tocsr()
         heaviest = heaviest_of_rows(bought, self.profile_items) if self.profile_items else bought
         return best_of_product(batch, raised(heaviest, self.profile_exponent), found, own, factors)
 

@@ -77,4 +77,4 @@ def rows_of(matrix: sparse.csr_matrix, rows: np.ndarray) -> sparse.csr_matrix:
     """Some rows of a matrix; those beyond its last are empty."""
     known = rows < matrix.shape[0]
     found = matrix[np.where(known, rows, 0)]
-    return found if known.all() else sparse.diags_array(known.astype(np.float64), format="csr") @ found
+    return found if known.all() else sparse.diags(known.astype(np.float64), format="csr") @ found

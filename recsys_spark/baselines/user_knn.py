@@ -62,7 +62,7 @@ class UserKnn:
         active = _activity(self.source, config.half_life_days, config.recent_days)
         similar = rows_of(self.neighbours.csr("user_idx", "neighbour_idx", "score"), batch.users)
         mass = np.maximum(np.asarray(similar.sum(axis=1)).ravel(), 1e-12)
-        shares = (sparse.diags_array(1.0 / mass, format="csr") @ similar).tocsr()
+        shares = (sparse.diags(1.0 / mass, format="csr") @ similar).tocsr()
         shares.sort_indices()
         factors = trend(self.fitted, config.trend_exponent, max(active.shape[1], bought.shape[1]))
         return best_of_product(batch, shares, active, config.self_weight * bought, factors)

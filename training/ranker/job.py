@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import pyarrow  # noqa: F401  as everywhere, before torch
@@ -14,6 +13,7 @@ from recsys_spark.contracts.checks import one_of, require
 from recsys_spark.contracts.ranker_config import TRANSFORMS, GbdtConfig, RankerConfig
 from recsys_spark.contracts.ranker_file import FORMAT, RANKER_FILE
 from training import jobs
+from training.files import folder_on_disk
 from training.process_group import Group
 from training.ranker.batches import QUERY, RankerBatch, columns_of, whole_queries
 from training.reader import ParquetReader, ReaderOptions
@@ -110,6 +110,5 @@ def dev_batches(job: RankerJob, group: Group) -> Callable[[], Iterable[RankerBat
 
 def save_ranker(job: RankerJob, kind: str, **content: Any) -> None:
     """Write RANKER_FILE: tensors and plain values alone, for `recsys_spark/ranker/score.py`."""
-    folder = Path(job.out_folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    torch.save({"format": FORMAT, "kind": kind, "features": list(job.features), **content}, folder / RANKER_FILE)
+    with folder_on_disk(job.out_folder) as folder:
+        torch.save({"format": FORMAT, "kind": kind, "features": list(job.features), **content}, folder / RANKER_FILE)

@@ -82,7 +82,7 @@ def _train_member(
 
     tracking, run = config.tracking if group.is_first else "none", f"{Path(job.out_folder).name}_{name}"
     with tracker(tracking, job.tracking_folder, run, asdict(config), section="ranker") as report:
-        folder = Path(job.checkpoint_folder) / name
+        folder = f"{job.checkpoint_folder}/{name}"
         settings = _loop_settings(job, group, number, seed)
         trained = Loop(trainee, optimizers, batches, settings, group, folder, report).run()
     return model.eval(), jobs.summary(trained, reader)

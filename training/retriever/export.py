@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow.dataset as ds
 import torch
 from numpy.lib.format import open_memmap
 from torch import Tensor
 
 from recsys_spark.contracts.columns import PAD_IDX
+from training.files import dataset, folder_on_disk
 from training.retriever.model import Head, PooledHistory
 from training.retriever.objective import RetrieverTask, RetrieverTrainee
 
@@ -21,32 +21,32 @@ _ROWS = 8192
 
 @torch.no_grad()
 def export_towers(
-    model: RetrieverTask, trainee: RetrieverTrainee, examples: Sequence[str], users_path: str, folder: Path
+    model: RetrieverTask, trainee: RetrieverTrainee, examples: Sequence[str], users_path: str, out_folder: str | Path
 ) -> None:
     """Write item_embeddings.npy, item_offsets.npy, user_embeddings.npy and user_tower.npz.
 
     Row = index; rows have unit length, but those of padding and of what the fit has not seen are zero. Scores are
     user vector . item vector + offset of the item; offsets and vectors hold the trends as of the cutoff.
-    examples: paths of the TOWER_EXAMPLES trained on; users_path: USER_HISTORIES.
+    examples: paths of the TOWER_EXAMPLES trained on; users_path: USER_HISTORIES; out_folder: on any file system.
     """
     model.eval()
     if model.towers.user_emb is not None:
         _forget_untrained(model.towers.user_emb.weight, examples)
-    folder.mkdir(parents=True, exist_ok=True)
     vectors = trainee.item_vectors()
     vectors[~trainee.is_known] = 0
     told = user_tower(model)
     if model.towers.trend is None or trainee.sales is None:
-        _write_rows(folder / "item_embeddings.npy", vectors)
+        latest = vectors
     else:  # as of the cutoff; a history goes on to look items up without their sales
         latest = trainee.item_vectors(trainee.sales.num_periods - 1)
         latest[~trainee.is_known] = 0
-        _write_rows(folder / "item_embeddings.npy", latest)
         if model.towers.history_emb is None:
             told["history_emb"] = _array(vectors)
-    np.save(folder / "item_offsets.npy", _offsets(model, trainee).numpy())
-    _write_users(model, vectors, users_path, folder / "user_embeddings.npy")
-    np.savez(folder / "user_tower.npz", **told)
+    with folder_on_disk(out_folder) as folder:
+        _write_rows(folder / "item_embeddings.npy", latest)
+        np.save(folder / "item_offsets.npy", _offsets(model, trainee).numpy())
+        _write_users(model, vectors, users_path, folder / "user_embeddings.npy")
+        np.savez(folder / "user_tower.npz", **told)
 
 
 def user_tower(model: RetrieverTask) -> dict[str, Any]:
@@ -84,7 +84,7 @@ def _forget_untrained(table: Tensor, examples: Sequence[str]) -> None:
     """Zero the rows of customers without an example, which still hold what they were started with."""
     trained = torch.zeros(len(table), dtype=torch.bool)
     for path in examples:
-        for batch in ds.dataset(path).to_batches(columns=["user_idx"]):
+        for batch in dataset(path).to_batches(columns=["user_idx"]):
             trained[torch.tensor(batch.column("user_idx").to_numpy())] = True
     table[~trained.to(table.device)] = 0
 
@@ -100,7 +100,7 @@ def _write_users(model: RetrieverTask, vectors: Tensor, users_path: str, path: P
     shape = model.towers.shape
     out = open_memmap(path, mode="w+", dtype=np.float32, shape=(shape.num_users + 1, shape.dim))
     everything = torch.arange(len(vectors), device=vectors.device)
-    for batch in ds.dataset(users_path).to_batches(batch_size=_ROWS):
+    for batch in dataset(users_path).to_batches(batch_size=_ROWS):
         if batch.num_rows == 0:
             continue
         users = torch.tensor(batch.column("user_idx").to_numpy(), device=vectors.device)

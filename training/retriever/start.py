@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
-import pyarrow.parquet as pq
 import torch
 from scipy import sparse
 from sklearn.utils.extmath import randomized_svd
 from torch import Tensor
+
+from training.files import read_table
 
 _POWER_ITERATIONS = 3
 _NOISE = 1e-6  # share of the largest singular value below which an item's vector is rounding
@@ -20,7 +21,7 @@ def ppmi_vectors(path: str, num_items: int, dim: int, seed: int) -> Tensor:
     The matrix is made symmetric by the larger of the two entries, since each row holds the nearest items only.
     (Levy and Goldberg, NeurIPS 2014; Halko et al., SIAM Review 2011 for the randomised SVD.)
     """
-    table = pq.read_table(path, columns=["item_idx", "neighbour_idx", "ppmi"])
+    table = read_table(path, ["item_idx", "neighbour_idx", "ppmi"])
     row, col = (table.column(name).to_numpy() for name in ("item_idx", "neighbour_idx"))
     size = num_items + 1
     one_way = sparse.csr_matrix((table.column("ppmi").to_numpy().astype(np.float32), (row, col)), shape=(size, size))

@@ -9,13 +9,14 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow.parquet as pq
+import pyarrow  # noqa: F401  as everywhere, before torch
 import torch
 from torch import Tensor
 
 from recsys_spark.contracts.retriever_config import TowerConfig
 from training import jobs
 from training.batches import RETRIEVER_COLUMNS, RetrieverBatch
+from training.files import read_table
 from training.loop import Loop, LoopSettings
 from training.optimizers import Optimizers
 from training.process_group import Group, process_group
@@ -121,7 +122,7 @@ def train_retriever(job: RetrieverJob) -> dict[str, Any]:
             loop = Loop(trainee, optimizers, batches, settings, group, job.checkpoint_folder, report)
             trained = loop.run()
         if group.is_first:
-            export_towers(model, trainee, job.train_paths, job.users_path, Path(job.out_folder))
+            export_towers(model, trainee, job.train_paths, job.users_path, job.out_folder)
         group.wait()
     return jobs.summary(trained, reader)
 
@@ -176,7 +177,7 @@ class _Items:
 
     @classmethod
     def load(cls, path: str, num_items: int) -> _Items:
-        table = pq.read_table(path, columns=["item_idx", "num_targets", "side"])
+        table = read_table(path, ["item_idx", "num_targets", "side"])
         index = torch.tensor(table.column("item_idx").to_numpy())
         targets = torch.tensor(table.column("num_targets").to_numpy(), dtype=torch.float64)
         share, known = torch.zeros(num_items + 1, dtype=torch.float64), torch.zeros(num_items + 1, dtype=torch.bool)
@@ -191,7 +192,7 @@ class _Items:
 
 def load_sales(path: str, num_items: int, num_periods: int) -> RecentSales:
     """ITEM_SALES as the trainer holds it."""
-    table = pq.read_table(path)
+    table = read_table(path)
 
     def column(name: str, dtype: npt.DTypeLike) -> npt.NDArray[Any]:
         values: npt.NDArray[Any] = table.column(name).to_numpy().astype(dtype)
