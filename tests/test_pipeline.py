@@ -10,6 +10,7 @@ import subprocess
 import sys
 from datetime import datetime, timedelta
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 
 import jsonschema
@@ -90,6 +91,7 @@ def settings_of(folder: Path, cores: int = 2, partitions: int = 7) -> list[str]:
         "ranker.hidden=8",
         "ranker.max_epochs=1",
         "ranker.num_seeds=1",
+        *([] if find_spec("torch") else ["retriever.towers=[]", "ranker.model=none"]),
     ]
 
 
