@@ -58,7 +58,8 @@ $(SPARK4)/.installed: $(SETTINGS) $(STAMP)
 	@touch $@
 
 test-spark4: $(SPARK4)/.installed  ## run the Spark tests on Spark 4, without PyTorch
-	@$(SPARK4)/bin/python -m pytest -q -m "spark and not torch and not slow and not cluster" --ignore=tests/deploy $(ARGS)
+	@$(SPARK4)/bin/python -m pytest -q -m "spark and not torch and not slow and not cluster" tests \
+		$(addprefix --ignore=tests/,deploy ranker support training) $(ARGS)
 
 # The versions of Databricks Runtime 15.4 LTS ML. PyTorch's wheel wants CUDA libraries even where there is no GPU: those of
 # .venv have the same names but for cuDNN.

@@ -214,6 +214,7 @@ def test_the_lists_of_both_stages_are_the_shards_in_the_order_of_the_rankers_sco
 
 
 @pytest.mark.spark
+@pytest.mark.torch
 @pytest.mark.parametrize("split", ["val", "test"])
 def test_the_ranker_is_judged_by_every_positive_that_was_retrieved(first_run, shop, split):
     assert first_run.returncode == 0

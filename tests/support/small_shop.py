@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import random
 from datetime import datetime, timedelta
+from importlib.util import find_spec
 from pathlib import Path
 
 from tests.support.sessions import SHORT_LIVED_JVM
@@ -66,4 +67,5 @@ def settings_of(folder: Path, cores: int = 2, partitions: int = 7) -> list[str]:
         "ranker.hidden=8",
         "ranker.max_epochs=1",
         "ranker.num_seeds=1",
+        *([] if find_spec("torch") else ["retriever.towers=[]", "ranker.model=none"]),
     ]
