@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 # An editable install knows the packages it found, so a new one is installed anew.
 SETTINGS := setup.py constraints.txt $(wildcard training/__init__.py)
-EXTRAS := cpu,demo,dev,gbdt
+EXTRAS := cpu,demo,dev,gbdt,mlflow
 ARGS ?=
 
 # The first interpreter that runs, is of a supported version and can make environments. PYTHON= chooses one.

@@ -39,6 +39,7 @@ setup(
         "omegaconf>=2.4.0",
         "PyYAML>=6.0",
         "fsspec>=2023.5.0",
+        "psutil>=5.9",
         "tqdm>=4.65.0",
         "jinja2>=3.1.2",
         "matplotlib>=3.7.2",

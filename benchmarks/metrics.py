@@ -14,6 +14,7 @@ from ranx import Qrels, evaluate
 from ranx import Run as RanxRun
 
 from benchmarks.harness import figure, report
+from recsys_spark.command_line import storage_of
 from recsys_spark.contracts.artifacts import (
     CUSTOMER_ID_MAP,
     INTERACTIONS_CLEAN,
@@ -32,7 +33,6 @@ from recsys_spark.evaluation.runs import Run
 from recsys_spark.evaluation.summary import collect_sums
 from recsys_spark.evaluation.sums import as_cells, customer_hits, customer_totals
 from recsys_spark.session import get_session
-from recsys_spark.storage import Storage
 
 SPLIT, FIT = "test", "val"
 _LABELS = [f"{kind}@{k}" for kind in ("recall", "ndcg", "mrr") for k in K_VALUES]
@@ -104,7 +104,7 @@ def main() -> None:
     spark = get_session(SessionConfig(app_name="benchmark", conf=conf))
     found = {}
     for root in given.run:
-        run = Run(Storage(root, spark))
+        run = Run(storage_of(root, spark))
         for model in run.models():
             for protocol, value in zip(LIST_PROTOCOLS, largest_difference(run, model, given.queries), strict=True):
                 found[f"{root} {model} {protocol}"] = value

@@ -7,19 +7,17 @@ alone, RankerMLP is held against LightGBM. Intervals are paired, by Poisson boot
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from benchmarks.harness import Figure, figure, report
+from recsys_spark.command_line import storage_of
 from recsys_spark.contracts.config import EvaluationConfig, SessionConfig
 from recsys_spark.contracts.ranker_config import TWO_STAGE
 from recsys_spark.evaluation.compare import compare_runs
 from recsys_spark.evaluation.ranking_metrics import PER_BASKET, PER_POSITIVE
 from recsys_spark.evaluation.runs import Run
 from recsys_spark.session import get_session
-from recsys_spark.storage import Storage
 
 GOALS = (  # protocol, section, metric, how many times the best single model's
     ("all_items", PER_POSITIVE, "ndcg@20", 1.05),
@@ -75,10 +73,10 @@ def main() -> None:
     conf = {"spark.master": "local[2]", "spark.sql.shuffle.partitions": "4", "spark.ui.showConsoleProgress": "false"}
     figures = []
     for name, root in runs.items():
-        figures += against_best_single(json.loads(Path(root, "evaluation.json").read_text(encoding="utf-8")), name)
+        figures += against_best_single(Run(storage_of(root)).evaluation(), name)
         if name in peers:
             spark = get_session(SessionConfig(app_name="benchmark", conf=conf))
-            gbdt, mlp = (Run(Storage(each, spark)) for each in (peers[name], root))
+            gbdt, mlp = (Run(storage_of(each, spark)) for each in (peers[name], root))
             figures += against_gbdt(gbdt, mlp, name)
     report("quality", figures)
 

@@ -1,8 +1,8 @@
 """Write docs/results.md from what benchmarks measured and from finished runs.
 
 Benchmarks leave their lines in docs/results/<name>.jsonl. `--run NAME=ROOT` takes evaluation.json and
-cleaning_report.json below the root of a run into docs/results/<name>.md, where later calls find them again; take a
-run in on the machine that it ran on.
+cleaning_report.json of a current run, or of the folder of one run, into docs/results/<name>.md, where later calls
+find them again; take a run in on the machine that it ran on.
 """
 
 from __future__ import annotations
@@ -15,8 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.harness import RESULTS, machine
+from recsys_spark.command_line import storage_of
 from recsys_spark.evaluation.console import evaluation_table
 from recsys_spark.manifest import SUFFIX, Manifest
+from recsys_spark.runs.root import RunRoot
 
 HEADER = """# Results
 
@@ -35,7 +37,7 @@ def write_results(runs: Mapping[str, str], results: Path = RESULTS) -> Path:
     """Take in the runs, then write the page beside the folder of results; returns its path."""
     results.mkdir(parents=True, exist_ok=True)
     for name, root in runs.items():
-        (results / f"{name}.md").write_text(run_section(name, Path(root)), encoding="utf-8")
+        (results / f"{name}.md").write_text(run_section(name, _folder(root)), encoding="utf-8")
     sections = [HEADER]
     figures = [
         {"bench": path.stem, **json.loads(line)} for path in sorted(results.glob("*.jsonl")) for line in _lines(path)
@@ -126,6 +128,11 @@ def _spell_difference(moved: Mapping[str, Any] | None) -> str:
         return "-"
     low, high = moved["interval_holm"]
     return f"{moved['estimate']:+.4f} [{low:+.4f}, {high:+.4f}]"
+
+
+def _folder(root: str) -> Path:
+    """Where the documents of a run lie."""
+    return Path(storage_of(root).location if RunRoot(root).exists else root)
 
 
 def _lines(path: Path) -> list[str]:

@@ -9,6 +9,7 @@ from recsys_spark.command_line import main
 from recsys_spark.contracts import artifacts
 from recsys_spark.contracts.artifacts import (
     CANDIDATES,
+    CANDIDATES_FORCED,
     CUSTOMER_PLACES,
     FIT_OF_SPLIT,
     ITEM_FACTS,
@@ -48,10 +49,10 @@ def run(io: StageIO, config: PipelineConfig) -> Metrics:
 
 
 def _parts(io: StageIO, config: PipelineConfig, split: str) -> dict[str, DataFrame]:
-    """The candidates of a split; of train, the last queries by time apart, as `dev`."""
+    """The candidates of a split, and those forced; of train none forced, but the last queries by time as `dev`."""
     candidates = io.read(CANDIDATES, split=split)
     if split != "train":
-        return {split: candidates}
+        return {split: candidates, f"forced_{split}": io.read(CANDIDATES_FORCED, split=split)}
     fold = cutoff(io.read_json(artifacts.SPLIT_CUTOFFS)["fold_end"])
     is_early = F.col("event_time") <= early_end(candidates, config.features.dev_share, fold, "features.dev_share")
     return {split: candidates.filter(is_early), "dev": candidates.filter(~is_early)}
@@ -59,7 +60,14 @@ def _parts(io: StageIO, config: PipelineConfig, split: str) -> dict[str, DataFra
 
 STAGE = Stage(
     "features",
-    reads=(*SOURCES, artifacts.SPLIT_CUTOFFS, artifacts.ITEM_DAYS, *artifacts.TOWER_FILES, CANDIDATES),
+    reads=(
+        *SOURCES,
+        artifacts.SPLIT_CUTOFFS,
+        artifacts.ITEM_DAYS,
+        *artifacts.TOWER_FILES,
+        CANDIDATES,
+        CANDIDATES_FORCED,
+    ),
     writes=(*artifacts.FEATURE_TABLES, RANKER_FEATS),
     sections=("features", "candidates", "retriever", "sequences", "queries"),
     run=run,

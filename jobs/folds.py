@@ -18,9 +18,10 @@ from jobs import (
     train_ranker,
     train_retriever,
 )
-from recsys_spark.command_line import common_arguments, config_from, finish, guarded
+from recsys_spark.command_line import config_from, finish, guarded, this_command, working_arguments
 from recsys_spark.evaluation.console import spread_table
 from recsys_spark.evaluation.rolling import run_folds, run_seeds
+from recsys_spark.runs.pipeline import Order, stages_done
 
 _PREPARE = (ingest, clean, entities, sequences)
 _RANK = (baselines, train_retriever, candidates, features, train_ranker)
@@ -32,16 +33,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
     parser.add_argument("--folds", type=int, help="origins, that of the run itself included")
     parser.add_argument("--seeds", type=int, help="compare that many seeds at one origin instead")
     parser.add_argument("--out", metavar="FILE", help="where to write every mean of every run as JSON")
-    return common_arguments(parser)
+    return working_arguments(parser)
 
 
 def fold(arguments: argparse.Namespace) -> None:
     """Run what is not up to date, print the spread and, with --out, write all of it."""
     config = config_from(arguments)
-    if arguments.seeds:
-        found = run_seeds(STAGES, config, arguments.seeds)
-    else:
-        found = run_folds(STAGES, config, arguments.folds or 3)
+    order = Order(this_command(), arguments.run, arguments.force, arguments.verify)
+    with stages_done(STAGES, config, order) as work:
+        if arguments.seeds:
+            found = run_seeds(STAGES, config, work.storage, arguments.seeds)
+        else:
+            found = run_folds(STAGES, config, work.storage, arguments.folds or 3)
     if arguments.out:
         Path(arguments.out).write_text(json.dumps(found, indent=1), encoding="utf-8")
     print(spread_table(found))
@@ -49,4 +52,4 @@ def fold(arguments: argparse.Namespace) -> None:
 
 if __name__ == "__main__":
     given = add_arguments(argparse.ArgumentParser(description=__doc__)).parse_args()
-    finish(guarded(lambda: fold(given), debug=given.debug))
+    finish(guarded(lambda: fold(given), debug=given.debug, log_format=given.log_format))

@@ -1,4 +1,4 @@
-"""Train the ranker on the shards, and rank the val and test queries by both stages."""
+"""Train the ranker on the shards, rank the val and test queries by both stages, and say what the ranker does."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from recsys_spark.contracts.ranker_config import TWO_STAGE
 from recsys_spark.contracts.ranker_file import RANKER_FILE
 from recsys_spark.gpu_launch import launch
 from recsys_spark.paths import put_file
+from recsys_spark.ranker.analysis import analyse
 from recsys_spark.ranker.shard_scores import rank_scored, score_shards
 from recsys_spark.sequences.histories import customer_histories
 from recsys_spark.stage import Metrics, Stage, StageIO
@@ -37,6 +38,7 @@ def run(io: StageIO, config: PipelineConfig) -> Metrics:
                 file, results["trained"][fit] = _train(io, config, fit, next(iter(results["trained"].values()), None))
             io.write_file(RANKER_BEST, partial(put_file, file), fit=fit)
         results["split"] = _rank(io, config)
+        results |= analyse(io, config.analysis, config.evaluation.replicates, config.seed)
     io.write_json(artifacts.RANKER_RESULTS, results)
     return {"rankers": len(results["trained"])}
 
@@ -84,9 +86,16 @@ def _rank(io: StageIO, config: PipelineConfig) -> dict[str, Any]:
 
 STAGE = Stage(
     "train_ranker",
-    reads=(*SOURCES, artifacts.QUERIES, artifacts.SEQUENCES, artifacts.ITEM_POPULARITY, RANKER_FEATS),
+    reads=(
+        *SOURCES,
+        artifacts.QUERIES,
+        artifacts.SEQUENCES,
+        artifacts.ITEM_POPULARITY,
+        artifacts.CANDIDATES,
+        RANKER_FEATS,
+    ),
     writes=(RANKER_BEST, artifacts.RANKINGS, artifacts.POSITIVE_RANKS, artifacts.RANKER_RESULTS),
-    sections=("ranker", "candidates", "features", "retriever", "sequences"),
+    sections=("ranker", "analysis", "candidates", "features", "retriever", "sequences", "evaluation"),
     run=run,
 )
 

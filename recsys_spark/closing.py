@@ -15,18 +15,22 @@ from recsys_spark.storage import Storage
 _SHOWN = 10
 
 
-def closing_words(storage: Storage, outcomes: Mapping[str, Outcome]) -> str:
-    """The run's results as text; sections whose artifacts do not exist yet are left out."""
+def closing_words(storage: Storage, outcomes: Mapping[str, Outcome], location: str | None = None) -> str:
+    """The run's results as text; sections whose artifacts do not exist yet are left out.
+
+    location: the name under which the artifacts are best found, if not the storage's own.
+    """
+    location = location or storage.location
     lines = []
     if storage.manifest(EVALUATION.path) and outcomes.get("evaluate") and outcomes["evaluate"].skipped:
         lines += [evaluation_table(storage.read_json(EVALUATION.path)), ""]
     if storage.manifest(RECOMMENDATIONS.path):
         lines += [_some_recommendations(storage), ""]
-    lines.append(f"artifacts: {storage.location}")
+    lines.append(f"artifacts: {location}")
     if storage.manifest(RECOMMENDATIONS_XLSX.path):
-        lines.append(f"workbook:  {storage.location}/{RECOMMENDATIONS_XLSX.path}")
+        lines.append(f"workbook:  {location}/{RECOMMENDATIONS_XLSX.path}")
     if storage.manifest(REPORT.path):
-        lines.append(f"report:    {storage.location}/{REPORT.path}")
+        lines.append(f"report:    {location}/{REPORT.path}")
     return "\n".join(lines)
 
 

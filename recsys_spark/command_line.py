@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import argparse
 import json
-import logging
 import sys
 import traceback
 from collections.abc import Callable, Mapping
+from functools import partial
 
 from recsys_spark.contracts.config import PipelineConfig
 from recsys_spark.contracts.errors import EXIT_DONE, EXIT_INTERRUPTED, EXIT_OTHER, PipelineError
 from recsys_spark.contracts.load_config import load_config
-from recsys_spark.session import get_session
-from recsys_spark.stage import Stage, run_stage
+from recsys_spark.contracts.stages import STAGE_NAMES
+from recsys_spark.logs import LOG_FORMATS, say, set_up_logs
+from recsys_spark.runs.choose import Wanted, place_of, run_to_read
+from recsys_spark.runs.lock import ending_on_sigterm
+from recsys_spark.runs.record import spoken_command
+from recsys_spark.runs.root import RunRoot
+from recsys_spark.runs.work import working
+from recsys_spark.session import SessionSource, get_session
+from recsys_spark.stage import Stage
 from recsys_spark.storage import Storage
 
 
@@ -21,16 +28,25 @@ def main(
     stage: Stage, switches: Mapping[str, str] | None = None, options: Mapping[str, tuple[str, str]] | None = None
 ) -> None:
     """Entry point of `python jobs/<stage>.py`. switches, options: see `add_switches` and `add_options`."""
-    parser = common_arguments(argparse.ArgumentParser(description=sys.modules[stage.run.__module__].__doc__))
+    parser = working_arguments(argparse.ArgumentParser(description=sys.modules[stage.run.__module__].__doc__))
     add_switches(parser, switches or {})
     add_options(parser, options or {})
     arguments = parser.parse_args()
 
-    def work() -> None:
-        config = config_from(arguments)
-        run_stage(stage, config, open_storage(config), force=arguments.force, verify=arguments.verify)
+    finish(guarded(lambda: run_alone(stage, arguments), debug=arguments.debug, log_format=arguments.log_format))
 
-    finish(guarded(work, debug=arguments.debug))
+
+def run_alone(stage: Stage, arguments: argparse.Namespace) -> None:
+    """Run one stage: in the unfinished run, else in the current one, else in a first one."""
+    config = config_from(arguments)
+    with working(config, Wanted(this_command(), arguments.run)) as work:
+        work.take_as_they_are(STAGE_NAMES[: place_of(stage.name)])
+        work.do(stage, arguments.force, arguments.verify)
+
+
+def this_command() -> str:
+    """The command line of this process as run.json and locks may name it."""
+    return spoken_command(sys.argv)
 
 
 def common_arguments(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
@@ -40,7 +56,20 @@ def common_arguments(parser: argparse.ArgumentParser) -> argparse.ArgumentParser
     parser.add_argument("--force", action="store_true", help="run also what is up to date")
     parser.add_argument("--verify", choices=("size", "full"), default="size", help="how inputs are checked")
     parser.add_argument("--debug", action="store_true", help="show tracebacks")
+    parser.add_argument("--log-format", choices=LOG_FORMATS, default="text", help="of the lines on stderr")
     return parser
+
+
+def working_arguments(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
+    """Add the arguments of what runs stages."""
+    parser.add_argument("--run", metavar="ID", help="the run to work in: an id, current or new (see docs/runs.md)")
+    return common_arguments(parser)
+
+
+def reading_arguments(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
+    """Add the arguments of what reads a run."""
+    parser.add_argument("--run", metavar="ID", help="the run to read, instead of the current one")
+    return common_arguments(parser)
 
 
 def add_switches(parser: argparse.ArgumentParser, switches: Mapping[str, str]) -> None:
@@ -73,18 +102,26 @@ def config_from(arguments: argparse.Namespace) -> PipelineConfig:
     return load_config(arguments.config, arguments.set)
 
 
-def open_storage(config: PipelineConfig) -> Storage:
-    """The session and the artifacts that a config names."""
-    return Storage(config.paths.processed, get_session(config.session))
+def open_storage(config: PipelineConfig, run: str | None = None) -> Storage:
+    """The artifacts of a run, for reading: the current one unless `run` names another. Spark starts when needed.
+
+    Where no run is complete it is the unfinished one, which the log says. Raises ArtifactError where there is no run.
+    """
+    return storage_of(config.paths.processed, partial(get_session, config.session), run)
 
 
-def guarded(work: Callable[[], None], debug: bool) -> int:
+def storage_of(root: str, session: SessionSource = None, run: str | None = None) -> Storage:
+    """The same by the root of the runs; a folder of artifacts is taken as it is."""
+    runs = RunRoot(root)
+    return Storage(runs.folder(run_to_read(runs, run).id), session)
+
+
+def guarded(work: Callable[[], None], debug: bool, log_format: str = "text") -> int:
     """Run `work`; returns the exit code. A fault prints one line on stderr, a traceback only with `debug`."""
-    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
-    logging.getLogger("recsys").setLevel(logging.INFO)
-    logging.getLogger("py4j").setLevel(logging.CRITICAL)  # on Ctrl-C it prints tracebacks of its own
+    set_up_logs(log_format)
     try:
-        work()
+        with ending_on_sigterm():
+            work()
     except PipelineError as error:
         return _say(f"error: {error}", error.exit_code, debug)
     except KeyboardInterrupt:
@@ -98,7 +135,7 @@ def guarded(work: Callable[[], None], debug: bool) -> int:
 def _say(line: str, code: int, debug: bool) -> int:
     if debug:
         traceback.print_exc()
-    print(line, file=sys.stderr)
+    say(line, code)
     return code
 
 

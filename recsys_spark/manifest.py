@@ -60,6 +60,11 @@ class Manifest:
         return Manifest(**values)
 
 
+def content_of(rows: int, row_hash: int) -> str:
+    """The fingerprint of a table's rows, from their number and the exclusive or of their hashes."""
+    return f"{rows}-{row_hash & (2**64 - 1):016x}"
+
+
 def digest_of(value: Any) -> str:
     """Digest of a JSON-like value, equal for equal values."""
     canonical = json.dumps(value, sort_keys=True, ensure_ascii=False, default=str)

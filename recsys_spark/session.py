@@ -7,7 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -29,10 +29,14 @@ REQUIRED_CONF = {
 }
 # For a JVM that this process starts. HotSpot never compiles methods beyond 8,000 bytes of bytecode, and what Spark
 # generates for the cleaning rules is larger: interpreted, labelling took three times the processor time.
-OWN_JVM_CONF = {"spark.driver.extraJavaOptions": "-XX:-DontCompileHugeMethods"}
+OWN_JVM_CONF = {
+    "spark.driver.extraJavaOptions": "-XX:-DontCompileHugeMethods",
+    "spark.ui.showConsoleProgress": str(sys.stderr.isatty()).lower(),  # for a person who looks on, not for a log
+}
 # Where the workers are processes of this machine, which surely find the module.
 LOCAL_CONF = {"spark.python.daemon.module": "recsys_spark.python_daemon"}
 SUPPORTED_JAVA = (11, 17)
+SessionSource = SparkSession | Callable[[], SparkSession] | None  # a session, what starts one, or none to be had
 
 
 def get_session(config: SessionConfig) -> SparkSession:
@@ -52,6 +56,13 @@ def get_session(config: SessionConfig) -> SparkSession:
         if active.conf.get(key, None) != value:
             active.conf.set(key, value)
     return active
+
+
+def started(source: SessionSource) -> SparkSession:
+    """The session of a source, started now where it was not yet."""
+    if source is None:
+        raise TypeError("this storage was opened without a Spark session")
+    return source() if callable(source) else source
 
 
 def _is_local(config: SessionConfig) -> bool:

@@ -158,7 +158,7 @@ class StageIO:
     def _publish(self, label: str, staged: Manifest) -> Manifest:
         manifest = dataclasses.replace(
             staged,
-            inputs=dict(sorted(self.inputs.items())),
+            inputs={label: content for label, content in sorted(self.inputs.items()) if content != ABSENT},
             config=config_of(self.stage, self.config),
             config_digest=digest_of(config_of(self.stage, self.config)),
             code_version=__version__,
@@ -184,16 +184,24 @@ class Outcome:
 
 
 def run_stage(
-    stage: Stage, config: PipelineConfig, storage: Storage, force: bool = False, verify: str = "size"
+    stage: Stage,
+    config: PipelineConfig,
+    storage: Storage,
+    force: bool = False,
+    verify: str = "size",
+    measure: Callable[[], dict[str, Any]] = dict,
 ) -> Outcome:
-    """Run a stage, or skip it where its last record matches inputs, config and code and its outputs are whole."""
+    """Run a stage, or skip it where its last record matches inputs, config and code and its outputs are whole.
+
+    measure: what else the log is told of a stage that ran, such as its peak memory.
+    """
     started = time.monotonic()
     storage.open_root()
     sources = source_digests(stage.sources(config)) if stage.sources else {}
-    recipe = _recipe(stage, config, sources)
+    recipe = recipe_of(stage, config, sources)
     record = storage.stage_record(stage.name)
-    if not force and record is not None and _is_fresh(record, recipe, storage, verify):
-        log.info("%s: up to date", stage.name)
+    if not force and record is not None and is_fresh(record, recipe, storage, verify):
+        log.info("%s: up to date", stage.name, extra={"facts": {"stage": stage.name, "event": "up to date"}})
         return Outcome(stage.name, True, record["metrics"], 0.0)
     io = StageIO(stage, storage, config, verify, inputs=dict(sources))
     with _swept(storage, stage.name):
@@ -204,7 +212,8 @@ def run_stage(
         {"recipe": recipe, "inputs": io.inputs, "outputs": io.outputs, "metrics": metrics, "seconds": seconds},
     )
     facts = ", ".join(f"{name} {value:,}" for name, value in metrics.items() if isinstance(value, int))
-    log.info("%s: %s (%.1f s)", stage.name, facts or "done", seconds)
+    told = {"stage": stage.name, "event": "done", "seconds": seconds, "metrics": metrics, **measure()}
+    log.info("%s: %s (%.1f s)", stage.name, facts or "done", seconds, extra={"facts": told})
     return Outcome(stage.name, False, metrics, seconds)
 
 
@@ -213,11 +222,18 @@ def config_of(stage: Stage, config: PipelineConfig) -> dict[str, Any]:
     return {section: dataclasses.asdict(getattr(config, section)) for section in stage.sections}
 
 
-def _recipe(stage: Stage, config: PipelineConfig, sources: dict[str, str]) -> str:
+def recipe_of(stage: Stage, config: PipelineConfig, sources: dict[str, str]) -> str:
+    """Digest of all that a stage's outputs follow from, except what other stages wrote. sources: see source_digests."""
     return digest_of([config_of(stage, config), config.seed, code_digest(stage.module), sources])
 
 
-def _is_fresh(record: dict[str, Any], recipe: str, storage: Storage, verify: str) -> bool:
+def is_fresh(
+    record: dict[str, Any], recipe: str, storage: Storage, verify: str, outputs: Storage | None = None
+) -> bool:
+    """Whether a stage's record matches its recipe and inputs, and its outputs are whole.
+
+    outputs: where these lie, if not where the inputs do.
+    """
     if record["recipe"] != recipe:
         return False
     tables = {label: content for label, content in record["inputs"].items() if not label.startswith("source:")}
@@ -226,7 +242,8 @@ def _is_fresh(record: dict[str, Any], recipe: str, storage: Storage, verify: str
         if content != (ABSENT if manifest is None else manifest.content):
             return False
     try:
-        return all(storage.require(label, verify).content == content for label, content in record["outputs"].items())
+        made = (outputs or storage, record["outputs"].items())
+        return all(made[0].require(label, verify).content == content for label, content in made[1])
     except ArtifactError as error:
         log.warning("%s", error)
         return False

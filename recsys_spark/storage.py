@@ -20,9 +20,10 @@ from recsys_spark.contracts.errors import ArtifactError, ConfigError
 from recsys_spark.contracts.schemas import Table
 from recsys_spark.file_facts import sha256_in, size_and_rows
 from recsys_spark.frames import conform, empty_frame
-from recsys_spark.manifest import SUFFIX, FileEntry, Manifest
+from recsys_spark.manifest import SUFFIX, FileEntry, Manifest, content_of
 from recsys_spark.part_files import TablesKernel, parts_of, parts_of_tables
 from recsys_spark.paths import filesystem, spark_uri
+from recsys_spark.session import SessionSource, started
 
 MARKER = "_recsys.json"  # tells a root of ours from a folder that holds something else
 _STAGING = "_staging"
@@ -38,11 +39,17 @@ class Storage:
     exist for a reader, so a writer killed at any moment leaves nothing that could be taken for whole.
     """
 
-    def __init__(self, root: str, spark: SparkSession) -> None:
-        self.spark = spark
+    def __init__(self, root: str, spark: SessionSource = None) -> None:
+        self._session = spark
         self._fs, self._base = filesystem(root)
         self._uri = spark_uri(root).rstrip("/")
         self.root = root
+
+    @property
+    def spark(self) -> SparkSession:
+        """The session, which starts when it is first asked for."""
+        self._session = started(self._session)
+        return self._session
 
     def open_root(self) -> None:
         """Create the root, or check that it is ours. Raises ConfigError where it holds something else."""
@@ -115,9 +122,12 @@ class Storage:
 
     def read_json(self, label: str, verify: str = "size") -> dict[str, Any]:
         """A published JSON artifact."""
-        self.require(label, verify)
-        values: dict[str, Any] = json.loads(self._fs.cat_file(self._at(label)))
+        values: dict[str, Any] = json.loads(self.read_text(label, verify))
         return values
+
+    def read_text(self, label: str, verify: str = "size") -> str:
+        """A published document as it is written."""
+        return str(self._fs.cat_file(self.path(label, verify)).decode())
 
     def path(self, label: str, verify: str = "size") -> str:
         """Where a published artifact lies, as Python opens it."""
@@ -131,7 +141,7 @@ class Storage:
         conformed = conform(frame, schema, label)
         written = self._write_by_tasks(stage, label, frame) if frame.columns == schema.names else None
         rows, row_hash = written or self._write_by_spark(stage, label, conformed)
-        return self._staged_manifest(stage, label, "table", schema.ddl, rows, _content(rows, row_hash))
+        return self._staged_manifest(stage, label, "table", schema.ddl, rows, content_of(rows, row_hash))
 
     def stage_tables(
         self, stage: str, tables: Mapping[str, Table], source: DataFrame, kernel: TablesKernel
@@ -150,13 +160,13 @@ class Storage:
             if found is None:
                 staged[label] = self.stage_table(stage, label, nothing, tables[label])
             else:
-                content = _content(*found)
+                content = content_of(*found)
                 staged[label] = self._staged_manifest(stage, label, "table", tables[label].ddl, found[0], content)
         return staged
 
     def stage_text(self, stage: str, label: str, text: str) -> Manifest:
         """Write a text file aside."""
-        return self.stage_file(stage, label, lambda path: self._write_bytes(path, text.encode()), kind="json")
+        return self.stage_file(stage, label, lambda path: self._fs.pipe_file(path, text.encode()), kind="json")
 
     def stage_file(self, stage: str, label: str, write: Callable[[str], None], kind: str = "file") -> Manifest:
         """Let `write(path)` make a file aside."""
@@ -285,13 +295,5 @@ class Storage:
 
     def _write_text(self, label: str, text: str) -> None:
         aside = self._at(label + ".tmp")
-        self._write_bytes(aside, text.encode())
+        self._fs.pipe_file(aside, text.encode())
         self._fs.mv(aside, self._at(label))
-
-    def _write_bytes(self, path: str, content: bytes) -> None:
-        with self._fs.open(path, "wb") as file:
-            file.write(content)
-
-
-def _content(rows: int, row_hash: int) -> str:
-    return f"{rows}-{row_hash & (2**64 - 1):016x}"

@@ -81,3 +81,16 @@ def test_sources_inside_a_zip_give_the_same_digest(package, tmp_path, monkeypatc
 def test_the_digest_of_a_real_module_covers_what_it_imports():
     assert "recsys_spark.contracts.config" in code_version._reachable("recsys_spark.stage")
     assert code_digest("recsys_spark.stage") != code_digest("recsys_spark.storage")
+
+
+def test_what_only_starts_stages_is_no_part_of_their_code():
+    reached = code_version._reachable("jobs.clean")
+    assert {"jobs.clean", "recsys_spark.stage", "recsys_spark.session", "recsys_spark.cleaning.clean"} <= reached
+    assert not [name for name in reached if name.startswith(("recsys_spark.runs", "recsys_spark.command_line"))]
+
+
+def test_a_digest_imports_nothing(package):
+    package(a="from proj.b import name\nraise SystemExit\n", b="name = 1\nraise SystemExit\n")
+    before = set(sys.modules)
+    code_digest("proj.a")
+    assert {name for name in set(sys.modules) - before if name.startswith("proj")} == set()

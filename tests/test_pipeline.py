@@ -5,10 +5,8 @@ from __future__ import annotations
 import csv
 import json
 import os
-import random
 import subprocess
 import sys
-from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
 
@@ -24,7 +22,6 @@ from recsys_spark.baselines.loading import load_codes
 from recsys_spark.baselines.query_batches import with_queries
 from recsys_spark.baselines.ranking import rank
 from recsys_spark.baselines.registry import ModelSettings
-from recsys_spark.contracts.artifacts import ARTIFACTS
 from recsys_spark.contracts.columns import LIST_PROTOCOLS
 from recsys_spark.contracts.load_config import load_config
 from recsys_spark.ranker.two_stage import TwoStageSettings, fitted_two_stage
@@ -33,65 +30,11 @@ from recsys_spark.stage import StageIO
 from recsys_spark.storage import Storage
 from tests.support.frames import rows
 from tests.support.report_page import ReportPage, wrong_figures
-from tests.support.sessions import SHORT_LIVED_JVM
+from tests.support.small_shop import HEADERS, settings_of, write_shop
 
 REPOSITORY = Path(__file__).parent.parent
 CONFIG = REPOSITORY / "conf" / "workbook.yaml"
 NEEDED = ("interactions_clean", "item_id_map", "customer_id_map", "queries_test", "rankings_two_stage_test")
-HEADERS = ("InvoiceNo", "StockCode", "Description", "Quantity", "InvoiceDate", "Line Amount", "Customer ID", "Country")
-
-
-def write_shop(path: Path) -> None:
-    """400 lines of 12 customers, each with five own items bought again and again, and some bad lines."""
-    draw = random.Random(7)
-    lines = []
-    for number in range(400):
-        customer = number % 12
-        code = f"{10_000 + customer * 3 + draw.randrange(5)}"
-        time = datetime(2011, 1, 1, 9) + timedelta(hours=6 * number)
-        lines.append(
-            [number, code, f"item {code}", draw.randrange(1, 9), time.isoformat(), "12.50", f"0{customer}", "UK"]
-        )
-    bad = [
-        ["C9", "10001", "item", "-1", "2011-02-01", "-5", "01", "UK"],
-        ["9", "POST", "postage", "1", "2011-02-01", "5", "01", "UK"],
-        lines[5],
-        ["9", "10001", '=HYPERLINK("x")', "1", "2011-03-01 10:00", "5", "01", "UK"],
-        ["9", "10001", "item", "1", "?", "5", "", "UK"],
-    ]
-    with path.open("w", newline="", encoding="utf-8") as file:
-        csv.writer(file).writerows([HEADERS, *lines, *bad])
-
-
-def settings_of(folder: Path, cores: int = 2, partitions: int = 7) -> list[str]:
-    """What is set behind conf/workbook.yaml."""
-    conf = {
-        "spark.master": f"local[{cores}]",
-        "spark.sql.shuffle.partitions": partitions,
-        "spark.default.parallelism": partitions,
-        "spark.ui.enabled": "false",
-        "spark.driver.memory": "1g",
-        "spark.driver.host": "127.0.0.1",
-        "spark.driver.extraJavaOptions": SHORT_LIVED_JVM,
-        "spark.sql.codegen.wholeStage": "false",  # compiling takes longer than these few rows
-        "spark.sql.codegen.factoryMode": "NO_CODEGEN",
-    }
-    pairs = ", ".join(f'{key}: "{value}"' for key, value in conf.items())
-    return [
-        f"paths.processed={folder / 'run'}",
-        f"ingest.sources=[{folder / 'shop.csv'}]",
-        f"session.conf={{{pairs}}}",
-        "baselines.models=[popularity, personal_frequency]",
-        "candidates.quotas.user_knn=0",  # fewer fits: each takes seconds however few the rows
-        "candidates.quotas.ease=0",
-        "candidates.quotas.category_popularity=0",
-        "retriever.towers=[all]",
-        "retriever.all.dim=8",
-        "retriever.all.max_epochs=2",
-        "ranker.hidden=8",
-        "ranker.max_epochs=1",
-        "ranker.num_seeds=1",
-    ]
 
 
 def recsys(folder: Path, *words: str, **session: int) -> subprocess.CompletedProcess[str]:
@@ -129,9 +72,9 @@ def test_a_run_ends_with_its_results_and_ten_recommendations(first_run, shop):
     assert "personal_frequency" in first_run.stdout
     assert f"artifacts: {shop / 'run'}" in first_run.stdout
     assert "bought" in first_run.stdout
-    names = {label.split("/")[-1].split(".")[0] for label in manifests(shop / "run")}
-    plain = {name for name, artifact in ARTIFACTS.items() if not artifact.keys and artifact.kind != "file"}
-    assert plain <= names
+    names = {label.split("/")[-1].split(".")[0] for label in manifests(shop / "run" / "current")}
+    written = [artifact for stage in STAGES for artifact in stage.writes]
+    assert {artifact.name for artifact in written if not artifact.keys and artifact.kind != "file"} <= names
 
 
 @pytest.mark.spark
@@ -139,24 +82,24 @@ def test_a_run_ends_with_its_results_and_ten_recommendations(first_run, shop):
 def test_a_document_follows_its_published_schema(first_run, shop, document):
     assert first_run.returncode == 0
     schema = json.loads((REPOSITORY / "docs" / "schemas" / f"{document}.schema.json").read_text())
-    jsonschema.validate(json.loads((shop / "run" / f"{document}.json").read_text()), schema)
+    jsonschema.validate(json.loads((shop / "run" / "current" / f"{document}.json").read_text()), schema)
 
 
 @pytest.mark.spark
 def test_the_report_has_every_part_and_the_figures_of_the_documents(first_run, shop):
     assert first_run.returncode == 0
-    assert first_run.stdout.splitlines()[-1] == f"report:    {shop / 'run' / 'report.html'}"
-    page = ReportPage((shop / "run" / "report.html").read_text(encoding="utf-8"))
+    assert f"report:    {shop / 'run' / 'current' / 'report.html'}" in first_run.stdout
+    page = ReportPage((shop / "run" / "current" / "report.html").read_text(encoding="utf-8"))
     assert "This run has no" not in "".join(page.sections.values())
     told = {figure.place.partition("#")[0] for figure in page.figures if figure.place}
     assert told == {f"{name}.json" for name in ("cleaning_report", "evaluation", "twotower_results", "ranker_results")}
-    assert wrong_figures(page, shop / "run") == []
+    assert wrong_figures(page, shop / "run" / "current") == []
 
 
 @pytest.mark.spark
 def test_every_source_line_is_accounted_for(first_run, shop):
     assert first_run.returncode == 0
-    funnel = json.loads((shop / "run" / "cleaning_report.json").read_text())["funnel"]
+    funnel = json.loads((shop / "run" / "current" / "cleaning_report.json").read_text())["funnel"]
     assert (funnel["lines_read"], funnel["lines_kept"], funnel["lines_rejected"]) == (405, 401, 4)
     rules = {entry["rule"]: entry["lines"] for entry in funnel["rules"] if entry["lines"]}
     assert rules == {"return": 1, "non_product": 1, "exact_duplicate": 1, "unparsed_date": 1}
@@ -165,7 +108,7 @@ def test_every_source_line_is_accounted_for(first_run, shop):
 @pytest.mark.spark
 def test_the_workbook_lists_every_customer_and_runs_no_formula(first_run, shop):
     assert first_run.returncode == 0
-    sheet = openpyxl.load_workbook(shop / "run" / "recommendations.xlsx").worksheets[0]
+    sheet = openpyxl.load_workbook(shop / "run" / "current" / "recommendations.xlsx").worksheets[0]
     header, *lines = sheet.iter_rows()
     assert [cell.value for cell in header] == ["Customer", "Rank", "Code", "Description", "Score", "Reason"]
     assert {line[0].value for line in lines} == {f"0{customer}" for customer in range(12)}
@@ -179,14 +122,18 @@ def test_one_core_and_one_partition_give_the_same_rows_in_every_table(first_run,
     (tmp_path / "shop.csv").write_bytes((shop / "shop.csv").read_bytes())
     other = recsys(tmp_path, cores=1, partitions=1)
     assert other.returncode == 0, other.stderr
-    here, there = manifests(shop / "run"), manifests(tmp_path / "run")
+    here, there = manifests(shop / "run" / "current"), manifests(tmp_path / "run" / "current")
     tables = [label for label, manifest in here.items() if manifest["kind"] == "table"]
     assert len(tables) > 20
     # raw_lines and rejected_lines name the source file, which lies elsewhere
     named = {"raw_lines.parquet.manifest.json", "rejected_lines.parquet.manifest.json"}
     assert [t for t in tables if t not in named and here[t]["content"] != there[t]["content"]] == []
-    results = [label for label in ("split_cutoffs.json", "evaluation.json") if (shop / "run" / label).exists()]
-    assert all((shop / "run" / r).read_text() == (tmp_path / "run" / r).read_text() for r in results)
+    results = [
+        label for label in ("split_cutoffs.json", "evaluation.json") if (shop / "run" / "current" / label).exists()
+    ]
+    assert all(
+        (shop / "run" / "current" / r).read_text() == (tmp_path / "run" / "current" / r).read_text() for r in results
+    )
 
 
 @pytest.mark.spark
@@ -225,9 +172,10 @@ def test_a_mistake_on_the_command_line_is_one_line_and_exit_2(tmp_path, words, s
 def test_every_positive_is_a_candidate_or_kept_apart(first_run, shop, split):
     assert first_run.returncode == 0
     parts = ("train", "dev") if split == "train" else (split,)
-    shards = pd.concat(pd.read_parquet(shop / "run" / f"ranker_feats_{part}_shards") for part in parts)
+    shards = pd.concat(pd.read_parquet(shop / "run" / "current" / f"ranker_feats_{part}_shards") for part in parts)
     offered, forced = (
-        pd.read_parquet(shop / "run" / f"{name}_{split}.parquet") for name in ("candidates", "candidates_forced")
+        pd.read_parquet(shop / "run" / "current" / f"{name}_{split}.parquet")
+        for name in ("candidates", "candidates_forced")
     )
     missing = forced.set_index("query_id")["items"].to_dict()
     for row in offered.itertuples():
@@ -246,12 +194,14 @@ def test_the_lists_of_both_stages_are_the_shards_in_the_order_of_the_rankers_sco
     from recsys_spark.contracts.ranker_file import HEADS
     from recsys_spark.ranker.score import load_ranker
 
-    ranker = load_ranker(str(shop / "run" / "fit=val" / "ranker_best.pt"), "")
-    rows = pd.read_parquet(shop / "run" / "ranker_feats_test_shards").sort_values("query_id", kind="stable")
+    ranker = load_ranker(str(shop / "run" / "current" / "fit=val" / "ranker_best.pt"), "")
+    rows = pd.read_parquet(shop / "run" / "current" / "ranker_feats_test_shards").sort_values("query_id", kind="stable")
     features = rows[list(ranker.features)].to_numpy(dtype="float32")
     rows[list(HEADS)] = ranker.scores(features, rows["query_id"].to_numpy()).round(6)
-    codes = pd.read_parquet(shop / "run" / "item_id_map.parquet").set_index("item_idx")["stock_code"]
-    lists = pd.read_parquet(shop / "run" / "rankings_two_stage_test.parquet").set_index(["query_id", "protocol"])
+    codes = pd.read_parquet(shop / "run" / "current" / "item_id_map.parquet").set_index("item_idx")["stock_code"]
+    lists = pd.read_parquet(shop / "run" / "current" / "rankings_two_stage_test.parquet").set_index(
+        ["query_id", "protocol"]
+    )
     for query, own in rows.groupby("query_id"):
         for protocol, head in (("all_items", "all"), ("first_purchase", "first")):
             allowed = own if head == "all" else own[~own["is_repeat"]]
@@ -262,17 +212,49 @@ def test_the_lists_of_both_stages_are_the_shards_in_the_order_of_the_rankers_sco
 
 
 @pytest.mark.spark
+@pytest.mark.parametrize("split", ["val", "test"])
+def test_the_ranker_is_judged_by_every_positive_that_was_retrieved(first_run, shop, split):
+    assert first_run.returncode == 0
+    told = json.loads((shop / "run" / "current" / "ranker_results.json").read_text())
+    within = {order: part["all_items"] for order, part in told["within_candidates"][split].items()}
+    shards = pd.read_parquet(shop / "run" / "current" / f"ranker_feats_{split}_shards")
+    positives = pd.read_parquet(shop / "run" / "current" / f"sequences_{split}.parquet")
+    assert within["two_stage"]["num_positives"] == within["candidates"]["num_positives"] == shards["label"].sum()
+    assert within["optimistic"]["num_positives"] == len(positives)  # forced ones among them
+    assert {row["feature"] for row in told["importance"]} >= {"times_bought", "rank_own"}
+    assert sum(row["candidates"] for row in told["calibration"]["all_items"]["table"]) > 0
+
+
+@pytest.mark.spark
+@pytest.mark.torch
+def test_what_a_part_is_worth_is_told_against_the_ranker_that_was_trained(first_run, shop):
+    assert first_run.returncode == 0
+    told = recsys(shop, "ablate", "--set", "ablations.variants=[base, no_ranker]")
+    assert told.returncode == 0, told.stderr
+    found = json.loads((shop / "run" / "current" / "ranker_ablations.json").read_text())["split"]["val"]
+    assert list(found) == ["whole", "base", "no_ranker"]
+    results = json.loads((shop / "run" / "current" / "ranker_results.json").read_text())["within_candidates"]["val"]
+    num_positives = len(pd.read_parquet(shop / "run" / "current" / "sequences_val.parquet"))
+    for variant, order in (("whole", "two_stage"), ("no_ranker", "candidates")):
+        within = results[order]["all_items"]
+        end_to_end = within["recall@20"] * within["num_positives"] / num_positives
+        assert found[variant]["all_items"]["recall@20"]["value"] == pytest.approx(end_to_end)
+    assert "without" not in told.stdout
+    assert "no_ranker" in told.stdout
+
+
+@pytest.mark.spark
 @pytest.mark.torch
 def test_recommending_retrieves_and_describes_as_the_stages_before_did(first_run, shop, spark):
     assert first_run.returncode == 0
     config = load_config([str(CONFIG)], settings_of(shop))
-    io = StageIO(recommend.STAGE, Storage(str(shop / "run"), spark), config)
+    io = StageIO(recommend.STAGE, Storage(str(shop / "run" / "current"), spark), config)
     baselines = ModelSettings(config.baselines, config.knn, config.ease, config.tifu, config.nmf)
     both = (config.candidates, config.features, config.retriever.towers, config.queries.hist_max)
     model = fitted_two_stage(io, TwoStageSettings(baselines, *both), fit="val")
-    tables = {name: spark.read.parquet(str(shop / "run" / f"{name}.parquet")) for name in NEEDED}
+    tables = {name: spark.read.parquet(str(shop / "run" / "current" / f"{name}.parquet")) for name in NEEDED}
     histories = customer_histories(*(tables[name] for name in NEEDED[:3]), merge_minutes=0, with_quantities=True)
-    codes = partial(load_codes, str(shop / "run" / "item_id_map.parquet"), "")
+    codes = partial(load_codes, str(shop / "run" / "current" / "item_id_map.parquet"), "")
     found = rank(with_queries(histories, tables["queries_test"]), model, codes, 100)
     key = ["query_id", "protocol", "stock_codes"]
     published = tables["rankings_two_stage_test"]
@@ -287,10 +269,10 @@ def test_new_lines_and_a_later_day_change_what_is_recommended_without_any_traini
     fresh = ["2", "10001", "item", "1", "2011-05-01", "9", "077", "UK"]
     with (shop / "new.csv").open("w", newline="", encoding="utf-8") as file:
         csv.writer(file).writerows([HEADERS, *own, fresh])
-    before = pd.read_parquet(shop / "run" / "recommendations.parquet")
+    before = pd.read_parquet(shop / "run" / "current" / "recommendations.parquet")
     told = recsys(shop, "recommend", "--with", "new.csv", "--as-of", "2011-05-09", "--set", "recommend.top_n=5")
     assert told.returncode == 0, told.stderr
-    found = pd.read_parquet(shop / "run" / "recommendations.parquet")
+    found = pd.read_parquet(shop / "run" / "current" / "recommendations.parquet")
     reasons = found[(found["customer_id"] == "00") & (found["stock_code"] == "10020")]["reason"].tolist()
     assert reasons == ["bought 8 times, last 1 day ago"]
     assert not (before[before["customer_id"] == "00"]["reason"].str.contains("8 times, last 1 day")).any()

@@ -13,7 +13,7 @@ from recsys_spark.baselines import weights
 from recsys_spark.baselines.matrices import FittedTable
 from recsys_spark.baselines.neighbours import NeighbourOptions, find_neighbours
 from recsys_spark.baselines.popularity import FittedPopularity
-from recsys_spark.baselines.profiles import best_of_product, heaviest_of_rows, profiles, trend
+from recsys_spark.baselines.profiles import best_of_product, heaviest_of_rows, profiles, raised, trend
 from recsys_spark.baselines.query_batches import QueryBatch
 from recsys_spark.baselines.ranking import Popular, Scored
 from recsys_spark.contracts.model_config import KnnConfig
@@ -56,8 +56,9 @@ def neighbour_options(config: KnnConfig) -> NeighbourOptions:
 
 @dataclass(frozen=True)
 class NeighbourModel:
-    """score(item) = profile . weights(., item) * trend(item) ** trend_exponent + self_weight * mass * profile(item).
+    """Scores profile ** e . weights(., item) * trend(item) ** trend_exponent + self_weight * mass * profile(item).
 
+    e: profile_exponent; below 1 what is bought often speaks less for its neighbours, 0 counts every item once.
     mass: the sum of the profile, so that repeats weigh alike for customers of few and of many purchases.
     neighbours: a table of neighbours. by_target: its item_idx is the item that is scored (EASE), not the one in the
     profile (ItemKNN). profile_items: the heaviest of the profile, whose neighbours are looked at; 0 for all. With 100
@@ -70,6 +71,7 @@ class NeighbourModel:
     half_life_days: float
     self_weight: float
     trend_exponent: float
+    profile_exponent: float = 1.0
     by_target: bool = False
     profile_items: int = 0
 
@@ -85,4 +87,4 @@ class NeighbourModel:
         mass = np.asarray(bought.sum(axis=1)).ravel()
         own = (sparse.diags_array(self.self_weight * mass, format="csr") @ bought).tocsr()
         heaviest = heaviest_of_rows(bought, self.profile_items) if self.profile_items else bought
-        return best_of_product(batch, heaviest, found, own, factors)
+        return best_of_product(batch, raised(heaviest, self.profile_exponent), found, own, factors)

@@ -42,6 +42,13 @@ def heaviest_of_rows(matrix: sparse.csr_matrix, number: int) -> sparse.csr_matri
     return sparse.csr_matrix((matrix.data[kept], matrix.indices[kept], indptr), shape=matrix.shape)
 
 
+def raised(matrix: sparse.csr_matrix, exponent: float) -> sparse.csr_matrix:
+    """The matrix with its entries to the power of the exponent."""
+    if exponent == 1:
+        return matrix
+    return sparse.csr_matrix((matrix.data**exponent, matrix.indices, matrix.indptr), shape=matrix.shape)
+
+
 def as_rows(scored: Scored, num_queries: int) -> sparse.csr_matrix:
     """Scores as a sparse matrix, (Q, items)."""
     shape = (num_queries, int(scored.items.max(initial=0)) + 1)

@@ -88,7 +88,7 @@ def tables_of(models: Sequence[str], settings: ModelSettings) -> list[Artifact]:
 def _item_knn(fitted: Fitted, settings: ModelSettings) -> Model:
     knn = settings.knn
     weights = fitted.table(ITEM_NEIGHBOURS)
-    options = (knn.half_life_days, knn.self_weight, knn.trend_exponent)
+    options = (knn.half_life_days, knn.self_weight, knn.trend_exponent, knn.profile_exponent)
     return NeighbourModel("item_knn", fitted.popularity, weights, *options, profile_items=knn.profile_items)
 
 
@@ -98,7 +98,7 @@ def _user_knn(fitted: Fitted, settings: ModelSettings) -> Model:
 
 def _ease(fitted: Fitted, settings: ModelSettings) -> Model:
     ease = settings.ease
-    options = (ease.half_life_days, ease.self_weight, ease.trend_exponent)
+    options = (ease.half_life_days, ease.self_weight, ease.trend_exponent, ease.profile_exponent)
     return NeighbourModel("ease", fitted.popularity, fitted.table(EASE_WEIGHTS), *options, by_target=True)
 
 

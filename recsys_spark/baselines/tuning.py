@@ -30,9 +30,13 @@ GRIDS: dict[str, list[Changes]] = {
     "personal_frequency": _grid(baselines__half_life_days=(15.0, 30.0, 120.0, 240.0, 1000.0)),
     "rolling_popularity": _grid(baselines__recent_days=(3, 7, 14, 56)),
     "category_popularity": _grid(baselines__half_life_days=(15.0, 240.0, 1000.0)),
-    "item_knn": _grid(knn__half_life_days=(30.0, 240.0), knn__self_weight=(0.3, 5.0), knn__trend_exponent=(0.0, 1.0)),
+    "item_knn": _grid(
+        knn__half_life_days=(60.0, 240.0), knn__profile_exponent=(0.0, 0.5), knn__trend_exponent=(0.0, 0.5)
+    ),
     "user_knn": _grid(knn__half_life_days=(30.0, 240.0), knn__self_weight=(0.3, 5.0), knn__trend_exponent=(0.0, 1.0)),
-    "ease": _grid(ease__half_life_days=(30.0, 240.0), ease__self_weight=(0.05, 1.0), ease__trend_exponent=(0.0, 1.0)),
+    "ease": _grid(
+        ease__half_life_days=(60.0, 240.0), ease__profile_exponent=(0.0, 0.5), ease__trend_exponent=(0.0, 0.5)
+    ),
     "tifu_knn": _grid(tifu__alpha=(0.3, 0.5, 0.9), tifu__num_neighbours=(50, 300)),
     "nmf": _grid(nmf__half_life_days=(15.0, 30.0, 240.0, 1000.0)),
     "blend": _grid(

@@ -9,36 +9,37 @@ from dataclasses import dataclass, field
 
 from recsys_spark.contracts.candidate_config import CandidatesConfig, FeaturesConfig
 from recsys_spark.contracts.checks import one_of, require
+from recsys_spark.contracts.cleaning_config import CLEAN_RULES as CLEAN_RULES
+from recsys_spark.contracts.cleaning_config import INGEST_RULES as INGEST_RULES
+from recsys_spark.contracts.cleaning_config import CleanConfig as CleanConfig
+from recsys_spark.contracts.cleaning_config import CoverageConfig as CoverageConfig
+from recsys_spark.contracts.cleaning_config import DatesConfig as DatesConfig
+from recsys_spark.contracts.cleaning_config import OutlierConfig as OutlierConfig
 from recsys_spark.contracts.columns import LINE_COLUMNS
 from recsys_spark.contracts.model_config import MODELS as MODELS
 from recsys_spark.contracts.model_config import SENTINEL as SENTINEL
 from recsys_spark.contracts.model_config import BaselinesConfig as BaselinesConfig
 from recsys_spark.contracts.model_config import EaseConfig, KnnConfig, NmfConfig, TifuConfig
-from recsys_spark.contracts.ranker_config import RankerConfig
+from recsys_spark.contracts.ranker_config import AblationsConfig, AnalysisConfig, RankerConfig
 from recsys_spark.contracts.retriever_config import IndexConfig, RetrieverConfig
-
-INGEST_RULES = ("orphan_customer", "orphan_product", "totals_row")
-CLEAN_RULES = (
-    "unparsed_date",
-    "missing_customer",
-    "missing_stock_code",
-    "missing_quantity",
-    "missing_amount",
-    "return",
-    "non_positive_quantity",
-    "non_positive_price",
-    "exact_duplicate",
-    "cancelled",
-    "non_product",
-    "outlier",
-    "rare_item",
-    "rare_customer",
-)
+from recsys_spark.contracts.tracking_config import TrackingConfig
 
 
 @dataclass(frozen=True, kw_only=True)
 class PathsConfig:
     processed: str = "data/processed"
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunsConfig:
+    keep: int = 3
+    lock_seconds: float = 600.0
+    wait_seconds: float = 0.0
+
+    def __post_init__(self) -> None:
+        require(self.keep >= 1, "runs.keep", "at least 1", self.keep)
+        require(self.lock_seconds >= 1, "runs.lock_seconds", "at least 1", self.lock_seconds)
+        require(self.wait_seconds >= 0, "runs.wait_seconds", "0 or more", self.wait_seconds)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,102 +92,6 @@ class IngestConfig:
         require(len(self.csv_separator) == 1, "ingest.csv_separator", "one character", self.csv_separator)
         for column in self.aliases:
             one_of(column, LINE_COLUMNS, "a key of ingest.aliases")
-
-
-@dataclass(frozen=True, kw_only=True)
-class DatesConfig:
-    formats: tuple[str, ...] = (
-        "yyyy-M-d",
-        "yyyyMMdd",
-        "d/M/yyyy H:mm:ss",
-        "d/M/yyyy H:mm",
-        "d/M/yyyy",
-        "d-MMM-yyyy",
-        "d.M.yyyy",
-    )
-    system: int = 1900
-    default_year: int | None = None
-    token_means: str = "day"
-
-    def __post_init__(self) -> None:
-        require(self.system in (1900, 1904), "clean.dates.system", "1900 or 1904", self.system)
-        one_of(self.token_means, ("day", "year"), "clean.dates.token_means")
-        year = self.default_year
-        require(year is None or 1900 <= year <= 2200, "clean.dates.default_year", "between 1900 and 2200", year)
-
-
-@dataclass(frozen=True, kw_only=True)
-class OutlierConfig:
-    multiplier: float = 3.0
-    mode: str = "winsorize"
-    scope: str = "global"
-    min_lines: int = 20
-
-    def __post_init__(self) -> None:
-        require(self.multiplier > 0, "clean.outliers.multiplier", "above 0", self.multiplier)
-        one_of(self.mode, ("winsorize", "drop", "off"), "clean.outliers.mode")
-        one_of(self.scope, ("global", "item"), "clean.outliers.scope")
-        require(self.min_lines >= 4, "clean.outliers.min_lines", "at least 4", self.min_lines)
-
-
-@dataclass(frozen=True, kw_only=True)
-class CoverageConfig:
-    rounds: int = 0
-    min_customers_per_item: int = 5
-    min_items_per_customer: int = 5
-
-    def __post_init__(self) -> None:
-        require(self.rounds >= 0, "clean.coverage.rounds", "0 or more", self.rounds)
-        for key in ("min_customers_per_item", "min_items_per_customer"):
-            require(getattr(self, key) >= 1, f"clean.coverage.{key}", "at least 1", getattr(self, key))
-
-
-@dataclass(frozen=True, kw_only=True)
-class CleanConfig:
-    dates: DatesConfig = field(default_factory=DatesConfig)
-    rules: dict[str, bool] = field(default_factory=lambda: dict.fromkeys(INGEST_RULES + CLEAN_RULES, True))
-    non_product_codes: tuple[str, ...] = (
-        "POST",
-        "POSTAGE",
-        "DOT",
-        "M",
-        "D",
-        "C2",
-        "S",
-        "B",
-        "CRUK",
-        "PADS",
-        "BANK CHARGES",
-        "AMAZONFEE",
-        "ADJUST[0-9]*",
-        "TEST[0-9]*",
-        "GIFT_[0-9_]+",
-    )
-    non_product_descriptions: tuple[str, ...] = (
-        "POSTAGE",
-        "CARRIAGE",
-        "SHIPPING( FEES?| COST)?",
-        "DELIVERY( FEES?| CHARGES?)?",
-        "(BANK |SERVICE |HANDLING )?(FEES?|CHARGES?)",
-        "DISCOUNT",
-        "MANUAL",
-        "SAMPLES?",
-        "رسوم( الشحن| التوصيل)?",
-        "(شحن|توصيل|خصم)",
-    )
-    net_cancellations: bool = False
-    date_grain: str = "timestamp"
-    outliers: OutlierConfig = field(default_factory=OutlierConfig)
-    coverage: CoverageConfig = field(default_factory=CoverageConfig)
-
-    def __post_init__(self) -> None:
-        one_of(self.date_grain, ("timestamp", "day"), "clean.date_grain")
-        for rule in self.rules:
-            one_of(rule, INGEST_RULES + CLEAN_RULES, "a key of clean.rules")
-
-    def applies(self, rule: str) -> bool:
-        """Whether the rule is switched on; a rule that the config does not name is on."""
-        return self.rules.get(rule, True)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -262,6 +167,7 @@ class RecommendConfig:
 class PipelineConfig:
     seed: int = 1
     paths: PathsConfig = field(default_factory=PathsConfig)
+    runs: RunsConfig = field(default_factory=RunsConfig)
     session: SessionConfig = field(default_factory=SessionConfig)
     ingest: IngestConfig = field(default_factory=IngestConfig)
     clean: CleanConfig = field(default_factory=CleanConfig)
@@ -278,8 +184,11 @@ class PipelineConfig:
     candidates: CandidatesConfig = field(default_factory=CandidatesConfig)
     features: FeaturesConfig = field(default_factory=FeaturesConfig)
     ranker: RankerConfig = field(default_factory=RankerConfig)
+    analysis: AnalysisConfig = field(default_factory=AnalysisConfig)
+    ablations: AblationsConfig = field(default_factory=AblationsConfig)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
     recommend: RecommendConfig = field(default_factory=RecommendConfig)
+    tracking: TrackingConfig = field(default_factory=TrackingConfig)
 
     def __post_init__(self) -> None:
         require(self.seed >= 1, "seed", "at least 1 (Petastorm reads 0 as no seed)", self.seed)

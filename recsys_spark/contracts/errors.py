@@ -22,6 +22,12 @@ class ConfigError(PipelineError):
     exit_code = EXIT_USAGE
 
 
+class LockedError(PipelineError):
+    """Another process works on the same run. Nothing is wrong with config or data: give the command again later."""
+
+    exit_code = EXIT_USAGE
+
+
 class StageGraphError(PipelineError):
     """A stage touched an artifact that it did not declare, or the stages do not fit together."""
 

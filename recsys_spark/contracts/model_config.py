@@ -70,6 +70,7 @@ class KnnConfig:
     half_life_days: float = 60.0
     self_weight: float = 1.0
     trend_exponent: float = 0.5
+    profile_exponent: float = 1.0
     profile_items: int = 100
     recent_days: int = 90
     max_items_per_customer: int = 2000
@@ -79,7 +80,7 @@ class KnnConfig:
     def __post_init__(self) -> None:
         for key in ("num_neighbours", "min_support", "recent_days", "max_items_per_customer", "task_memory_mb"):
             require(getattr(self, key) >= 1, f"knn.{key}", "at least 1", getattr(self, key))
-        for key in ("shrinkage", "self_weight", "trend_exponent", "profile_items"):
+        for key in ("shrinkage", "self_weight", "trend_exponent", "profile_exponent", "profile_items"):
             require(getattr(self, key) >= 0, f"knn.{key}", "0 or more", getattr(self, key))
         for key in ("half_life_days", "max_cost"):
             require(getattr(self, key) > 0, f"knn.{key}", "above 0", getattr(self, key))
@@ -95,13 +96,14 @@ class EaseConfig:
     half_life_days: float = 60.0
     self_weight: float = 0.2
     trend_exponent: float = 0.5
+    profile_exponent: float = 1.0
 
     def __post_init__(self) -> None:
         for key in ("l2", "half_life_days"):
             require(getattr(self, key) > 0, f"ease.{key}", "above 0", getattr(self, key))
         for key in ("max_rank", "min_customers", "num_weights"):
             require(getattr(self, key) >= 1, f"ease.{key}", "at least 1", getattr(self, key))
-        for key in ("self_weight", "trend_exponent"):
+        for key in ("self_weight", "trend_exponent", "profile_exponent"):
             require(getattr(self, key) >= 0, f"ease.{key}", "0 or more", getattr(self, key))
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from recsys_spark.contracts.checks import one_of, require
 
 RANKER_MODELS = ("mlp", "lambdarank", "binary", "none")
 TWO_STAGE = "two_stage"  # the model of candidates, their features and a ranker
 SCHEDULES = ("cosine", "plateau")  # of the learning rate
+VARIANTS = ("base", "no_ranker", "bce", "lambdarank", "groups", "sources")  # of ablations
 TRANSFORMS = ("log", "standard", "quantile")  # of a feature on its way into the MLP
 
 
@@ -27,6 +28,31 @@ class GbdtConfig:
             require(getattr(self, key) >= 1, f"ranker.gbdt.{key}", "at least 1", getattr(self, key))
         require(self.num_leaves >= 2, "ranker.gbdt.num_leaves", "at least 2", self.num_leaves)
         require(self.learning_rate > 0, "ranker.gbdt.learning_rate", "above 0", self.learning_rate)
+
+
+@dataclass(frozen=True, kw_only=True)
+class AnalysisConfig:
+    """Queries, chosen by hash, behind figures that are dear: of val for importance, of each split with forced ones."""
+
+    importance_queries: int = 400
+    forced_queries: int = 2000
+
+    def __post_init__(self) -> None:
+        for key in ("importance_queries", "forced_queries"):
+            require(getattr(self, key) >= 0, f"analysis.{key}", "0 or more", getattr(self, key))
+
+
+@dataclass(frozen=True, kw_only=True)
+class AblationsConfig:
+    """variants: rankers that are trained anew to see what each part is worth; `sources` and `groups` are one each."""
+
+    variants: tuple[str, ...] = VARIANTS
+    num_seeds: int = 1
+
+    def __post_init__(self) -> None:
+        for variant in self.variants:
+            one_of(variant, VARIANTS, "an entry of ablations.variants")
+        require(1 <= self.num_seeds <= 100, "ablations.num_seeds", "1 to 100", self.num_seeds)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,6 +105,10 @@ class RankerConfig:
         one_of(self.launcher, ("local", "barrier"), "ranker.launcher")
         one_of(self.precision, ("auto", "float32", "bfloat16"), "ranker.precision")
         one_of(self.tracking, ("none", "tensorboard", "mlflow"), "ranker.tracking")
+
+    def with_seeds(self, num_seeds: int) -> RankerConfig:
+        """The same with another number of members."""
+        return replace(self, num_seeds=num_seeds)
 
     @property
     def ranked(self) -> tuple[str, ...]:

@@ -14,7 +14,6 @@ from itertools import product
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from recsys_spark.command_line import open_storage
 from recsys_spark.contracts.artifacts import (
     ARTIFACTS,
     CUSTOMER_ID_MAP,
@@ -33,26 +32,25 @@ from recsys_spark.stage import Metrics, Stage, StageIO, run_stage
 from recsys_spark.storage import Storage
 
 PLANTED = "LEAK CHECK"  # the planted customer, product and invoice
-LEAK_CHECK = "leak_check"  # folder below the root
+LEAK_CHECK = "leak_check"  # folder below the root of the runs
 _OLD_CUSTOMERS = 50
 _EARLY_FITS = ("fold", "train", "val")
 _NEIGHBOUR = "neighbour_idx"
 
 
-def check_leaks(stages: Sequence[Stage], config: PipelineConfig) -> list[str]:
+def check_leaks(stages: Sequence[Stage], config: PipelineConfig, storage: Storage) -> list[str]:
     """Run the stages on planted lines and compare; returns what was compared.
 
-    stages: those from `clean` to the last one that fits or ranks. The run itself must be complete. Raises GateError
+    stages: those from `clean` to the last one that fits or ranks, all of them done in `storage`. Raises GateError
     naming every artifact that the planted lines changed, and every model that lists the planted product.
     """
-    storage = open_storage(config)
     cutoffs = storage.read_json(SPLIT_CUTOFFS.path)
     root = f"{config.paths.processed.rstrip('/')}/{LEAK_CHECK}"
     split = replace(
         config.split, fold_end=cutoffs["fold_end"], train_end=cutoffs["train_end"], val_end=cutoffs["val_end"]
     )
     planted_config = replace(config, paths=replace(config.paths, processed=root), split=split)
-    planted = open_storage(planted_config)
+    planted = Storage(root, storage.spark)
     run_stage(_plant_stage(storage), planted_config, planted, force=True)
     for stage in stages:
         run_stage(stage, planted_config, planted)

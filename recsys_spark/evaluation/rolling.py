@@ -9,7 +9,6 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from recsys_spark.command_line import open_storage
 from recsys_spark.contracts.artifacts import EVALUATION, SPLIT_CUTOFFS
 from recsys_spark.contracts.config import PipelineConfig
 from recsys_spark.evaluation.protocols import PROTOCOLS
@@ -21,31 +20,30 @@ _CUTOFFS = ("fold_end", "train_end", "val_end")
 log = logging.getLogger("recsys")
 
 
-def run_folds(stages: Sequence[Stage], config: PipelineConfig, folds: int) -> dict[str, Any]:
+def run_folds(stages: Sequence[Stage], config: PipelineConfig, first: Storage, folds: int) -> dict[str, Any]:
     """Evaluate `folds` origins, of which the first is the run itself; returns their spread on test.
 
-    stages: all stages up to and with `evaluate`, in order. Every moved run is a whole run below its own folder, so that
-    also what cleaning fits is refitted; what is up to date is not run again.
+    stages: all stages up to and with `evaluate`, in order, done in `first`. Every moved run is a whole run in its own
+    folder below the root, so that also what cleaning fits is refitted; what is up to date is not run again.
     """
-    first = run_stages(stages, config)
     moved = fold_configs(config, first.read_json(SPLIT_CUTOFFS.path), folds)
-    storages = [first, *(run_stages(stages, each) for each in moved)]
+    storages = [first, *(run_stages(stages, each, first) for each in moved)]
     names = [f"models fitted up to {storage.read_json(SPLIT_CUTOFFS.path)['val_end']}" for storage in storages]
     return {"runs": names, "protocols": spread([storage.read_json(EVALUATION.path) for storage in storages])}
 
 
-def run_seeds(stages: Sequence[Stage], config: PipelineConfig, seeds: int) -> dict[str, Any]:
+def run_seeds(stages: Sequence[Stage], config: PipelineConfig, first: Storage, seeds: int) -> dict[str, Any]:
     """The same with the run's seed and the `seeds` - 1 that follow it: what random starts alone do to a mean."""
-    configs = [config, *seed_configs(config, seeds)]
-    storages = [run_stages(stages, each) for each in configs]
-    names = [f"seed {each.seed}" for each in configs]
+    moved = seed_configs(config, seeds)
+    storages = [first, *(run_stages(stages, each, first) for each in moved)]
+    names = [f"seed {each.seed}" for each in (config, *moved)]
     return {"runs": names, "protocols": spread([storage.read_json(EVALUATION.path) for storage in storages])}
 
 
-def run_stages(stages: Sequence[Stage], config: PipelineConfig) -> Storage:
-    """Run what is not up to date; returns where the artifacts are."""
+def run_stages(stages: Sequence[Stage], config: PipelineConfig, first: Storage) -> Storage:
+    """Run what is not up to date in the folder that the config names; returns where the artifacts are."""
     log.info("run at %s", config.paths.processed)
-    storage = open_storage(config)
+    storage = Storage(config.paths.processed, first.spark)
     for stage in stages:
         run_stage(stage, config, storage)
     return storage

@@ -5,12 +5,12 @@ Names: R rows of shards, Q queries.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
@@ -23,9 +23,6 @@ from recsys_spark.candidates.tower_files import FittedFile
 from recsys_spark.contracts.ranker_config import TWO_STAGE
 from recsys_spark.contracts.schemas import RANKINGS
 from recsys_spark.sequences.windows import Ints
-
-if TYPE_CHECKING:
-    from recsys_spark.ranker.score import Ranker
 
 _LISTS = {"candidates": "array<bigint>", "scores": "array<double>", "first_scores": "array<double>"}
 _SCORED = ", ".join(["query_id bigint", *(f"{name} {kind}" for name, kind in _LISTS.items())])
@@ -98,9 +95,23 @@ def _rank(
 
 
 def _score(batches: Iterable[pa.RecordBatch], file: FittedFile) -> Iterator[pa.RecordBatch]:
+    for rows, scores in scored_queries(batches, file):
+        yield _lists(rows, scores)
+
+
+def scored_queries(
+    batches: Iterable[pa.RecordBatch], file: FittedFile
+) -> Iterator[tuple[pa.RecordBatch, npt.NDArray[np.float64]]]:
+    """Rows of RANKER_FEATS with their scores by head, (N, 2); every query whole. batches: of one task, as published."""
     from recsys_spark.ranker.score import load_ranker  # torch, which those who plan the query do not need
 
     ranker = load_ranker(file.path, file.content)
+    for rows in whole_queries(batches):
+        yield rows, ranker.scores(features_of(rows, ranker.features), query_numbers(rows))
+
+
+def whole_queries(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """The rows parted anew, so that no query lies in two batches. Rows of a query follow one another."""
     carried: list[pa.RecordBatch] = []
     for arrow in batches:
         whole = pa.Table.from_batches([*carried, arrow]).combine_chunks().to_batches()[0]
@@ -108,19 +119,27 @@ def _score(batches: Iterable[pa.RecordBatch], file: FittedFile) -> Iterator[pa.R
         end = len(ids) - int(np.argmax(ids[::-1] != ids[-1])) if ids[0] != ids[-1] else 0
         carried = [whole.slice(end)]  # the newest query may go on in the next batch
         if end:
-            yield _scored(whole.slice(0, end), ranker)
-    for rest in carried:
-        yield _scored(rest, ranker)
+            yield whole.slice(0, end)
+    yield from carried
 
 
-def _scored(rows: pa.RecordBatch, ranker: Ranker) -> pa.RecordBatch:
+def features_of(rows: pa.RecordBatch, names: Sequence[str]) -> npt.NDArray[np.float32]:
+    """Some features of shard rows, (N, len(names))."""
+    return np.stack([rows.column(name).to_numpy() for name in names], axis=1)
+
+
+def query_numbers(rows: pa.RecordBatch) -> Ints:
+    """The number of each row's query within the batch, ascending, (N,)."""
     ids = rows.column("query_id").to_numpy()
-    is_first = np.append(True, ids[1:] != ids[:-1])
-    features = np.stack([rows.column(name).to_numpy() for name in ranker.features], axis=1)
-    scores = ranker.scores(features, np.cumsum(is_first))
-    bounds = np.append(np.flatnonzero(is_first), len(ids))
+    return np.cumsum(np.append(True, ids[1:] != ids[:-1]))
+
+
+def _lists(rows: pa.RecordBatch, scores: npt.NDArray[np.float64]) -> pa.RecordBatch:
+    ids = rows.column("query_id").to_numpy()
+    first = np.flatnonzero(np.append(True, ids[1:] != ids[:-1]))
+    bounds = np.append(first, len(ids))
     columns = {
-        "query_id": pa.array(ids[is_first]),
+        "query_id": pa.array(ids[first]),
         "candidates": as_lists(bounds, rows.column("item_idx").to_numpy(), pa.int64()),
         "scores": as_lists(bounds, scores[:, 0], pa.float64()),
         "first_scores": as_lists(bounds, scores[:, 1], pa.float64()),

@@ -90,6 +90,16 @@ def test_item_knn_adds_up_neighbours_of_the_decayed_profile_and_the_item_itself(
     )
 
 
+@pytest.mark.parametrize(("exponent", "of_first"), [(0.0, 0.2), (0.5, 0.2 * 1.5**0.5)])
+def test_a_profile_exponent_below_one_lets_repeats_speak_less_for_their_neighbours(tables, exponent, of_first):
+    found = tables(item_idx=[1, 2], neighbour_idx=[3, 4], score=[0.2, 0.4])
+    model = NeighbourModel("item_knn", tables.popularity(FLAT), found, 2.0, 1.0, 0.0, profile_exponent=exponent)
+    # Item 1 weighs 1/2 + 1, item 2 weighs 1; what is their own stays as it is.
+    assert scores(model, batch_of([(6, 1), (8, 1), (8, 2)])) == pytest.approx(
+        {(0, 1): 2.5 * 1.5, (0, 2): 2.5, (0, 3): of_first, (0, 4): 0.4}
+    )
+
+
 def test_trend_multiplies_by_the_recent_share_over_the_long_share(tables):
     popularity = tables.popularity({1: (9, 3), 2: (9, 0)})
     # With one added to each count: recent shares 4/5 and 1/5, long shares 1/2 each.

@@ -84,7 +84,7 @@ def test_the_config_is_frozen():
         ("clean.outliers.multplier=2", "did you mean 'clean.outliers.multiplier'?"),
         ("clean.outlier.multiplier=2", "did you mean 'clean.outliers'?"),
         ("hist_max=3", "did you mean 'queries.hist_max'?"),
-        ("zzz=3", "Known keys of the top level: baselines, candidates, clean,"),
+        ("zzz=3", "Known keys of the top level: ablations, analysis, baselines, candidates, clean,"),
         ("sequences.hist_max=many", "sequences.hist_max: Value 'many'"),
         ("sequences.hist_max=null", "sequences.hist_max: Incompatible value 'None'"),
         ("clean=3", "--set clean=3: "),

@@ -63,7 +63,7 @@ def checked(spark, tmp_path_factory):
     storage = Storage(str(root), spark)
     for stage in (Stage("ingest", reads=(), writes=(RAW_LINES,), sections=(), run=ingest), *STAGES):
         run_stage(stage, config, storage)
-    return storage, check_leaks(STAGES, config)
+    return storage, check_leaks(STAGES, config, storage)
 
 
 def test_later_lines_change_nothing_that_was_fitted_before(checked):

@@ -1,11 +1,8 @@
-"""Figures of epochs on their way to MLflow, which a stand-in plays, and to libraries that are missing."""
+"""Figures of epochs on their way to a real MLflow store, and to libraries that are missing."""
 
 from __future__ import annotations
 
 import builtins
-import contextlib
-import sys
-from types import SimpleNamespace
 
 import pyarrow  # noqa: F401  before torch
 import pytest
@@ -18,37 +15,20 @@ pytestmark = pytest.mark.torch
 ENTRY = {"epoch": 2.0, "loss": 0.5, "recall@20": 0.1}
 
 
-class StandIn:
-    """Refuses, as MLflow does, a parameter that its run has with another value."""
-
-    def __init__(self) -> None:
-        self.runs: list[SimpleNamespace] = []
-
-    @contextlib.contextmanager
-    def start_run(self, run_name: str, nested: bool):
-        assert nested
-        self.runs.append(SimpleNamespace(name=run_name, parameters={}, metrics=[]))
-        yield
-
-    def log_params(self, parameters: dict) -> None:
-        known = self.runs[-1].parameters
-        assert all(known.get(name, value) == value for name, value in parameters.items())
-        known.update(parameters)
-
-    def log_metrics(self, metrics: dict, step: int) -> None:
-        assert not any("@" in name for name in metrics)
-        self.runs[-1].metrics.append((step, metrics))
-
-
-def test_two_trainings_of_one_process_are_two_runs_of_mlflow(monkeypatch):
-    mlflow = StandIn()
-    monkeypatch.setitem(sys.modules, "mlflow", mlflow)
+def test_two_trainings_of_one_process_are_two_runs_of_mlflow(tmp_path, monkeypatch):
+    mlflow = pytest.importorskip("mlflow")
+    monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
+    mlflow.set_tracking_uri(f"file://{tmp_path}/store")
+    experiment = mlflow.set_experiment("towers").experiment_id
     for name, temperature in (("all_val", 0.15), ("first_val", 0.25)):
         with tracker("mlflow", ".", name, {"temperature": temperature}) as report:
             report(ENTRY)
-    assert [run.name for run in mlflow.runs] == ["all_val", "first_val"]
-    assert mlflow.runs[1].parameters == {"temperature": 0.25}
-    assert mlflow.runs[1].metrics == [(2, {"epoch": 2.0, "loss": 0.5, "recall_at_20": 0.1})]
+    runs = {run.info.run_name: run.data for run in mlflow.MlflowClient().search_runs([experiment])}
+    assert {name: run.params for name, run in runs.items()} == {
+        "all_val": {"temperature": "0.15"},
+        "first_val": {"temperature": "0.25"},
+    }
+    assert runs["first_val"].metrics == {"epoch": 2.0, "loss": 0.5, "recall_at_20": 0.1}
 
 
 @pytest.mark.parametrize("kind", ["mlflow", "tensorboard"])

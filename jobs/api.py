@@ -1,0 +1,97 @@
+"""The pipeline from Python: in a notebook, here or on Databricks, stage by stage.
+
+from jobs.api import Pipeline
+
+pipeline = Pipeline("conf/demo.yaml", "clean.outliers.multiplier=2.5")
+pipeline.run("clean")
+pipeline.read("interactions_clean").show()
+"""
+
+from __future__ import annotations
+
+import difflib
+from functools import partial
+from typing import Any
+
+from pyspark.sql import DataFrame, SparkSession
+
+from jobs.pipeline import STAGES
+from recsys_spark.command_line import storage_of
+from recsys_spark.contracts.artifacts import ARTIFACTS, Artifact
+from recsys_spark.contracts.config import PipelineConfig
+from recsys_spark.contracts.errors import ConfigError
+from recsys_spark.contracts.load_config import load_config
+from recsys_spark.logs import set_up_logs
+from recsys_spark.runs.pipeline import Order, stages_done
+from recsys_spark.session import get_session
+from recsys_spark.stage import Metrics
+from recsys_spark.storage import Storage
+
+_NAMES = [stage.name for stage in STAGES]
+
+
+class Pipeline:
+    """The stages and the artifacts of one config. What is up to date is not run again, as on the command line."""
+
+    def __init__(self, *config: str | PipelineConfig) -> None:
+        """config: YAML files and `key=value` pairs, later ones winning; or one config that is loaded already."""
+        if len(config) == 1 and isinstance(config[0], PipelineConfig):
+            self.config = config[0]
+        else:
+            words = [str(word) for word in config]
+            self.config = load_config([w for w in words if "=" not in w], [w for w in words if "=" in w])
+        set_up_logs("text")
+
+    @property
+    def stages(self) -> list[str]:
+        """Names of the stages, in order."""
+        return list(_NAMES)
+
+    @property
+    def spark(self) -> SparkSession:
+        """The session that the config describes, or the one that is there already, as on Databricks."""
+        return get_session(self.config.session)
+
+    def run(self, first: str | None = None, last: str | None = None, *, force: bool = False) -> dict[str, Metrics]:
+        """Run one stage, the stages from `first` to `last`, or without names all; returns the metrics of each."""
+        start, end = _place(first or _NAMES[0]), _place(last or first or _NAMES[-1])
+        if start > end:
+            raise ConfigError(f"stage '{first}' comes after '{last}'; name the earlier one first")
+        order = Order("Pipeline.run", force=force)
+        with stages_done(STAGES[start : end + 1], self.config, order) as work:
+            return {name: outcome.metrics for name, outcome in work.outcomes.items()}
+
+    def read(self, name: str, **keys: str) -> DataFrame | dict[str, Any]:
+        """A table as a frame, a document as a dict, of the current run.
+
+        keys: as in `read("rankings", model="two_stage", split="test")`. Raises ConfigError for an artifact that there
+        never is, StageGraphError for keys that it does not take, ArtifactError for one that was not made yet.
+        """
+        artifact, storage = _artifact(name), self._storage()
+        label = artifact.path_of(**keys)
+        if artifact.kind == "json":
+            return storage.read_json(label)
+        if artifact.schema is None:
+            raise ConfigError(f"'{name}' is a file: open {storage.path(label)}")
+        return storage.read_table(label, artifact.schema)
+
+    def path(self, name: str, **keys: str) -> str:
+        """Where an artifact lies, as Python opens it."""
+        return self._storage().path(_artifact(name).path_of(**keys))
+
+    def _storage(self) -> Storage:
+        return storage_of(self.config.paths.processed, partial(get_session, self.config.session))
+
+
+def _place(stage: str) -> int:
+    if stage not in _NAMES:
+        raise ConfigError(f"there is no stage '{stage}'; the stages are {', '.join(_NAMES)}")
+    return _NAMES.index(stage)
+
+
+def _artifact(name: str) -> Artifact:
+    if name not in ARTIFACTS:
+        nearest = difflib.get_close_matches(name, ARTIFACTS, n=1)
+        hint = f"; did you mean '{nearest[0]}'?" if nearest else f"; there are {', '.join(sorted(ARTIFACTS))}"
+        raise ConfigError(f"there is no artifact '{name}'{hint}")
+    return ARTIFACTS[name]

@@ -1,0 +1,139 @@
+"""Which run a command reads, which one it works in, and when it opens a new one."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+
+from recsys_spark.contracts.errors import ArtifactError, ConfigError, LockedError
+from recsys_spark.contracts.stages import STAGE_NAMES
+from recsys_spark.runs.lock import HeldLock, LockRules, locked
+from recsys_spark.runs.record import RunRecord
+from recsys_spark.runs.root import CURRENT, RunRoot
+
+NEW = "new"
+_ROOT_WAIT_SECONDS = 60.0  # for the lock of the root, which is held for moments only
+_RETRY_SECONDS = 1.0
+log = logging.getLogger("recsys")
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What a command that works in a run asks for.
+
+    run: an id, `current`, `new`, or None for the rule. goal: the last stage of a run that is opened for it.
+    is_outdated: whether a finished run is to be left as it is, and a new one opened; None works in it.
+    """
+
+    command: str
+    run: str | None = None
+    goal: str = STAGE_NAMES[-1]
+    is_outdated: Callable[[RunRecord], bool] | None = None
+
+
+def run_to_read(root: RunRoot, wanted: str | None = None) -> RunRecord:
+    """The run that a reader reads: the current one unless another is wanted, which the log then names.
+
+    Raises ArtifactError where no run exists, ConfigError for one that does not.
+    """
+    current = root.current()
+    if wanted not in (None, CURRENT):
+        chosen = root.run(str(wanted))
+        if current is None or chosen.id != current.id:
+            log.warning("reading run %s; current is %s", chosen.id, current.id if current else "none")
+        return chosen
+    if current is not None:
+        return current
+    unfinished = root.unfinished()
+    if unfinished is None or wanted == CURRENT:
+        raise ArtifactError(
+            f"'{root.root}' holds no {'complete ' if unfinished else ''}run; make one with `recsys run`"
+        )
+    log.warning("no run is complete yet: reading the unfinished %s", unfinished.id)
+    return unfinished
+
+
+@contextmanager
+def run_to_work_in(root: RunRoot, wanted: Wanted, rules: LockRules) -> Iterator[tuple[RunRecord, HeldLock]]:
+    """The run that a command works in, locked until the block is left.
+
+    Raises LockedError, which names the owner, where another process works in it.
+    """
+    root.create()
+    give_up = time.monotonic() + rules.wait_seconds
+    with ExitStack() as stack:
+        opened = None
+        while opened is None:
+            try:
+                opened = _try_to_open(root, wanted, replace(rules, wait_seconds=0.0), stack)
+            except LockedError:
+                if time.monotonic() >= give_up:
+                    raise
+                time.sleep(_RETRY_SECONDS)
+        yield opened
+
+
+def _try_to_open(
+    root: RunRoot, wanted: Wanted, rules: LockRules, stack: ExitStack
+) -> tuple[RunRecord, HeldLock] | None:
+    """None where another process changed the runs while this one looked at them."""
+    seen = _state(root)
+    chosen = _chosen(root, wanted)
+    with ExitStack() as moment:
+        if not root.is_plain:
+            at_most = replace(rules, wait_seconds=_ROOT_WAIT_SECONDS)
+            moment.enter_context(locked(root.fs, root.lock_path(), wanted.command, at_most))
+        if _state(root) != seen:
+            return None
+        if chosen is None:
+            chosen = _opened(root, wanted.goal)
+        lock = stack.enter_context(locked(root.fs, root.lock_path(chosen.id), wanted.command, rules))
+        return root.record(chosen.id) or chosen, lock
+
+
+def _state(root: RunRoot) -> tuple[str | None, ...]:
+    current = root.current()
+    return (current.id if current else None, *(f"{record.id} {record.completed}" for record in root.runs()))
+
+
+def _chosen(root: RunRoot, wanted: Wanted) -> RunRecord | None:
+    """The run to work in, None for a new one."""
+    current = root.current()
+    if root.is_plain:
+        if wanted.run == NEW:
+            raise ConfigError(f"'{root.root}' is a folder of artifacts, which is one run; name a new paths.processed")
+        return current
+    if wanted.run == NEW:
+        return None
+    if wanted.run == CURRENT and current is None:
+        raise ConfigError(f"'{root.root}' holds no complete run")
+    if wanted.run not in (None, CURRENT):
+        return root.run(str(wanted.run))
+    unfinished = root.unfinished() if wanted.run is None else None
+    if unfinished is not None:
+        log.info("going on with the unfinished run %s", unfinished.id)
+        return unfinished
+    if current is not None and wanted.run is None and wanted.is_outdated is not None and wanted.is_outdated(current):
+        return None
+    return current
+
+
+def _opened(root: RunRoot, goal: str) -> RunRecord:
+    """A new run. It is not complete before it holds what the current one holds, so nothing is lost when it follows."""
+    base = root.current()
+    record = root.create_run(furthest([goal, *([base.goal] if base else [])]), base.id if base else None)
+    log.info("opened run %s%s", record.id, f", based on {base.id}" if base else "")
+    return record
+
+
+def place_of(stage: str) -> int:
+    """Where a stage stands among all; one of another version stands last."""
+    return STAGE_NAMES.index(stage) if stage in STAGE_NAMES else len(STAGE_NAMES) - 1
+
+
+def furthest(stages: Sequence[str]) -> str:
+    """The last of some stages in the order of all, of which there is at least one."""
+    return max(stages, key=place_of)

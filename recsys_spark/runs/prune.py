@@ -1,0 +1,109 @@
+"""Take old runs away, and point readers back at one that stays."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from fsspec import AbstractFileSystem
+
+from recsys_spark.contracts.errors import ConfigError
+from recsys_spark.runs.files import is_local
+from recsys_spark.runs.lock import LockRules, living_owner, locked
+from recsys_spark.runs.record import RunRecord
+from recsys_spark.runs.root import RunRoot
+
+_WAIT_SECONDS = 60.0
+
+
+@dataclass(frozen=True)
+class Removal:
+    """A run that was removed, or would be. bytes: those that no other run holds, where that can be told."""
+
+    run: str
+    why: str
+    bytes: int
+
+
+def prune(
+    root: RunRoot, keep: int, rules: LockRules, command: str, unfinished: bool = False, dry_run: bool = False
+) -> list[Removal]:
+    """Remove complete runs beyond the newest `keep`, and unfinished ones that nothing will go on with.
+
+    Never the current run, one in which a living process works, or one that such a run is based on. unfinished: also the
+    run that `recsys run` would go on with. Bytes are told as if the removals came in this order.
+    """
+    if root.is_plain:
+        raise ConfigError(f"'{root.root}' is a folder of artifacts, which is one run; there is nothing to prune")
+    with _root_locked(root, rules, command):
+        doomed = [*((record, "half removed") for record in root.remains()), *_doomed(root, keep, rules, unfinished)]
+        found, removed = [], list[str]()
+        for record, why in doomed:
+            removed.append(root.place(record.id))
+            found.append(Removal(record.id, why, _bytes_of(root.fs, removed)))
+            if not dry_run:
+                removed.clear()
+                root.remove(record)
+        return _apart(found) if dry_run else found
+
+
+def rollback(root: RunRoot, run_id: str | None, rules: LockRules, command: str) -> RunRecord:
+    """Make the complete run before the current one current again, or the one that is named; returns it.
+
+    Raises ConfigError where there is none.
+    """
+    if root.is_plain:
+        raise ConfigError(f"'{root.root}' is a folder of artifacts, which is one run; there is nothing to roll back to")
+    with _root_locked(root, rules, command):
+        current = root.current()
+        if run_id is not None:
+            chosen = root.run(run_id)
+            if not chosen.is_complete:
+                raise ConfigError(f"run '{run_id}' is not complete; `recsys run --run {run_id}` goes on with it")
+        else:
+            earlier = [run for run in root.runs() if run.is_complete and current is not None and run.id < current.id]
+            if not earlier:
+                raise ConfigError(f"'{root.root}' has no complete run before {current.id if current else 'any'}")
+            chosen = earlier[-1]
+        root.point_at(chosen.id)
+        return chosen
+
+
+def _root_locked(root: RunRoot, rules: LockRules, command: str) -> ExitStack:
+    stack = ExitStack()
+    stack.enter_context(
+        locked(root.fs, root.lock_path(), command, LockRules(rules.limit_seconds, wait_seconds=_WAIT_SECONDS))
+    )
+    return stack
+
+
+def _doomed(root: RunRoot, keep: int, rules: LockRules, unfinished: bool) -> list[tuple[RunRecord, str]]:
+    runs, current, going_on = root.runs(), root.current(), root.unfinished()
+    at_work = {run.id for run in runs if living_owner(root.fs, root.lock_path(run.id), rules) is not None}
+    kept = {run.id for run in [run for run in runs if run.is_complete][-keep:]} | at_work
+    kept |= {run.based_on for run in runs if run.id in at_work and run.based_on}
+    kept |= {current.id} if current else set()
+    if going_on is not None and not unfinished:
+        kept |= {going_on.id} | ({going_on.based_on} if going_on.based_on else set())
+    return [(run, "old" if run.is_complete else "unfinished") for run in runs if run.id not in kept]
+
+
+def _bytes_of(fs: AbstractFileSystem, folders: Iterable[str]) -> int:
+    """Bytes of files that have no other name outside the folders."""
+    if not is_local(fs):
+        return sum(fs.du(folder) for folder in folders)
+    sizes: dict[tuple[int, int], list[int]] = {}
+    for folder in folders:
+        for path in Path(folder).rglob("*"):
+            facts = path.lstat()
+            if path.is_file():
+                sizes.setdefault((facts.st_dev, facts.st_ino), [facts.st_size, facts.st_nlink, 0])[2] += 1
+    return sum(size for size, links, seen in sizes.values() if seen == links)
+
+
+def _apart(removals: list[Removal]) -> list[Removal]:
+    """Each removal with its own bytes, out of sums over all up to it."""
+    before = [0, *(removal.bytes for removal in removals)]
+    return [Removal(each.run, each.why, each.bytes - before[place]) for place, each in enumerate(removals)]

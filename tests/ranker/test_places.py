@@ -1,0 +1,95 @@
+"""Where a ranker puts positives: held against a plain loop over queries, and against orders by hand."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from pyspark.sql import DataFrame, SparkSession
+
+from recsys_spark.candidates.tower_files import FittedFile
+from recsys_spark.ranker.places import means, offered_positives, ranked_positives, resampled
+from recsys_spark.ranker.score import load_ranker
+from tests.support.frames import rows
+from tests.support.rankers import CONFIG, FEATURES, planted, publish_candidates, ranker_job
+from training.ranker.train import train_ranker
+
+pytestmark = pytest.mark.torch
+
+WORLD = planted(60, seed=9)
+
+
+@pytest.fixture(scope="module")
+def ranker(tmp_path_factory) -> FittedFile:
+    folder = tmp_path_factory.mktemp("ranker")
+    train_ranker(ranker_job(folder, publish_candidates(folder / "t.parquet", planted(200)), None, CONFIG))
+    path = Path(folder) / "out" / "ranker_best.pt"
+    return FittedFile(str(path), hashlib.sha256(path.read_bytes()).hexdigest())
+
+
+def shards_of_world() -> pd.DataFrame:
+    """The planted candidates as shards, in the order of their queries; user_idx is one of seven customers."""
+    columns = {name: values for name, values in vars(WORLD).items() if name != "features"}
+    found = pd.DataFrame(columns | dict(zip(FEATURES, WORLD.features.T, strict=True)))
+    return found.assign(user_idx=found["query_id"] % 7 + 1)
+
+
+@pytest.fixture(scope="module")
+def shards(spark: SparkSession) -> DataFrame:
+    return spark.createDataFrame(shards_of_world()).repartition(3, "query_id").sortWithinPartitions("query_id")
+
+
+def by_hand(ranker: FittedFile) -> list[tuple[int, str, int]]:
+    """(user, protocol, rank) of every positive, by sorting each query alone."""
+    found, loaded = [], load_ranker(ranker.path, ranker.content)
+    for query, own in shards_of_world().groupby("query_id"):
+        scores = loaded.scores(own[list(FEATURES)].to_numpy(np.float32), own["query_id"].to_numpy())
+        for place, protocol in enumerate(("all_items", "first_purchase")):
+            table = own.assign(score=scores[:, place].round(6))
+            table = table[~table["is_repeat"]] if place else table
+            order = table.sort_values(["score", "item_idx"], ascending=[False, True]).reset_index(drop=True)
+            ranks = order.index[order["label"] > 0] + 1
+            found += [(int(query) % 7 + 1, protocol, int(rank)) for rank in ranks]
+    return sorted(found, key=repr)
+
+
+def test_places_are_those_of_sorting_each_query_alone(ranker, shards):
+    found = rows(ranked_positives(shards, ranker), "user_idx", "protocol", "rank")
+    assert found == by_hand(ranker)
+    assert sum(1 for _, protocol, _ in found if protocol == "first_purchase") == 30  # every second positive is new
+
+
+def test_what_no_other_source_proposes_is_no_candidate(ranker, spark):
+    table = shards_of_world()
+    is_positive = table["label"] > 0
+    # Of item_knn every candidate has a rank; own has one for all but the positives.
+    table = table.assign(rank_item_knn=5.0, rank_own=np.where(is_positive, 1000.0, 2.0))
+    frame = spark.createDataFrame(table).repartition(2, "query_id").sortWithinPartitions("query_id")
+    assert ranked_positives(frame, ranker, {"own": 10}).count() == 0
+    assert ranked_positives(frame, ranker, {"own": 10, "item_knn": 4}).count() == 0  # beyond its quota
+    assert rows(ranked_positives(frame, ranker, {"own": 10, "item_knn": 5})) == by_hand(ranker)
+
+
+def test_the_order_of_candidates_ranks_positives_by_their_places(spark):
+    ddl = "user_idx bigint, query_id bigint, positives array<int>, items array<int>, rank_own array<int>"
+    offered = [(1, 10, [7, 9], [5, 7, 8, 9], [1, 2, 0, 0]), (2, 20, [4], [3], [0])]
+    found = rows(offered_positives(spark.createDataFrame(offered, ddl), ("own",)))
+    # 5 and 7 were bought before, so among the new ones 9 stands second; 4 is no candidate.
+    assert found == [(1, "all_items", 2), (1, "all_items", 4), (1, "first_purchase", 2)]
+
+
+def test_means_are_over_positives_and_their_intervals_hold_them(spark):
+    places = [(user, "all_items", rank) for user, rank in ((1, 1), (1, 30), (2, 3), (3, 200))]
+    found = means(
+        resampled(spark.createDataFrame(places, "user_idx bigint, protocol string, rank bigint"), 200, 1)[
+            ("all_items",)
+        ]
+    )
+    assert (found["num_positives"], found["recall@20"], found["recall@50"]) == (4, 0.5, 0.75)
+    assert found["ndcg@20"] == pytest.approx((1 + 0.5) / 4)
+    assert found["mrr@20"] == pytest.approx((1 + 1 / 3) / 4)
+    low, high = found["intervals"]["recall@20"]
+    assert 0 <= low < 0.5 < high <= 1

@@ -1,0 +1,262 @@
+"""Which run a command works in, what is carried over, and when `current` moves."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from recsys_spark.command_line import open_storage
+from recsys_spark.contracts.errors import EXIT_DATA, EXIT_USAGE, ArtifactError, ConfigError
+from recsys_spark.runs.choose import Wanted
+from recsys_spark.runs.root import RunRoot
+from recsys_spark.runs.work import working
+from recsys_spark.stage import run_stage
+from recsys_spark.storage import Storage
+from tests.support.shops import NAMES, Shop
+
+ALL = list(NAMES)
+
+
+def read(shop: Shop, run: str | None = None) -> str:
+    return open_storage(shop.config(), run).read_json("lists.json")["first"]
+
+
+def test_the_first_command_opens_a_run_that_becomes_current_when_all_is_there(shop):
+    shop.run()
+    assert shop.ran == ALL
+    (run,) = shop.ids()
+    assert shop.pointer() == run
+    assert (shop.root / "current").readlink() == Path("runs", run)
+    assert json.loads((shop.root / "current" / "lists.json").read_text()) == {"first": "A"}
+    assert sorted(path.name for path in shop.root.iterdir()) == ["_recsys.json", "current", "current.json", "runs"]
+    assert not (shop.root / "runs" / run / "_lock.json").exists()
+
+
+def test_nothing_runs_and_no_run_is_opened_where_all_is_fresh(shop, caplog):
+    shop.run()
+    caplog.set_level("INFO")
+    shop.run()
+    assert shop.ran == []
+    assert len(shop.ids()) == 1
+    assert [line for line in caplog.messages if "up to date" in line] == [f"{name}: up to date" for name in ALL]
+
+
+def test_a_change_opens_a_new_run_that_links_what_is_fresh_and_leaves_the_old_one(shop):
+    shop.run()
+    (old,) = shop.ids()
+    before = {path: path.read_bytes() for path in (shop.root / "runs" / old).rglob("*") if path.is_file()}
+    shop.run("evaluation.replicates=200")
+    assert shop.ran == ["recommend"]
+    old, new = shop.ids()
+    assert shop.pointer() == new
+    assert {path: path.read_bytes() for path in before} == before
+    linked = [Path("runs", run, "fit=full", "cleaned.json") for run in (old, new)]
+    assert (shop.root / linked[0]).samefile(shop.root / linked[1])
+    assert not (shop.root / "runs" / old / "lists.json").samefile(shop.root / "runs" / new / "lists.json")
+    stages = RunRoot(str(shop.root)).run(new).stages
+    assert [stages[name]["outcome"] for name in ALL] == ["carried over", "carried over", "ran"]
+
+
+def test_a_stage_behind_a_changed_one_is_carried_over_where_its_input_came_out_equal(shop):
+    shop.run()
+    shop.source.write_text("b a A")  # other lines, the same words
+    shop.run()
+    assert shop.ran == ["ingest", "clean"]
+    assert len(shop.ids()) == 2
+
+
+def test_an_unfinished_run_is_gone_on_with_and_readers_keep_the_current_one(shop):
+    shop.run()
+    shop.source.write_text("c")
+    shop.failing.add("recommend")
+    with pytest.raises(ZeroDivisionError):
+        shop.run()
+    old, new = shop.ids()
+    assert (shop.pointer(), read(shop)) == (old, "A")
+    assert RunRoot(str(shop.root)).run(new).outcome == "failed: ZeroDivisionError: recommend"
+    shop.failing.clear()
+    shop.run()
+    assert shop.ran == ["recommend"]
+    assert shop.ids() == [old, new]
+    assert (shop.pointer(), read(shop)) == (new, "C")
+
+
+def test_a_part_of_the_stages_does_not_replace_a_whole_run(shop):
+    shop.run()
+    shop.source.write_text("c")
+    shop.run(last=2)
+    old, new = shop.ids()
+    assert shop.pointer() == old
+    assert not RunRoot(str(shop.root)).run(new).is_complete
+    shop.run()
+    assert shop.ran == ["recommend"]
+    assert shop.pointer() == new
+
+
+def test_a_part_is_complete_where_no_more_was_ever_asked_for_and_can_be_added_to(shop):
+    shop.run(last=2)
+    assert shop.ran == ["ingest", "clean"]
+    (run,) = shop.ids()
+    assert shop.pointer() == run
+    shop.run()
+    assert (shop.ran, shop.ids()) == (["recommend"], [run])
+    shop.source.write_text("c")
+    shop.run(last=2)
+    assert shop.pointer() == run  # which by now has recommendations, as the new one does not
+
+
+def test_stages_before_the_first_are_taken_as_they_are(shop):
+    shop.run()
+    shop.run("sequences.hist_max=9", "evaluation.replicates=200", first=2)
+    assert shop.ran == ["recommend"]
+    new = RunRoot(str(shop.root)).run(shop.ids()[1])
+    assert [new.stages[name]["outcome"] for name in ALL] == ["carried over", "carried over", "ran"]
+    shop.run("sequences.hist_max=9", "evaluation.replicates=200")
+    assert shop.ran == ["ingest"]
+
+
+def test_force_makes_everything_anew_in_a_new_run(shop):
+    shop.run()
+    shop.run(force=True)
+    assert shop.ran == ALL
+    assert len(shop.ids()) == 2
+
+
+def test_a_damaged_artifact_of_the_current_run_is_made_anew_in_a_new_one(shop):
+    shop.run()
+    (shop.root / "current" / "fit=full" / "cleaned.json").write_text("{}")
+    shop.run()
+    assert shop.ran == ["clean"]
+    assert len(shop.ids()) == 2
+
+
+def work_alone(shop: Shop, stage: int, run: str | None = None) -> str:
+    with working(shop.config(), Wanted("alone", run)) as work:
+        work.take_as_they_are(ALL[:stage])
+        work.do(shop.stages[stage], force=True)
+        return work.record.id
+
+
+def test_stages_alone_share_a_first_run_that_the_last_of_them_completes(shop):
+    first = {work_alone(shop, number) for number in (0, 1)}
+    assert not (shop.root / "current.json").exists()
+    assert {work_alone(shop, 2)} == first == set(shop.ids()) == {shop.pointer()}
+
+
+def test_a_stage_alone_works_in_the_unfinished_run_else_in_the_current_one(shop):
+    shop.run()
+    (old,) = shop.ids()
+    assert work_alone(shop, 1) == old
+    shop.source.write_text("c")
+    shop.run(last=1)
+    assert work_alone(shop, 1) == shop.ids()[1]
+    assert work_alone(shop, 1, run="current") == old
+
+
+def test_a_stage_alone_in_a_new_run_finds_what_it_needs_carried_over(shop):
+    shop.run()
+    assert work_alone(shop, 2, run="new") == shop.ids()[1] == shop.pointer()
+
+
+def test_readers_read_another_run_when_told_and_say_so(shop, caplog):
+    shop.run()
+    shop.source.write_text("c")
+    shop.run()
+    old, new = shop.ids()
+    assert (read(shop), read(shop, old), read(shop, "current")) == ("C", "A", "C")
+    assert f"reading run {old}; current is {new}" in caplog.text
+    with pytest.raises(ConfigError, match=f"has no run 'x'; it has {old}, {new}"):
+        read(shop, "x")
+
+
+def test_readers_read_the_unfinished_run_where_none_is_complete_and_say_so(shop, caplog):
+    with pytest.raises(ArtifactError, match="holds no run; make one with `recsys run`") as caught:
+        read(shop)
+    assert caught.value.exit_code == EXIT_DATA
+    shop.failing.add("recommend")
+    with pytest.raises(ZeroDivisionError):
+        shop.run()
+    assert open_storage(shop.config()).read_json("lines.json") == {"words": ["a", "b"]}
+    assert f"no run is complete yet: reading the unfinished {shop.ids()[0]}" in caplog.text
+
+
+def test_a_plain_folder_of_artifacts_is_one_run_and_is_worked_in_as_it_is(shop):
+    storage = Storage(str(shop.root))
+    for stage in shop.stages:
+        run_stage(stage, shop.config(), storage)
+    assert read(shop) == "A"
+    shop.source.write_text("c")
+    shop.run()
+    assert shop.ran == ALL
+    assert read(shop) == "C"
+    assert not (shop.root / "runs").exists()
+    with pytest.raises(ConfigError, match="is a folder of artifacts, which is one run"):
+        shop.run(run="new")
+
+
+def test_a_plain_folder_can_be_moved_among_the_runs(shop):
+    storage = Storage(str(shop.folder / "old"))
+    for stage in shop.stages:
+        run_stage(stage, shop.config(), storage)
+    (shop.root / "runs").mkdir(parents=True)
+    (shop.folder / "old").rename(shop.root / "runs" / "20200101T000000-old1")
+    (shop.root / "_recsys.json").write_text('{"format": 2}')
+    assert read(shop) == "A"
+    shop.run("evaluation.replicates=200")
+    assert shop.ran == ["recommend"]
+    assert shop.ids()[0] == "20200101T000000-old1" < shop.pointer()
+
+
+def test_the_folder_of_one_run_can_be_named_as_the_root(shop):
+    shop.run()
+    folder = shop.root / "runs" / shop.ids()[0]
+    for root in (folder, shop.root / "current"):
+        config = shop.config(f"paths.processed={root}")
+        assert open_storage(config).read_json("lists.json") == {"first": "A"}
+
+
+def test_a_folder_that_holds_something_else_is_refused(shop):
+    shop.root.mkdir()
+    (shop.root / "letter.txt").write_text("dear")
+    with pytest.raises(ConfigError, match="already holds something else") as caught:
+        shop.run()
+    assert caught.value.exit_code == EXIT_USAGE
+    assert [path.name for path in shop.root.iterdir()] == ["letter.txt"]
+
+
+def test_ids_sort_by_the_order_of_opening_even_within_a_second(tmp_path):
+    root = RunRoot(str(tmp_path / "root"))
+    root.create()
+    made = [root.create_run("clean", None).id for _ in range(5)]
+    assert made == sorted(made)
+    assert len(set(made)) == 5
+
+
+def test_runs_work_on_a_store_without_links(shop):
+    config = [f"paths.processed=memory://{shop.folder.name}/root"]
+    shop.run(*config)
+    shop.run(*config, "evaluation.replicates=200")
+    assert shop.ran == ["recommend"]
+    root = RunRoot(f"memory://{shop.folder.name}/root")
+    old, new = root.runs()
+    assert root.current().id == new.id
+    assert (new.based_on, new.is_complete, old.is_complete) == (old.id, True, True)
+
+
+def test_run_json_tells_what_was_done_with_what_and_hides_secrets(shop):
+    shop.run("session.conf={spark.hadoop.fs.s3a.secret.key: hush, spark.driver.memory: 1g}")
+    record = json.loads((shop.root / "current" / "run.json").read_text())
+    assert record["outcome"] == "done"
+    assert record["started"] <= record["ended"]
+    assert record["config"]["session"]["conf"]["spark.driver.memory"] == "1g"
+    assert "hush" not in json.dumps(record)
+    assert set(record["libraries"]) >= {"python", "pyspark"}
+    assert record["code"]["version"]
+    assert list(record["stages"]) == ALL
+    assert (
+        record["stages"]["clean"]["bytes_out"] == (shop.root / "current" / "fit=full" / "cleaned.json").stat().st_size
+    )
+    assert record["stages"]["clean"]["peak_memory"]["driver"] > 1 << 20
+    assert [entry["command"] for entry in record["commands"]] == ["test"]
