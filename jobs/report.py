@@ -25,6 +25,7 @@ DOCUMENTS = (
     artifacts.BASELINE_RESULTS,
     artifacts.TWOTOWER_RESULTS,
     artifacts.RANKER_RESULTS,
+    artifacts.RANKER_ABLATIONS,
     artifacts.EVALUATION,
 )
 DATA = (artifacts.INTERACTIONS_CLEAN, artifacts.ITEMS_CLEAN, artifacts.CUSTOMERS_CLEAN, artifacts.REJECTED_LINES)

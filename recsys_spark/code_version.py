@@ -7,12 +7,8 @@ import functools
 import hashlib
 import importlib.util
 import sys
+from collections.abc import Iterator
 from importlib.machinery import ModuleSpec
-from importlib.resources import files
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from importlib.abc import Traversable  # moved in Python 3.12
 
 __version__ = "0.1.0"
 _PROJECT = ("jobs", "recsys_spark", "training")
@@ -20,25 +16,29 @@ _APART = ("recsys_spark.command_line",)  # starts stages and keeps runs, and has
 
 
 def code_digest(module: str) -> str:
-    """Digest of a module's source, of every project module it imports by way of stages' own code, however deep, and of
-    the templates beside them.
+    """Digest of a module's source and of every project module it imports, however deep, by way of stages' own code.
 
-    Sources are read through their loader, so this also works from the zip given to `--py-files`.
+    What lies in the folder `templates` of their packages counts too. Sources are read through their loader, so this
+    also works from the zip given to `--py-files`.
     """
     digest = hashlib.sha256()
     names = sorted(_reachable(module))
     for name in names:
         digest.update(f"{name}\n{_source(name)}\n".encode())
     for package in sorted({name.rpartition(".")[0] for name in names} - {""}):
-        for file in templates_of(package):
-            digest.update(f"{package}/{file.name}\n".encode() + file.read_bytes())
+        for name, content in _templates(package):
+            digest.update(f"{package}/{name}\n".encode() + content)
     return digest.hexdigest()[:16]
 
 
-def templates_of(package: str) -> list[Traversable]:
-    """The files in the folder `templates` of a package, by name."""
-    folder = files(package).joinpath("templates")
-    return sorted(folder.iterdir(), key=lambda file: file.name) if folder.is_dir() else []
+def _templates(package: str) -> Iterator[tuple[str, bytes]]:
+    """Name and content of each file in the folder `templates` of a package, which is not imported."""
+    spec = _spec(package)
+    reader = getattr(spec.loader, "get_resource_reader", None) if spec else None
+    folder = reader(package).files().joinpath("templates") if reader else None
+    if folder is not None and folder.is_dir():
+        for file in sorted(folder.iterdir(), key=lambda file: file.name):
+            yield file.name, file.read_bytes()
 
 
 def _reachable(module: str) -> set[str]:

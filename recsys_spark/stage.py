@@ -163,7 +163,7 @@ class StageIO:
     def _publish(self, label: str, staged: Manifest) -> Manifest:
         manifest = dataclasses.replace(
             staged,
-            inputs=dict(sorted(self.inputs.items())),
+            inputs={label: content for label, content in sorted(self.inputs.items()) if content != ABSENT},
             config=config_of(self.stage, self.config),
             config_digest=digest_of(config_of(self.stage, self.config)),
             code_version=__version__,

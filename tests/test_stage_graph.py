@@ -30,7 +30,8 @@ def test_the_names_of_the_stages_are_those_that_runs_are_judged_by():
 
 
 def test_every_read_was_written_by_an_earlier_stage():
-    written: set[str] = set()
+    # A stage that is run by its name alone may have been run before: others ask whether it was.
+    written = {artifact.name for stage in BESIDE for artifact in stage.writes}
     for stage in EVERY:
         unwritten = {artifact.name for artifact in stage.reads} - written
         assert not unwritten, f"stage '{stage.name}' reads {unwritten}, which no earlier stage writes"

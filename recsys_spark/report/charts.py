@@ -8,11 +8,14 @@ from functools import partial
 from itertools import pairwise
 from typing import Any
 
+from recsys_spark.contracts.columns import LIST_PROTOCOLS
 from recsys_spark.report import plots
 from recsys_spark.report.numbers import spell
+from recsys_spark.report.plot_parts import Estimate
 from recsys_spark.report.svg import Chart
-from recsys_spark.report.words import model_name
+from recsys_spark.report.words import PROTOCOLS, model_name
 
+_FEATURES = 15  # that a chart of importance shows
 _EPOCH = date(1970, 1, 1)
 _percent, _count, _money = (partial(spell, form=form) for form in ("percent", "count", "money"))
 CUTS = {"fold_end": "first part", "train_end": "second part", "val_end": "validation"}
@@ -114,23 +117,44 @@ def source_charts(found: Mapping[str, Any] | None) -> list[Chart]:
     ]
 
 
-def importance_charts(importance: Any, name: str = "importance", title: str = "Feature importance") -> list[Chart]:
-    """A chart for each table of names and numbers within; the 15 largest of each."""
-    if not isinstance(importance, Mapping):
-        return []
-    numbers = {key: _first_number(value) for key, value in importance.items()}
-    told = {key: value for key, value in numbers.items() if value is not None}
-    if len(told) >= 3 and len(told) == len(numbers):
-        largest = dict(sorted(told.items(), key=lambda pair: (-pair[1], pair[0]))[:15])
-        return [plots.bars(name, title, largest, lambda value: f"{value:.3g}")]
-    deeper = (importance_charts(value, f"{name}-{key}", f"{title}, {key}") for key, value in importance.items())
-    return [chart for charts in deeper for chart in charts]
+def ranker_charts(ranker: Mapping[str, Any] | None) -> list[Chart]:
+    """What the ranker leans on, the 15 most important features of each protocol; and what its odds are worth."""
+    charts = []
+    by_protocol: dict[str, dict[str, float]] = {}
+    for row in (ranker or {}).get("importance") or ():
+        by_protocol.setdefault(row["protocol"], {})[row["feature"]] = row["loss"]
+    for protocol, losses in by_protocol.items():
+        largest = dict(sorted(losses.items(), key=lambda pair: (-pair[1], pair[0]))[:_FEATURES])
+        title = f"{PROTOCOLS[protocol][0]}: what NDCG@20 loses without a feature"
+        charts.append(plots.bars(f"importance-{protocol}", title, largest, lambda value: f"{value:.3g}"))
+    for protocol, found in ((ranker or {}).get("calibration") or {}).items():
+        rows = found.get("table") or ()
+        if len(rows) > 1:
+            told = {
+                "what was bought": [(row["probability"], row["bought"]) for row in rows],
+                "if it were exact": [(row["probability"], row["probability"]) for row in rows],
+            }
+            title = f"{PROTOCOLS[protocol][0]}: chance told and share bought"
+            charts.append(
+                plots.curves(f"calibration-{protocol}", title, {"share bought": told}, _percent, "chance told")
+            )
+    return charts
 
 
-def _first_number(value: Any) -> float | None:
-    if isinstance(value, Mapping):
-        value = next((one for one in value.values() if isinstance(one, int | float)), None)
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+def ablation_charts(found: Mapping[str, Any] | None) -> list[Chart]:
+    """What Recall@20 of test loses without each part, with its interval."""
+    charts = []
+    for protocol in LIST_PROTOCOLS:
+        rows = {}
+        for variant, told in ((found or {}).get("split", {}).get("test") or {}).items():
+            one = told.get(protocol, {}).get("recall@20")
+            if one and variant != "whole" and None not in (one["difference"], *one["interval"]):
+                rows[variant.replace("_", " ")] = [Estimate(one["difference"], *one["interval"])]
+        if rows:
+            title = f"{PROTOCOLS[protocol][0]}: Recall@20 without a part, in points"
+            spelled = partial(spell, form="points")
+            charts.append(plots.intervals(f"ablations-{protocol}", title, rows, spelled, {}, zero=True))
+    return charts
 
 
 def _day(time: str) -> float:

@@ -10,7 +10,8 @@ from recsys_spark.evaluation.protocols import ALL_ITEMS, FIRST_PURCHASE
 from recsys_spark.evaluation.ranking_metrics import HEADLINE
 from recsys_spark.report import plots
 from recsys_spark.report.numbers import spell
-from recsys_spark.report.plots import Estimate, Point
+from recsys_spark.report.plot_parts import Estimate
+from recsys_spark.report.plots import Point
 from recsys_spark.report.svg import Chart
 from recsys_spark.report.words import CAUSES, FAMILIES, PROTOCOLS, SEGMENTS, family_of, model_name
 

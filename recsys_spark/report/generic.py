@@ -65,12 +65,19 @@ def _is_flat(value: Mapping[str, Any]) -> bool:
 
 
 def _wide(named: Mapping[str | int, Any], keys: Keys, title: str) -> Block:
+    """Entries as rows. Those of a list go by what their texts say, where each has some, else by their numbers."""
     columns = list(dict.fromkeys(column for one in named.values() for column in one))
+    texts = [column for column in columns if all(isinstance(one.get(column), str) for one in named.values())]
+    is_listed = bool(texts) and all(isinstance(key, int) for key in named)
+    columns = [column for column in columns if not is_listed or column not in texts]
     rows = tuple(
-        (_spelled(key), tuple(_cell(one.get(column), (*keys, key, column)) for column in columns))
+        (
+            ", ".join(one[column] for column in texts) if is_listed else _spelled(key),
+            tuple(_cell(one.get(column), (*keys, key, column)) for column in columns),
+        )
         for key, one in named.items()
     )
-    return Block(title, ("", *(_spelled(column) for column in columns)), rows)
+    return Block(title, (", ".join(texts) if is_listed else "", *(_spelled(column) for column in columns)), rows)
 
 
 def _narrow(plain: Mapping[str | int, Any], keys: Keys, title: str) -> Block:

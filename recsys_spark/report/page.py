@@ -15,7 +15,14 @@ from markupsafe import Markup
 from recsys_spark.contracts.columns import K_VALUES
 from recsys_spark.evaluation.ranking_metrics import HEADLINE, SECTIONS
 from recsys_spark.report import words
-from recsys_spark.report.charts import data_charts, importance_charts, source_charts, step_name, training_charts
+from recsys_spark.report.charts import (
+    ablation_charts,
+    data_charts,
+    ranker_charts,
+    source_charts,
+    step_name,
+    training_charts,
+)
 from recsys_spark.report.evaluation_charts import evaluation_charts, ordered_models, segment_order
 from recsys_spark.report.findings import findings
 from recsys_spark.report.generic import flattened, tables_of
@@ -27,7 +34,6 @@ _RANKER_EXTRAS = {
     "importance": "Feature importance",
     "within_candidates": "Order within the candidates",
     "calibration": "Calibration",
-    "ablations": "What each part is worth",
 }
 
 
@@ -99,7 +105,8 @@ def all_charts(facts: ReportFacts) -> list[Chart]:
     if documents.get("evaluation"):
         charts += evaluation_charts(documents["evaluation"])
     charts += training_charts(documents.get("twotower_results"), ranker)
-    return charts + source_charts(facts.sources) + importance_charts((ranker or {}).get("importance"))
+    charts += source_charts(facts.sources) + ranker_charts(ranker)
+    return charts + ablation_charts(documents.get("ranker_ablations"))
 
 
 def _extras(documents: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -2,33 +2,25 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from matplotlib.axes import Axes
-from matplotlib.axis import Axis
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from recsys_spark.report.svg import INK, MUTED, SERIES, SURFACE, Chart, chart_of, drawing
+from recsys_spark.report.plot_parts import (
+    MARKERS,
+    Estimate,
+    Spell,
+    cut,
+    mark_of,
+    name_rows,
+    set_value_axis,
+    told_values,
+)
+from recsys_spark.report.svg import MUTED, SERIES, SURFACE, Chart, chart_of, drawing
 
 ROW = 22  # height of one line of a chart with names at its left
-_MARKERS = ("o", "s", "D", "^", "v")
-_LONGEST_NAME = 24
 _NAME_HEIGHT = 0.062  # of a name beside a scatter plot, as a share of its field
-Spell = Callable[[float], str]
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A value with its interval; series: which colour and marker it has, is_open: drawn as an outline."""
-
-    value: float
-    low: float
-    high: float
-    series: int = 0
-    is_open: bool = False
 
 
 @dataclass(frozen=True)
@@ -51,8 +43,8 @@ def bars(name: str, title: str, values: Mapping[str, float], spell: Spell, descr
         axes.set_xlim(right=max([*numbers, 0]) * 1.28 or 1)
         axes.set_xticks([])
         axes.spines["bottom"].set_visible(False)
-        _named_rows(axes, labels)
-        return chart_of(figure, name, title, description or _told(values, spell))
+        name_rows(axes, labels)
+        return chart_of(figure, name, title, description or told_values(values, spell))
 
 
 def paired_bars(
@@ -70,11 +62,13 @@ def paired_bars(
             rotation=45 if len(labels) > 6 else 0,
             ha="right" if len(labels) > 6 else "center",
         )
-        _value_axis(axes.yaxis, spell)
+        set_value_axis(axes.yaxis, spell)
         axes.grid(axis="y")
         if len(series) > 1:
             figure.legend(loc="outside upper left", ncols=2)
-        told = (f"{word}: {_told(dict(zip(labels, values, strict=True)), spell)}" for word, values in series.items())
+        told = (
+            f"{word}: {told_values(dict(zip(labels, values, strict=True)), spell)}" for word, values in series.items()
+        )
         return chart_of(figure, name, title, " ".join(told))
 
 
@@ -106,7 +100,7 @@ def over_time(
                 color=MUTED,
             )
         axes.set_ylim(0, max(values, default=1) * 1.5 or 1)  # room for the names of the cuts
-        _value_axis(axes.yaxis, spell)
+        set_value_axis(axes.yaxis, spell)
         axes.xaxis.set_major_locator(MaxNLocator(5))
         axes.xaxis.set_major_formatter(FuncFormatter(lambda day, _: date(day)))
         axes.grid(axis="y")
@@ -120,7 +114,7 @@ def spans(name: str, title: str, parts: Mapping[str, tuple[float, float]], date:
     with drawing(ROW * len(parts) + 46) as (figure, (axes,)):
         for place, (start, end) in enumerate(parts.values()):
             axes.barh(place, end - start, left=start, height=0.62, color=SERIES[place % len(SERIES)])
-        _named_rows(axes, list(parts))
+        name_rows(axes, list(parts))
         axes.set_xlim(first, last)
         axes.set_xticks([first, *(end for _, end in parts.values())])
         axes.xaxis.set_major_formatter(FuncFormatter(lambda day, _: date(day)))
@@ -147,13 +141,13 @@ def intervals(
             for number, one in enumerate(estimates):
                 shift = (number - (len(estimates) - 1) / 2) * 0.3
                 axes.hlines(place + shift, one.low, one.high, color=SERIES[one.series], linewidth=2)
-                axes.plot([one.value], [place + shift], linestyle="none", **_mark(one))
+                axes.plot([one.value], [place + shift], linestyle="none", **mark_of(one))
         for word, kind in legend.items():
-            axes.plot([], [], linestyle="none", label=word, **_mark(kind))
-        _named_rows(axes, list(rows))
+            axes.plot([], [], linestyle="none", label=word, **mark_of(kind))
+        name_rows(axes, list(rows))
         if not zero:
             axes.set_xlim(left=-0.025 * max([one.high for found in rows.values() for one in found] or [1]))
-        _value_axis(axes.xaxis, spell)
+        set_value_axis(axes.xaxis, spell)
         axes.grid(axis="x")
         if legend:
             figure.legend(loc="outside upper left", ncols=2)
@@ -177,8 +171,8 @@ def stacked(name: str, title: str, rows: Sequence[str], parts: Mapping[str, Sequ
                 linewidth=0.8,
             )
             left = [start + value for start, value in zip(left, values, strict=True)]
-        _named_rows(axes, list(rows))
-        _value_axis(axes.xaxis, spell)
+        name_rows(axes, list(rows))
+        set_value_axis(axes.xaxis, spell)
         figure.legend(loc="outside upper left", ncols=2)
         told = (
             f"{row}: " + ", ".join(f"{word} {spell(values[place])}" for word, values in parts.items())
@@ -196,15 +190,15 @@ def scatter(
     """
     with drawing(340) as (figure, (axes,)):
         for number in sorted({point.series for point in points}):
-            axes.plot([], [], linestyle="none", label=families[number], **_mark(Estimate(0, 0, 0, number)))
+            axes.plot([], [], linestyle="none", label=families[number], **mark_of(Estimate(0, 0, 0, number)))
         limits = (max(point.x for point in points) * 1.04 or 1, max(point.y for point in points) * 1.1 or 1)
         axes.set_xlim(0, limits[0])
         axes.set_ylim(0, limits[1])
         for point, height in _spread([(point, point.y / limits[1]) for point in points]):
-            mark = _mark(Estimate(0, 0, 0, point.series))
+            mark = mark_of(Estimate(0, 0, 0, point.series))
             axes.plot([point.x], [point.y], linestyle="none", clip_on=False, zorder=3, **mark)
             axes.annotate(
-                _cut(point.label),
+                cut(point.label),
                 (point.x, point.y),
                 (1.05, height),
                 textcoords="axes fraction",
@@ -214,8 +208,8 @@ def scatter(
             )
         axes.set_xlabel(axis[0])
         axes.set_ylabel(axis[1])
-        _value_axis(axes.xaxis, spell)
-        _value_axis(axes.yaxis, spell)
+        set_value_axis(axes.xaxis, spell)
+        set_value_axis(axes.yaxis, spell)
         axes.grid()
         figure.legend(loc="outside upper left", ncols=2)
         told = (f"{point.label}: {axis[0]} {spell(point.x)}, {axis[1]} {spell(point.y)}" for point in points)
@@ -236,65 +230,32 @@ def _spread(points: Sequence[tuple[Point, float]]) -> list[tuple[Point, float]]:
 
 
 def curves(
-    name: str, title: str, panels: Mapping[str, Mapping[str, Sequence[tuple[float, float]]]], spell: Spell
+    name: str,
+    title: str,
+    panels: Mapping[str, Mapping[str, Sequence[tuple[float, float]]]],
+    spell: Spell,
+    across: str = "epoch",
 ) -> Chart:
-    """Lines over epochs, a panel below the other. panels: axis name -> line name -> (epoch, value)."""
+    """Lines over epochs or what else goes `across`, panel below panel: axis name -> line name -> (epoch, value)."""
     words = list(dict.fromkeys(word for lines in panels.values() for word in lines))
     with drawing(150 * len(panels) + 20 * ((len(words) + 1) // 2), rows=len(panels)) as (figure, all_axes):
         for axes, (label, lines) in zip(all_axes, panels.items(), strict=True):
             for word, points in lines.items():
                 number = words.index(word) % len(SERIES)
                 epochs, values = zip(*points, strict=True)
-                axes.plot(epochs, values, color=SERIES[number], marker=_MARKERS[number], markersize=5, linewidth=1.6)
+                axes.plot(epochs, values, color=SERIES[number], marker=MARKERS[number], markersize=5, linewidth=1.6)
             axes.set_ylabel(label)
-            axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
-            _value_axis(axes.yaxis, spell)
+            axes.xaxis.set_major_locator(MaxNLocator(integer=across == "epoch", nbins=6))
+            set_value_axis(axes.yaxis, spell)
             axes.grid()
-        all_axes[-1].set_xlabel("epoch")
+        all_axes[-1].set_xlabel(across)
         for number, word in enumerate(words):
             place = number % len(SERIES)
-            all_axes[0].plot([], [], color=SERIES[place], marker=_MARKERS[place], markersize=5, label=word)
+            all_axes[0].plot([], [], color=SERIES[place], marker=MARKERS[place], markersize=5, label=word)
         figure.legend(loc="outside upper left", ncols=2)
         told = (
-            f"{label}, {word}: {spell(points[0][1])} after epoch {points[0][0]:.0f}, {spell(points[-1][1])} at the end"
+            f"{label}, {word}: {spell(points[0][1])} at {across} {points[0][0]:.3g}, {spell(points[-1][1])} at the end"
             for label, lines in panels.items()
             for word, points in lines.items()
         )
         return chart_of(figure, name, title, "; ".join(told) + ".")
-
-
-def _mark(one: Estimate) -> dict[str, Any]:
-    colour = SERIES[one.series]
-    face = SURFACE if one.is_open else colour
-    return {"marker": _MARKERS[one.series], "color": colour, "markerfacecolor": face, "markersize": 6.5}
-
-
-def _named_rows(axes: Axes, labels: Sequence[str]) -> None:
-    """Rows from above, with names at their left."""
-    axes.set_yticks(range(len(labels)), [_cut(label) for label in labels], color=INK)
-    axes.set_ylim(len(labels) - 0.5, -0.5)
-    axes.tick_params(axis="y", length=0)
-    axes.spines["left"].set_visible(False)
-
-
-def _value_axis(axis: Axis, spell: Spell) -> None:
-    axis.set_major_locator(MaxNLocator(4))
-    axis.set_major_formatter(FuncFormatter(lambda value, _: _short(spell(value))))
-    axis.set_tick_params(length=0, pad=6)
-
-
-def _short(number: str) -> str:
-    """Without zeros behind the point.
-
-    >>> _short("10.0 %"), _short("0.00"), _short("+0.25"), _short("1,200")
-    ('10 %', '0', '+0.25', '1,200')
-    """
-    return re.sub(r"\.0+(?!\d)", "", number)
-
-
-def _cut(label: str) -> str:
-    return label if len(label) <= _LONGEST_NAME else label[: _LONGEST_NAME - 1] + "…"
-
-
-def _told(values: Mapping[str, float], spell: Spell) -> str:
-    return "; ".join(f"{label} {spell(value)}" for label, value in values.items()) + "."

@@ -11,7 +11,7 @@ from recsys_spark.code_version import code_digest
 from recsys_spark.contracts.config import PipelineConfig
 from recsys_spark.contracts.errors import ArtifactError, PipelineError
 from recsys_spark.manifest import Manifest
-from recsys_spark.stage import Stage, config_of, given_to, recipe_of
+from recsys_spark.stage import ABSENT, Stage, config_of, given_to, recipe_of
 from recsys_spark.storage import Storage
 
 _SHOWN = 3  # of the names that a reason lists
@@ -43,7 +43,7 @@ def _inputs(found: dict[str, str], storage: Storage, record: Mapping[str, Any]) 
     changed = [label for label in {**before, **found} if before.get(label) != found.get(label)]
     for label in record["inputs"].keys() - before.keys():
         manifest = storage.manifest(label)
-        if manifest is None or manifest.content != record["inputs"][label]:
+        if record["inputs"][label] != (ABSENT if manifest is None else manifest.content):
             changed.append(label)
     return [Reason("input", f"{_some(changed)} changed")] if changed else []
 

@@ -186,9 +186,26 @@ TOWERS = {
 RANKER = {
     "trained": {"train": {"members": [_FIT], "dev": {"recall@20": 0.13}}},
     "split": {},
-    "importance": {"dot_uv": 0.031, "pop": 0.02, "hist_len": 0.001},
-    "calibration": {"all": [{"predicted": 0.1, "observed": 0.12}, {"predicted": 0.5, "observed": 0.4}]},
+    "importance": [
+        {"feature": "dot_uv", "protocol": "all_items", "loss": 0.031, "deviation": 0.002},
+        {"feature": "pop", "protocol": "all_items", "loss": -0.02, "deviation": 0.001},
+        {"feature": "dot_uv", "protocol": "first_purchase", "loss": 0.5, "deviation": None},
+    ],
+    "calibration": {
+        "all_items": {
+            "slope": 0.9,
+            "intercept": -0.25,
+            "expected_error": 0.015,
+            "table": [
+                {"candidates": 900, "probability": 0.1, "bought": 0.12},
+                {"candidates": 80, "probability": 0.5, "bought": 0.4},
+            ],
+        }
+    },
 }
+_LOST = {"value": 0.17, "difference": -0.011, "interval": [-0.013, -0.009]}
+_HELD = {protocol: {"recall@20": _LOST, "ndcg@20": _LOST} for protocol in ("all_items", "first_purchase")}
+ABLATIONS = {"split": {split: {"whole": _HELD, "without_own": _HELD} for split in ("val", "test")}}
 SAMPLE: dict[str, Any] = {
     "query_id": 1,
     "customer_id": "00042",

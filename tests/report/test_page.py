@@ -10,11 +10,11 @@ from dataclasses import replace
 
 import pytest
 
-from recsys_spark.report.charts import importance_charts
+from recsys_spark.report.charts import ranker_charts
 from recsys_spark.report.findings import findings, verdict, weakest_categories
 from recsys_spark.report.generic import tables_of
 from recsys_spark.report.page import ReportFacts, all_charts, render
-from tests.report.documents import CLEANING, CUTOFFS, DATA, RANKER, RUN, SAMPLE, SOURCES, TOWERS, evaluation
+from tests.report.documents import ABLATIONS, CLEANING, CUTOFFS, DATA, RANKER, RUN, SAMPLE, SOURCES, TOWERS, evaluation
 from tests.support.report_page import ReportPage, misspelled, wrong_figures
 
 HOSTILE = '"><script>alert(1)</script>'
@@ -25,6 +25,7 @@ WHOLE = ReportFacts(
         "evaluation": evaluation(),
         "twotower_results": TOWERS,
         "ranker_results": RANKER,
+        "ranker_ablations": ABLATIONS,
     },
     data=DATA,
     counts={"queries_test": 3, "sequences_test": 8},
@@ -193,9 +194,10 @@ def test_warnings_of_the_evaluation_stand_on_the_first_screen():
 
 def test_whatever_the_ranker_tells_of_itself_is_shown_and_what_it_does_not_is_named(page):
     told = page.sections["ranker"]
-    assert "dot_uv" in told
-    assert "Feature importance" in told
-    assert "Not measured in this run: order within the candidates; what each part is worth." in told
+    assert "dot_uv, all_items" in told
+    assert "without own" in told
+    assert "Not measured in this run: order within the candidates." in told
+    assert "what each part is worth" in ReportPage(render(without("ranker_ablations"), CHARTS)).sections["ranker"]
 
 
 def test_any_json_becomes_tables_with_each_number_once():
@@ -217,14 +219,15 @@ def test_any_json_becomes_tables_with_each_number_once():
     assert tables_of(None, (), "t") == tables_of([], (), "t") == tables_of(3, (), "t") == []
 
 
-def test_the_most_important_features_are_drawn_first_wherever_they_lie():
-    flat = {f"f{n}": n / 100 for n in range(30)}
-    (chart,) = importance_charts(flat)
+def test_the_most_important_features_are_drawn_first():
+    rows = [{"feature": f"f{n}", "protocol": "all_items", "loss": n / 100, "deviation": 0.1} for n in range(30)]
+    (chart,) = ranker_charts({"importance": rows})
     assert chart.description.startswith("f29 0.29; f28 0.28")
     assert "f14 " not in chart.description
-    names = [
-        one.name
-        for one in importance_charts({"all": flat, "first": {key: {"drop": value} for key, value in flat.items()}})
-    ]
-    assert names == ["importance-all", "importance-first"]
-    assert importance_charts(None) == importance_charts({"a": "x"}) == []
+    assert ranker_charts(None) == ranker_charts({"importance": [], "calibration": {}}) == []
+
+
+def test_a_chart_of_calibration_sets_what_was_bought_beside_what_was_told():
+    (chart,) = ranker_charts({"calibration": RANKER["calibration"]})
+    assert chart.name == "calibration-all_items"
+    assert "what was bought" in chart.description

@@ -8,7 +8,8 @@ import pytest
 
 from recsys_spark.report import plots
 from recsys_spark.report.numbers import spell
-from recsys_spark.report.plots import Estimate, Point
+from recsys_spark.report.plot_parts import Estimate
+from recsys_spark.report.plots import Point
 
 HOSTILE = '<img src=x onerror="a"> $x_1$ & co'
 
