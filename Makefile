@@ -23,8 +23,9 @@ demo: $(STAMP)  ## run every stage on public data; ARGS= goes to recsys
 	@$(BIN)/recsys --config conf/demo.yaml $(ARGS)
 
 # Two processes, a Spark session each: a session plans on one core, and most of these tests are planning.
+IN_TWO := --numprocesses 2 --dist loadfile --no-loadscope-reorder
 test: $(STAMP)  ## run all tests; ARGS= goes to pytest
-	@$(BIN)/python -m pytest -q --numprocesses 2 --dist loadfile --no-loadscope-reorder $(ARGS)
+	@$(BIN)/python -m pytest -q $(IN_TWO) $(ARGS)
 
 check: $(STAMP)  ## format, lint, types, import rules, plain tests; under a minute
 	@$(BIN)/ruff format --check --quiet --output-format concise .
@@ -58,7 +59,7 @@ $(SPARK4)/.installed: $(SETTINGS) $(STAMP)
 	@touch $@
 
 test-spark4: $(SPARK4)/.installed  ## run the Spark tests on Spark 4, without PyTorch
-	@$(SPARK4)/bin/python -m pytest -q -m "spark and not torch and not slow and not cluster" tests \
+	@$(SPARK4)/bin/python -m pytest -q $(IN_TWO) -m "spark and not torch and not slow and not cluster" tests \
 		$(addprefix --ignore=tests/,deploy ranker support training) $(ARGS)
 
 # The versions of Databricks Runtime 15.4 LTS ML. PyTorch's wheel wants CUDA libraries even where there is no GPU: those of
@@ -77,7 +78,8 @@ $(DBR154)/.installed: $(SETTINGS) constraints-dbr154.txt $(STAMP)
 	@touch $@
 
 test-dbr154: $(DBR154)/.installed  ## run the tests on the versions of Databricks Runtime 15.4 LTS ML
-	@LD_LIBRARY_PATH=$(DBR154_CUDA) $(DBR154)/bin/python -m pytest -q -m "not slow and not cluster" --ignore=tests/deploy $(ARGS)
+	@LD_LIBRARY_PATH=$(DBR154_CUDA) $(DBR154)/bin/python -m pytest -q $(IN_TWO) -m "not slow and not cluster" \
+		--ignore=tests/deploy $(ARGS)
 
 clean-env:  ## remove the environments
 	@rm -rf $(VENV) $(SPARK4) $(DBR154)

@@ -23,6 +23,8 @@ REQUIRED_CONF = {
     "spark.sql.session.timeZone": "UTC",
     # A cast that fails gives null, which the cleaning rules count; the default differs between Spark 3.5 and 4.0.
     "spark.sql.ansi.enabled": "false",
+    # Spark 4 reads text files in seven encodings alone without it, of which none but Unicode's knows Arabic.
+    "spark.sql.legacy.javaCharsets": "true",
     "spark.sql.legacy.timeParserPolicy": "CORRECTED",
     "spark.sql.parquet.outputTimestampType": "TIMESTAMP_MICROS",
     "spark.sql.execution.arrow.pyspark.enabled": "true",

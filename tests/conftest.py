@@ -49,8 +49,8 @@ def spark() -> Iterator[SparkSession]:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """A test that asks for the session is a Spark test. The longest file goes first: none waits for it alone."""
-    items.sort(key=lambda item: item.path.name != "test_pipeline.py")
+    """A test that asks for the session is a Spark test. The longest files go first: none waits for them alone."""
+    items.sort(key=lambda item: item.path.name not in ("test_pipeline.py", "test_cluster.py"))
     for item in items:
         if "spark" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.spark)

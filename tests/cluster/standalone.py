@@ -40,7 +40,7 @@ class Cluster:
     def submit(self, script: Path, *words: str, options: Sequence[str] = (), cwd: Path) -> subprocess.CompletedProcess:
         """Run a script by spark-submit in client mode, its executors with this Python."""
         command = [str(SPARK_HOME / "bin" / "spark-submit"), "--master", self.url, "--deploy-mode", "client"]
-        return run_leashed([*command, *options, str(script), *words], cwd, timeout=300)
+        return run_leashed([*command, *options, str(script), *words], cwd, timeout=600)
 
 
 @contextmanager

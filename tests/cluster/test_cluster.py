@@ -91,7 +91,7 @@ def local_run(shop) -> subprocess.CompletedProcess[str]:
     """The same on two cores of one process, from the sources."""
     command = [sys.executable, "-m", "jobs.pipeline", "run", "--config", str(shop / "local.yaml")]
     environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
-    return subprocess.run(command, capture_output=True, text=True, cwd=shop, env=environment, timeout=500, check=False)
+    return subprocess.run(command, capture_output=True, text=True, cwd=shop, env=environment, timeout=900, check=False)
 
 
 def test_the_submissions_cover_every_stage_in_order():
