@@ -1,7 +1,7 @@
 """Why a command failed, in one line: the cause that a person can act on, not the call that met it.
 
-Spark's own errors begin with the call ("An error occurred while calling o12.parquet.") or with the job that was aborted;
-what happened stands many lines below.
+Spark's own errors begin with the call ("An error occurred while calling o12.parquet.") or with the job that was
+aborted; what happened stands many lines below.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ _KNOWN = (
     ),
     (
         re.compile(r"Python worker exited unexpectedly|Python worker failed to connect|Failed to read 4 bytes"),
-        "a Python worker of Spark ended in the middle of a task: it was killed, often for want of memory, or it crashed",
+        "a Python worker of Spark ended in the middle of a task: killed, often for want of memory, or crashed",
     ),
     (
         re.compile(r"Py4JNetworkError|Answer from Java side is empty|ExecutorLostFailure"),
-        "a JVM of Spark ended in the middle of its work: it was killed, often for want of memory, or it crashed",
+        "a JVM of Spark ended in the middle of its work: killed, often for want of memory, or crashed",
     ),
 )
 _GO_ON = "; then the same command goes on"

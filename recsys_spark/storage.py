@@ -23,7 +23,7 @@ from recsys_spark.frames import conform, empty_frame
 from recsys_spark.manifest import SUFFIX, FileEntry, Manifest, content_of
 from recsys_spark.part_files import TablesKernel, parts_of, parts_of_tables
 from recsys_spark.paths import filesystem, place_below, require_own_folder, spark_uri
-from recsys_spark.session import SessionSource, started
+from recsys_spark.session import SessionSource, end_own, started
 
 MARKER = "_recsys.json"  # tells a root of ours from a folder that holds something else
 _STAGING = "_staging"
@@ -50,6 +50,11 @@ class Storage:
         """The session, which starts when it is first asked for."""
         self._session = started(self._session)
         return self._session
+
+    def end_tasks(self) -> None:
+        """Stop the session where this process began it, so that no task writes any more."""
+        if isinstance(self._session, SparkSession):
+            end_own(self._session)
 
     def open_root(self) -> None:
         """Create the root, or check that it is ours. Raises ConfigError where it holds something else."""
@@ -85,16 +90,17 @@ class Storage:
         manifest = self.manifest(label)
         if manifest is None:
             raise ArtifactError(f"{self._at(label)} is missing or was not finished; run the stage that writes it")
-        found = self._entries(label, manifest.kind, with_digest=verify == "full")
+        again = f"run stage '{manifest.stage}' again with --force"
+        try:
+            found = self._entries(label, manifest.kind, with_digest=verify == "full")
+        except ArtifactError as error:
+            raise ArtifactError(f"{error}; {again}") from error
         expected = manifest.files
         if verify != "full":
             expected = tuple(replace(entry, sha256="") for entry in expected)
         if found != expected:
             names = sorted({entry.name for entry in set(found) ^ set(expected)})
-            raise ArtifactError(
-                f"{self._at(label)} differs from its manifest in {', '.join(names)}; "
-                f"run stage '{manifest.stage}' again with --force"
-            )
+            raise ArtifactError(f"{self._at(label)} differs from its manifest in {', '.join(names)}; {again}")
         return manifest
 
     def stage_record(self, stage: str) -> dict[str, Any] | None:
@@ -253,6 +259,12 @@ class Storage:
         self, stage: str, label: str, kind: str, ddl: str | None, rows: int | None, content: str | None
     ) -> Manifest:
         files = self._entries(self._staged(stage, label), kind, with_digest=True)
+        lying = sum(entry.rows or 0 for entry in files)
+        if rows is not None and lying != rows:
+            raise ArtifactError(
+                f"stage '{stage}' wrote {rows:,} rows of {label}, but {lying:,} lie in its files: another process "
+                "writes there, or files were lost; run the same command again"
+            )
         return Manifest(
             artifact=label,
             kind=kind,

@@ -6,13 +6,17 @@ import errno
 import os
 
 import pytest
+from py4j.protocol import Py4JError
+from pyspark.errors import PySparkException
 from pyspark.sql import functions as F
 
 from recsys_spark.causes import cause_in_one_line
 from recsys_spark.contracts.errors import DataError
 
-ABORTED = "An error occurred while calling o1.parquet.\n: org.apache.spark.SparkException: Job aborted due to stage failure: "
-LOST = "Task 1 in stage 6.0 failed 1 times, most recent failure: Lost task 1.0 in stage 6.0 (TID 6) (host executor driver): "
+ABORTED = (
+    "An error occurred while calling o1.parquet.\n: org.apache.spark.SparkException: Job aborted due to stage failure: "
+)
+LOST = "Task 1 in stage 6.0 failed 1 times, most recent failure: Lost task 1.0 in stage 6.0 (TID 6) (host driver): "
 TRACE = "\n\tat org.apache.spark.Some.where(Some.scala:1)\n"
 
 
@@ -71,14 +75,14 @@ def test_what_a_python_task_raises_is_told_as_it_was_raised(spark):
         raise DataError("line 7: 'x' is no number")
         yield
 
-    with pytest.raises(Exception) as caught:
+    with pytest.raises((PySparkException, Py4JError)) as caught:
         spark.range(2).mapInArrow(fail, "id long").collect()
     assert cause_in_one_line(caught.value) == "DataError: line 7: 'x' is no number"
 
 
 @pytest.mark.spark
 def test_what_a_task_of_the_jvm_throws_is_told(spark):
-    with pytest.raises(Exception) as caught:
+    with pytest.raises((PySparkException, Py4JError)) as caught:
         spark.range(2).select(F.raise_error(F.lit("odd line"))).collect()
     assert "odd line" in cause_in_one_line(caught.value)
 
@@ -89,6 +93,6 @@ def test_a_python_worker_that_dies_is_named(spark):
         os.kill(os.getpid(), 9)
         yield from batches
 
-    with pytest.raises(Exception) as caught:
+    with pytest.raises((PySparkException, Py4JError)) as caught:
         spark.range(2).mapInArrow(die, "id long").collect()
     assert cause_in_one_line(caught.value).startswith("a Python worker of Spark ended in the middle of a task")

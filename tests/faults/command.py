@@ -64,7 +64,7 @@ class Command:
     def workers(self) -> list[int]:
         """Python workers, which Spark's daemon forked."""
         alive = self.processes()
-        daemons = {pid for pid, process in alive.items() if "python_daemon" in process.command}
+        daemons = {pid for pid, process in alive.items() if "-m recsys_spark.python_daemon" in process.command}
         return [pid for pid in daemons if alive[pid].parent in daemons]
 
     def kill_everything(self) -> None:

@@ -31,10 +31,16 @@ class FaultShop:
     folder: Path
     root: Path
 
-    def recsys(self, *words: str) -> AbstractContextManager[Command]:
-        """Start a command on this root."""
+    @property
+    def options(self) -> list[str]:
+        """What a command is told of the shop; what follows on its command line counts more."""
         pairs = [*settings_of(self.folder, partitions=2), *_QUICK, f"paths.processed={self.root}"]
-        return recsys(self.folder, *words, *self._options(pairs))
+        config = str(REPOSITORY / "conf" / "workbook.yaml")
+        return ["--config", config, *(word for pair in pairs for word in ("--set", pair))]
+
+    def recsys(self, *words: str) -> AbstractContextManager[Command]:
+        """Start a command on this root, in a process of its own."""
+        return recsys(self.folder, words[0], *self.options, *words[1:])
 
     def finish(self, *words: str) -> Command:
         """A command and its end."""
@@ -77,11 +83,6 @@ class FaultShop:
     def beside(self, name: str) -> FaultShop:
         """Another root over the same lines."""
         return FaultShop(self.folder, self.root.parent / name)
-
-    @staticmethod
-    def _options(pairs: list[str]) -> list[str]:
-        config = str(REPOSITORY / "conf" / "workbook.yaml")
-        return ["--config", config, *(word for pair in pairs for word in ("--set", pair))]
 
 
 def open_shop(folder: Path) -> FaultShop:

@@ -62,13 +62,19 @@ def cause(fault: str, command: Command) -> None:
 
 def disturbed(shop: FaultShop, stage: str, fault: str) -> Disturbance:
     before = tuple(shop.published()) if shop.root.exists() else ()
+    left = set(shop.staged(stage))  # by a start before this one
     with shop.recsys("run") as command:
-        command.until(lambda: bool(shop.staged(stage)), f"{stage} had files aside")
+        command.until(lambda: bool(set(shop.staged(stage)) - left), f"{stage} had files aside")
         cause(fault, command)
-        found = Disturbance(
-            stage, fault, command, before, tuple(shop.published()), tuple(shop.half_published()), len(shop.staged(stage))
+        return Disturbance(
+            stage,
+            fault,
+            command,
+            before,
+            tuple(shop.published()),
+            tuple(shop.half_published()),
+            len(shop.staged(stage)),
         )
-    return found
 
 
 @pytest.fixture(scope="module")
