@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 REPOSITORY = Path(__file__).parents[2]
-_PATIENCE = 300.0  # seconds that anything is waited for, with a busy machine in mind
+_PATIENCE = 1200.0  # seconds that anything is waited for: a busy machine may take minutes for a run
 _TICK = 0.02
 _STARTED = re.compile(r"^\d\d:\d\d:\d\d (\w+): started$", re.MULTILINE)
 

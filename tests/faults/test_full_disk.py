@@ -12,11 +12,11 @@ import pytest
 from recsys_spark.paths import filesystem
 from recsys_spark.runs.files import create_whole, write_whole
 from tests.faults.artifacts import differing
-from tests.faults.fault_shop import FaultShop, open_shop
+from tests.faults.conftest import STAGES
+from tests.faults.fault_shop import FaultShop
 
 pytestmark = [pytest.mark.faults, pytest.mark.slow]
 
-LAST = "sequences"  # the stages up to it write and shuffle, and take seconds
 FULL = "error: no space left on a disk: make room where paths.processed and spark.local.dir (/tmp without it) lie"
 
 
@@ -42,21 +42,13 @@ def enlarge(folder: Path) -> None:
     subprocess.run(["mount", "-o", "remount,size=256m", str(folder)], check=True)
 
 
-@pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory) -> FaultShop:
-    shop = open_shop(tmp_path_factory.mktemp("disks"))
-    done = shop.finish("run", "--to", LAST)
-    assert done.process.returncode == 0, done.said[-3000:]
-    return shop
-
-
 @pytest.mark.spark
 @pytest.mark.parametrize("filled", ["root", "scratch"])
 def test_a_full_disk_ends_the_run_with_one_line_and_with_space_the_command_goes_on(undisturbed, tmp_path, filled):
     with disk(tmp_path / "small", "120k" if filled == "root" else "60k") as small:
         shop = FaultShop(undisturbed.folder, (small if filled == "root" else tmp_path) / "root")
         scratch = small if filled == "scratch" else tmp_path
-        words = ("run", "--to", LAST, "--set", f"session.conf={{spark.local.dir: {scratch}}}")
+        words = ("run", "--to", STAGES[-1], "--set", f"session.conf={{spark.local.dir: {scratch}}}")
         failed = shop.finish(*words)
         assert failed.process.returncode == 1, failed.said[-3000:]
         assert failed.last_line.startswith(FULL)
@@ -70,7 +62,7 @@ def test_a_full_disk_ends_the_run_with_one_line_and_with_space_the_command_goes_
         enlarge(small)
         done = shop.finish(*words)
         assert done.process.returncode == 0, done.said[-3000:]
-        assert done.started == ["ingest", "clean", "entities", LAST][len(published) :]
+        assert done.started == STAGES[len(published) :]
         assert differing(undisturbed.contents(), shop.contents()) == []
 
 

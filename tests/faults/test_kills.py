@@ -78,7 +78,7 @@ def disturbed(shop: FaultShop, stage: str, fault: str) -> Disturbance:
 
 
 @pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory) -> FaultShop:
+def finished(tmp_path_factory) -> FaultShop:
     shop = open_shop(tmp_path_factory.mktemp("kills"))
     done = shop.finish("run")
     assert done.process.returncode == 0, done.said[-3000:]
@@ -86,8 +86,8 @@ def undisturbed(tmp_path_factory) -> FaultShop:
 
 
 @pytest.fixture(scope="module")
-def killed(undisturbed) -> FaultShop:
-    return undisturbed.beside("killed")
+def killed(finished) -> FaultShop:
+    return finished.beside("killed")
 
 
 @pytest.fixture(scope="module")
@@ -115,8 +115,8 @@ def test_no_artifact_that_a_reader_would_take_is_half_there_at_any_moment(distur
     assert [each.half_published for each in disturbances if each.half_published] == []
 
 
-def test_what_is_left_in_the_end_is_what_an_undisturbed_run_leaves(disturbances, undisturbed, killed):
-    expected = undisturbed.contents()
+def test_what_is_left_in_the_end_is_what_an_undisturbed_run_leaves(disturbances, finished, killed):
+    expected = finished.contents()
     assert len(expected) > 90
     assert differing(expected, killed.contents()) == []
     assert list(killed.run.rglob("_staging")) == []
