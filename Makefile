@@ -12,7 +12,7 @@ CANDIDATES := $(if $(PYTHON),$(PYTHON),python3.11 python3.10 python3.12 python3)
 SUITABLE := import sys, venv, ensurepip; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 12))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-spark4 test-dbr154 check dist bench benchmark-named results screenshot clean-env
+.PHONY: help demo test test-spark4 test-dbr154 check dist soak bench benchmark-named results screenshot clean-env
 .DELETE_ON_ERROR:
 
 help:  ## list the targets
@@ -32,6 +32,9 @@ check: $(STAMP)  ## format, lint, types, import rules, plain tests; under a minu
 	@$(BIN)/ruff check --quiet --output-format concise .
 	@$(BIN)/mypy
 	@$(BIN)/python -m pytest -q -m "not spark and not torch and not gpu and not slow"
+
+soak: $(STAMP)  ## kill runs at random moments, compare what is left: make soak ARGS="--kills 50"
+	@$(BIN)/python -m tests.faults.soak $(ARGS)
 
 bench: benchmark-named $(STAMP)  ## run one benchmark: make bench NAME=item_knn
 	@$(BIN)/python -m benchmarks.$(NAME) $(ARGS)

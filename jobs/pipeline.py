@@ -163,7 +163,7 @@ def _describe(_: argparse.Namespace) -> None:
 
 def _export(arguments: argparse.Namespace) -> None:
     storage = open_storage(config_from(arguments), arguments.run)
-    print(export_table(storage, arguments.artifact, arguments.format, arguments.out))
+    print(export_table(storage, arguments.artifact, arguments.format, arguments.out, arguments.verify))
 
 
 def _status(arguments: argparse.Namespace) -> None:

@@ -9,6 +9,7 @@ import traceback
 from collections.abc import Callable, Mapping
 from functools import partial
 
+from recsys_spark.causes import cause_in_one_line
 from recsys_spark.contracts.config import PipelineConfig
 from recsys_spark.contracts.errors import EXIT_DONE, EXIT_INTERRUPTED, EXIT_OTHER, PipelineError
 from recsys_spark.contracts.load_config import load_config
@@ -127,8 +128,7 @@ def guarded(work: Callable[[], None], debug: bool, log_format: str = "text") -> 
     except KeyboardInterrupt:
         return _say("error: interrupted; what was published stays, the same command goes on", EXIT_INTERRUPTED, debug)
     except Exception as error:
-        lines = [line for line in str(error).splitlines() if line.strip()] or ["no message"]
-        return _say(f"error: {type(error).__name__}: {lines[0]} (--debug shows more)", EXIT_OTHER, debug)
+        return _say(f"error: {cause_in_one_line(error)} (--debug shows more)", EXIT_OTHER, debug)
     return EXIT_DONE
 
 

@@ -19,18 +19,19 @@ from recsys_spark.workbook_writer import SheetColumn, write_workbook
 FORMATS = ("csv", "xlsx", "parquet")
 
 
-def export_table(storage: Storage, name: str, form: str, out: str | None) -> str:
+def export_table(storage: Storage, name: str, form: str, out: str | None, verify: str = "size") -> str:
     """Write the table artifact `name` (such as `rankings_popularity_test`) and return where.
 
     CSV and Parquet become folders of part files, Excel one file; `out` may not exist yet. Text never becomes a formula:
-    in Excel by its cell's type, in CSV by a single quote before it. Raises ConfigError for a name that is no table and
-    for a place that is taken or lies among the artifacts, ArtifactError for a table that no stage has written.
+    in Excel by its cell's type, in CSV by a single quote before it. verify: as for `Storage.require`. Raises
+    ConfigError for a name that is no table and for a place that is taken or lies among the artifacts, ArtifactError for
+    a table that no stage has written or that is damaged.
     """
     label = name if name.endswith(".parquet") else f"{name}.parquet"
     schema = _schema_of(label)
     target = out or f"{Path(label).stem}.{form}"
     _require_free(target, storage)
-    frame = storage.read_table(label, schema)
+    frame = storage.read_table(label, schema, verify)
     if form == "parquet":
         frame.write.parquet(spark_uri(target))
     elif form == "csv":

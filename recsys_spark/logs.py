@@ -6,6 +6,7 @@ import json
 import logging
 import sys
 from datetime import datetime, timezone
+from pathlib import Path
 
 LOG_FORMATS = ("text", "json")
 _TEXT = logging.Formatter("%(asctime)s %(message)s", datefmt="%H:%M:%S")
@@ -29,8 +30,13 @@ def set_up_logs(log_format: str) -> None:
     for handler in logging.getLogger().handlers:
         if type(handler) is logging.StreamHandler:
             handler.setFormatter(JsonLines() if log_format == "json" else _TEXT)
+            handler.addFilter(_is_not_of_py4j)
     logging.getLogger("recsys").setLevel(logging.INFO)
-    logging.getLogger("py4j").setLevel(logging.CRITICAL)  # on Ctrl-C it prints tracebacks of its own
+
+
+def _is_not_of_py4j(record: logging.LogRecord) -> bool:
+    """On Ctrl-C, and when the JVM ends, Py4J prints tracebacks of its own, some of them as the root logger."""
+    return "py4j" not in Path(record.pathname).parts
 
 
 def say(line: str, code: int) -> None:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -41,6 +43,7 @@ OWN_JVM_CONF = {
 # Where the workers are processes of this machine, which surely find the module.
 LOCAL_CONF = {"spark.python.daemon.module": "recsys_spark.python_daemon"}
 SUPPORTED_JAVA = (11, 17)
+_OWN: set[str] = set()  # application ids of sessions that this process began
 SessionSource = SparkSession | Callable[[], SparkSession] | None  # a session, what starts one, or none to be had
 _SUBMITTED = "PYSPARK_GATEWAY_PORT"  # set by spark-submit, whose JVM then runs already
 _ON_DATABRICKS = "DATABRICKS_RUNTIME_VERSION"
@@ -68,7 +71,10 @@ def get_session(config: SessionConfig) -> SparkSession:
     builder = SparkSession.builder.appName(config.app_name)
     for key, value in {**own, **REQUIRED_CONF}.items():
         builder = builder.config(key, value)
-    return builder.getOrCreate()
+    with _ctrl_c_as_it_was():
+        session = builder.getOrCreate()
+    _OWN.add(str(session.conf.get("spark.app.id")))
+    return session
 
 
 def _set(session: SparkSession, conf: Mapping[str, str]) -> None:
@@ -80,6 +86,30 @@ def _set(session: SparkSession, conf: Mapping[str, str]) -> None:
 def _submitted_conf() -> set[str]:
     """Names of the settings that the JVM was started with: nothing else knows them before there is a session."""
     return {key for key, _ in SparkConf(_jvm=launch_gateway().jvm).getAll()}
+
+
+def end_own(session: SparkSession) -> None:
+    """Stop a session that this process began, with all that its tasks are at; one that it was given stays."""
+    if session.conf.get("spark.app.id", "") in _OWN:
+        session.stop()
+
+
+@contextmanager
+def _ctrl_c_as_it_was() -> Iterator[None]:
+    """Keep the handler of SIGINT that was there before.
+
+    A new Spark context sets one that calls the JVM. Where Ctrl-C meets the main thread in the middle of such a call, as
+    it nearly always does, the second call on the same connection fails, and an error of Py4J takes the place of
+    KeyboardInterrupt.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def started(source: SessionSource) -> SparkSession:

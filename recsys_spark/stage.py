@@ -275,5 +275,8 @@ def _swept(storage: Storage, stage: str) -> Iterator[None]:
     storage.sweep(stage)  # what an earlier run left when it was killed
     try:
         yield
+    except (KeyboardInterrupt, SystemExit):
+        storage.end_tasks()  # what goes on would write where the sweep is
+        raise
     finally:
         storage.sweep(stage)

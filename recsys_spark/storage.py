@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial, reduce
@@ -18,18 +17,16 @@ from pyspark.sql.pandas.types import to_arrow_schema
 
 from recsys_spark.contracts.errors import ArtifactError, ConfigError
 from recsys_spark.contracts.schemas import Table
-from recsys_spark.file_facts import sha256_in, size_and_rows
+from recsys_spark.file_facts import part_entries, sha256_in
 from recsys_spark.frames import conform, empty_frame
 from recsys_spark.manifest import SUFFIX, FileEntry, Manifest, content_of
 from recsys_spark.part_files import TablesKernel, parts_of, parts_of_tables
 from recsys_spark.paths import filesystem, place_below, put_text, python_path, require_own_folder, spark_uri
-from recsys_spark.session import SessionSource, started
+from recsys_spark.session import SessionSource, end_own, started
 
 MARKER = "_recsys.json"  # tells a root of ours from a folder that holds something else
 _STAGING = "_staging"
 _STAGES = "_stages"
-_FOOTER_READERS = 16
-_SMALL_BYTES = 32 << 20  # of a table whose digests the driver takes itself: sooner done than a Spark job is started
 
 
 class Storage:
@@ -51,6 +48,11 @@ class Storage:
         """The session, which starts when it is first asked for."""
         self._session = started(self._session)
         return self._session
+
+    def end_tasks(self) -> None:
+        """Stop the session where this process began it, so that no task writes any more."""
+        if isinstance(self._session, SparkSession):
+            end_own(self._session)
 
     def open_root(self) -> None:
         """Create the root, or check that it is ours. Raises ConfigError where it holds something else."""
@@ -84,16 +86,17 @@ class Storage:
         manifest = self.manifest(label)
         if manifest is None:
             raise ArtifactError(f"{self._at(label)} is missing or was not finished; run the stage that writes it")
-        found = self._entries(label, manifest.kind, with_digest=verify == "full")
+        again = f"run stage '{manifest.stage}' again with --force"
+        try:
+            found = self._entries(label, manifest.kind, with_digest=verify == "full")
+        except ArtifactError as error:
+            raise ArtifactError(f"{error}; {again}") from error
         expected = manifest.files
         if verify != "full":
             expected = tuple(replace(entry, sha256="") for entry in expected)
         if found != expected:
             names = sorted({entry.name for entry in set(found) ^ set(expected)})
-            raise ArtifactError(
-                f"{self._at(label)} differs from its manifest in {', '.join(names)}; "
-                f"run stage '{manifest.stage}' again with --force"
-            )
+            raise ArtifactError(f"{self._at(label)} differs from its manifest in {', '.join(names)}; {again}")
         return manifest
 
     def stage_record(self, stage: str) -> dict[str, Any] | None:
@@ -252,6 +255,12 @@ class Storage:
         self, stage: str, label: str, kind: str, ddl: str | None, rows: int | None, content: str | None
     ) -> Manifest:
         files = self._entries(self._staged(stage, label), kind, with_digest=True)
+        lying = sum(entry.rows or 0 for entry in files)
+        if rows is not None and lying != rows:
+            raise ArtifactError(
+                f"stage '{stage}' wrote {rows:,} rows of {label}, but {lying:,} lie in its files: another process "
+                "writes there, or files were lost; run the same command again"
+            )
         return Manifest(
             artifact=label,
             kind=kind,
@@ -264,24 +273,12 @@ class Storage:
         )
 
     def _entries(self, label: str, kind: str, with_digest: bool) -> tuple[FileEntry, ...]:
-        if kind != "table":
-            path = self._at(label)
-            size = self._fs.size(path) if self._fs.exists(path) else 0
-            return (FileEntry(PurePosixPath(label).name, size, None, sha256_in(self._fs, path) if with_digest else ""),)
-        paths = sorted(path for path in self._fs.find(self._at(label)) if path.endswith(".parquet"))
-        with ThreadPoolExecutor(_FOOTER_READERS) as readers:
-            stats = list(readers.map(partial(size_and_rows, self._fs), paths))
-            digests: dict[str, str] = {}
-            if with_digest and sum(size for size, _ in stats) <= _SMALL_BYTES:
-                digests = dict(zip(paths, readers.map(partial(sha256_in, self._fs), paths), strict=True))
-        if with_digest and not digests:
-            digests = self._digests_by_executors(label)
-        names = {path: PurePosixPath(path).name for path in paths}
-        by_name = {PurePosixPath(path).name: digest for path, digest in digests.items()}
-        return tuple(
-            FileEntry(names[path], size, rows, by_name.get(names[path], ""))
-            for path, (size, rows) in zip(paths, stats, strict=True)
-        )
+        if kind == "table":
+            by_spark = partial(self._digests_by_executors, label)
+            return part_entries(self._fs, self._at(label), by_spark if with_digest else None)
+        path = self._at(label)
+        size = self._fs.size(path) if self._fs.exists(path) else 0
+        return (FileEntry(PurePosixPath(label).name, size, None, sha256_in(self._fs, path) if with_digest else ""),)
 
     def _digests_by_executors(self, label: str) -> dict[str, str]:
         """Digest of each part file by its path; Spark reads a binary file of up to 2 GiB."""

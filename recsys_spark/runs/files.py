@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import secrets
+from contextlib import suppress
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -21,8 +22,13 @@ def write_whole(fs: AbstractFileSystem, path: str, content: bytes) -> None:
     """Replace a file: a reader sees what was there before or all of the new content."""
     aside = _aside(path)
     fs.makedirs(str(PurePosixPath(path).parent), exist_ok=True)
-    fs.pipe_file(aside, content)
-    fs.mv(aside, path)
+    try:
+        fs.pipe_file(aside, content)
+        fs.mv(aside, path)
+    except BaseException:
+        with suppress(OSError):
+            fs.rm_file(aside)
+        raise
 
 
 def create_whole(fs: AbstractFileSystem, path: str, content: bytes) -> bool:
@@ -52,16 +58,17 @@ def read_json(fs: AbstractFileSystem, path: str) -> dict[str, Any] | None:
 
 def _create_local(path: str, content: bytes) -> None:
     aside = Path(_aside(path))
-    aside.write_bytes(content)
     try:
-        os.link(aside, path)  # unlike an exclusive open, no reader ever finds the file empty
-    except FileExistsError:
-        raise
-    except OSError:  # a file system without hard links
-        with Path(path).open("xb") as file:
-            file.write(content)
+        aside.write_bytes(content)
+        try:
+            os.link(aside, path)  # unlike an exclusive open, no reader ever finds the file empty
+        except FileExistsError:
+            raise
+        except OSError:  # a file system without hard links
+            with Path(path).open("xb") as file:
+                file.write(content)
     finally:
-        aside.unlink()
+        aside.unlink(missing_ok=True)
 
 
 def _aside(path: str) -> str:

@@ -132,12 +132,16 @@ def _taken_over(fs: AbstractFileSystem, path: str, dead: Owner | None, me: Owner
         fs.rm_file(claim)
 
 
+class Terminated(KeyboardInterrupt):
+    """SIGTERM came. Of what ends a process, Py4J gives up a call to the JVM cleanly for KeyboardInterrupt alone."""
+
+
 @contextmanager
 def ending_on_sigterm() -> Iterator[None]:
-    """Let SIGTERM end the process as an exception, so that what it holds is released."""
+    """Let SIGTERM end the process as an exception, SystemExit outside the block, so that what it holds is released."""
 
     def end(_number: int, _frame: FrameType | None) -> None:
-        raise SystemExit(128 + signal.SIGTERM)
+        raise Terminated
 
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -145,6 +149,8 @@ def ending_on_sigterm() -> Iterator[None]:
     before = signal.signal(signal.SIGTERM, end)
     try:
         yield
+    except Terminated:
+        raise SystemExit(128 + signal.SIGTERM) from None
     finally:
         signal.signal(signal.SIGTERM, before)
 

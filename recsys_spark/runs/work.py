@@ -12,6 +12,7 @@ from typing import Any
 
 from pyspark.sql import SparkSession
 
+from recsys_spark.causes import cause_in_one_line
 from recsys_spark.contracts.config import PipelineConfig, SessionConfig
 from recsys_spark.contracts.errors import LockedError
 from recsys_spark.contracts.stages import STAGE_NAMES
@@ -137,7 +138,8 @@ def working(config: PipelineConfig, wanted: Wanted) -> Iterator[Work]:
         except LockedError:  # run.json is another process's by now
             raise
         except BaseException as error:
-            told = "interrupted" if isinstance(error, KeyboardInterrupt | SystemExit) else f"failed: {_line(error)}"
+            is_stopped = isinstance(error, KeyboardInterrupt | SystemExit)
+            told = "interrupted" if is_stopped else f"failed: {cause_in_one_line(error)}"
             root.write(_ended(work.record, told))
             raise
         _settle(work, rules)
@@ -160,8 +162,8 @@ def is_published(stage: str, storage: Storage) -> bool:
 def sizes_of(storage: Storage, stage: str) -> dict[str, int]:
     """Rows that a stage read and wrote, and bytes that it wrote, as the manifests state them."""
     record = storage.stage_record(stage) or {"inputs": {}, "outputs": {}}
-    artifacts = ([label for label in record[kind] if not label.startswith("source:")] for kind in ("inputs", "outputs"))
-    read, made = ([storage.manifest(label) for label in labels] for labels in artifacts)
+    labels = ([label for label in record[kind] if not label.startswith("source:")] for kind in ("inputs", "outputs"))
+    read, made = ([storage.manifest(label) for label in found] for found in labels)
     return {
         "rows_in": sum(manifest.rows or 0 for manifest in read if manifest),
         "rows_out": sum(manifest.rows or 0 for manifest in made if manifest),
@@ -206,7 +208,3 @@ def _begun(record: RunRecord, config: PipelineConfig, wanted: Wanted) -> RunReco
 def _ended(record: RunRecord, outcome: str) -> RunRecord:
     entry = {"command": record.command, "started": record.started, "ended": now(), "outcome": outcome}
     return replace(record, ended=entry["ended"], outcome=outcome, commands=[*record.commands, entry])
-
-
-def _line(error: BaseException) -> str:
-    return f"{type(error).__name__}: {next(iter(str(error).splitlines()), '')}"

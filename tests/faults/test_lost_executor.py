@@ -1,0 +1,50 @@
+"""On a cluster, an executor that is killed while others need its shuffle files costs time and nothing else."""
+
+from __future__ import annotations
+
+import os
+import signal
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from tests.cluster.standalone import standalone_cluster
+from tests.faults.artifacts import differing
+from tests.faults.command import REPOSITORY
+from tests.faults.conftest import STAGES
+from tests.faults.fault_shop import FaultShop
+from tests.support.sessions import SHORT_LIVED_JVM
+
+pytestmark = [pytest.mark.cluster, pytest.mark.faults, pytest.mark.slow, pytest.mark.spark]
+
+
+def executors_below(folder: Path) -> list[int]:
+    """Executors whose working folder is that of a worker of the cluster."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            is_executor = b"CoarseGrainedExecutorBackend" in (entry / "cmdline").read_bytes()
+            if is_executor and (entry / "cwd").resolve().is_relative_to(folder.resolve()):
+                found.append(int(entry.name))
+    return sorted(found)
+
+
+def test_a_killed_executor_is_replaced_and_the_run_ends_with_the_same_artifacts(undisturbed, tmp_path):
+    shop = FaultShop(undisturbed.folder, tmp_path / "root")
+    with standalone_cluster(tmp_path / "cluster") as cluster:
+        conf = {
+            "spark.master": cluster.url,
+            "spark.executorEnv.PYTHONPATH": str(REPOSITORY),
+            "spark.executor.memory": "512m",
+            "spark.executor.extraJavaOptions": SHORT_LIVED_JVM,
+        }
+        pairs = ", ".join(f"{key}: '{value}'" for key, value in conf.items())
+        with shop.recsys("run", "--to", STAGES[-1], "--set", f"session.conf={{{pairs}}}") as command:
+            command.until(lambda: bool(shop.staged("clean")), "clean had files aside")
+            os.kill(executors_below(cluster.folder)[0], signal.SIGKILL)
+            code = command.end()
+    assert code == 0, command.said[-3000:]
+    assert "Lost executor" in command.said
+    assert command.started == STAGES
+    assert differing(undisturbed.contents(), shop.contents()) == []
