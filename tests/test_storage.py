@@ -118,7 +118,7 @@ def test_a_flipped_byte_is_found_by_full_verification_alone(
     spark, storage, monkeypatch, digests_by, has_checksums, said
 ):
     if digests_by == "executors":
-        monkeypatch.setattr("recsys_spark.storage._SMALL_BYTES", 0)
+        monkeypatch.setattr("recsys_spark.file_facts._SMALL_BYTES", 0)
     published(storage, people(spark, ANN_AND_BOB))
     part = part_file(storage)
     content = bytearray(part.read_bytes())
