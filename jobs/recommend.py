@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import partial
 from itertools import product
 
 from pyspark.sql import DataFrame
 
 from recsys_spark.baselines.fitting import fitted_tables
-from recsys_spark.baselines.loading import load_codes
 from recsys_spark.baselines.query_batches import spread, with_queries
 from recsys_spark.baselines.ranking import Model
 from recsys_spark.baselines.registry import ModelSettings, build_model
@@ -34,8 +34,18 @@ from recsys_spark.contracts.config import PipelineConfig
 from recsys_spark.contracts.retriever_config import ranked_as
 from recsys_spark.ingest.readers import source_files
 from recsys_spark.ranker.two_stage import TwoStageSettings, fitted_two_stage
-from recsys_spark.recommendations.lists import SHEET, Excluding, list_items, queries_at, recommendations
+from recsys_spark.recommendations.evidence import EvidenceSource
+from recsys_spark.recommendations.facts import SHEET, Sales, pairs_of, recommendations
+from recsys_spark.recommendations.fitted_rules import (
+    fitted_evidence,
+    fitted_rules,
+    policy_of,
+    rule_files,
+    with_exclusions,
+)
+from recsys_spark.recommendations.lists import Lister, list_items, passed_over, queries_at
 from recsys_spark.recommendations.moment import (
+    before,
     fit_at,
     last_event,
     moment_after,
@@ -43,6 +53,7 @@ from recsys_spark.recommendations.moment import (
     with_new_customers,
     with_new_lines,
 )
+from recsys_spark.recommendations.together import co_purchases
 from recsys_spark.retriever.rankings import tower_model
 from recsys_spark.sequences.histories import customer_histories
 from recsys_spark.sequences.split import iso_in_utc
@@ -53,22 +64,42 @@ SOURCES = (INTERACTIONS_CLEAN, CUSTOMER_ID_MAP, ITEM_ID_MAP)
 
 
 def run(io: StageIO, config: PipelineConfig) -> Metrics:
-    options, recent_days = config.recommend, config.baselines.recent_days
+    options = config.recommend
     protocol = "first_purchase" if options.share_new == 1 else "all_items"
     best = io.read_json(EVALUATION)["best"][protocol]
-    fit, asked = _asked(io, config)
-    codes = partial(load_codes, *io.path_and_content(ITEM_ID_MAP))
-    model = Excluding(_best_model(io, config, best, protocol, fit), options.excluded_codes, codes)
-    listed = list_items(asked, model, options.top_n, options.share_new)
-    counts = io.read(ITEM_POPULARITY, fit=fit)
-    rows = io.write(RECOMMENDATIONS, recommendations(listed, io.read(ITEMS_CLEAN), counts, best, recent_days))
+    at = _moment(io, config)
+    dates, items = config.clean.dates, io.read(ITEMS_CLEAN)
+    lister = Lister(
+        model=_best_model(io, config, best, protocol, at.fit),
+        policy=policy_of(options, options.top_n),
+        rules=fitted_rules(io, options, config.ingest, dates, at.before),
+        evidence=_evidence(io, config, at.fit),
+    )
+    asked = with_exclusions(io, at.asked, at.customer_ids, options, config.ingest)
+    listed = io.materialise("listed", list_items(spread(asked), lister))
+    counted = io.materialise("co_purchases", co_purchases(at.asked, pairs_of(listed), io.scratch("pairs")))
+    sales = Sales(at.before, items, at.moment, config.baselines.recent_days)
+    told = recommendations(listed, sales, counted, best, options.reasons, io.materialise)
+    rows = io.write(RECOMMENDATIONS, told)
     sheet = partial(write_workbook, io.read(RECOMMENDATIONS), SHEET, ("customer_id", "rank"), "Recommendations")
     io.write_file(RECOMMENDATIONS_XLSX, sheet)
-    return {"recommendations": rows, "model": best, "fit": fit}
+    return {"recommendations": rows, **passed_over(listed), "model": best, "fit": at.fit}
 
 
-def _asked(io: StageIO, config: PipelineConfig) -> tuple[str, DataFrame]:
-    """The fit that is asked, and every customer's query at the moment with what was bought before it."""
+@dataclass(frozen=True)
+class _Moment:
+    """What there was at the moment. fit: the one that is asked; before: the interactions before the moment; asked:
+    every customer's query with what was bought before it.
+    """
+
+    fit: str
+    moment: DataFrame
+    before: DataFrame
+    customer_ids: DataFrame
+    asked: DataFrame
+
+
+def _moment(io: StageIO, config: PipelineConfig) -> _Moment:
     options = config.recommend
     interactions, customer_ids, item_ids = (io.read(table) for table in SOURCES)
     as_of = iso_in_utc(options.as_of, "recommend.as_of") if options.as_of else None
@@ -77,16 +108,25 @@ def _asked(io: StageIO, config: PipelineConfig) -> tuple[str, DataFrame]:
         lines = with_new_lines(interactions, options.new_lines, config.ingest, config.clean, io.materialise)
         interactions = io.materialise("interactions", lines)
         customer_ids = with_new_customers(customer_ids, interactions, io.num_rows(CUSTOMER_ID_MAP))
+    moment = moment_after(interactions, as_of)
     merge_minutes = config.sequences.merge_minutes
     histories = customer_histories(interactions, item_ids, customer_ids, merge_minutes, with_quantities=True)
-    queries = queries_at(customer_ids, interactions, moment_after(interactions, as_of))
-    return fit, spread(with_queries(histories, queries))
+    queries = queries_at(customer_ids, interactions, moment)
+    asked = io.materialise("asked", spread(with_queries(histories, queries)))
+    return _Moment(fit, moment, before(interactions, moment), customer_ids, asked)
+
+
+def _evidence(io: StageIO, config: PipelineConfig, fit: str) -> EvidenceSource:
+    settings = ModelSettings(config.baselines, config.knn, config.ease, config.tifu, config.nmf)
+    towers, recent_items = config.retriever.towers, config.recommend.reasons.recent_items
+    return fitted_evidence(io, settings, config.candidates.quotas, towers, recent_items, fit)
 
 
 def input_files(config: PipelineConfig) -> list[str]:
-    """The files of new lines."""
+    """The files of new lines and those of the business's rules."""
     new_lines = config.recommend.new_lines
-    return source_files(source_of(new_lines, config.ingest)) if new_lines else []
+    lines = source_files(source_of(new_lines, config.ingest)) if new_lines else []
+    return lines + rule_files(config.recommend)
 
 
 def _best_model(io: StageIO, config: PipelineConfig, name: str, protocol: str, fit: str) -> Model:
