@@ -23,6 +23,7 @@ from jobs import (
     sequences,
     train_ranker,
     train_retriever,
+    what_if,
 )
 from recsys_spark.closing import closing_words
 from recsys_spark.command_line import (
@@ -64,7 +65,14 @@ def console() -> None:
     if not words or (words[0].startswith("-") and words[0] not in ("-h", "--help")):
         words = ["run", *words]
     arguments = command_parser().parse_args(words)
-    work = {"run": _run, "export": _export, "compare": compare.compare, "evaluate": _evaluate, "describe": _describe}
+    work = {
+        "run": _run,
+        "export": _export,
+        "compare": compare.compare,
+        "evaluate": _evaluate,
+        "recommend": _recommend,
+        "describe": _describe,
+    }
     finish(guarded(lambda: work.get(arguments.command, _run_one)(arguments), debug=arguments.debug))
 
 
@@ -94,6 +102,8 @@ def command_parser() -> argparse.ArgumentParser:
             add_switches(alone, baselines.SWITCHES)
         if stage.name == recommend.STAGE.name:
             add_options(alone, recommend.OPTIONS)
+            alone.add_argument("--what-if", action="store_true", help="measure what the rules cost; recommend nothing")
+            what_if.add_arguments(alone)
     return parser
 
 
@@ -124,6 +134,14 @@ def _evaluate(arguments: argparse.Namespace) -> None:
         check_leaks.check(arguments)
     elif arguments.folds or arguments.seeds:
         folds.fold(arguments)
+    else:
+        _run_one(arguments)
+
+
+def _recommend(arguments: argparse.Namespace) -> None:
+    """The stage alone, unless the cost of its rules is asked for."""
+    if arguments.what_if:
+        what_if.what_if(arguments)
     else:
         _run_one(arguments)
 

@@ -23,6 +23,7 @@ REPEAT, TOGETHER, SIMILAR, CATEGORY, POPULAR = KINDS = (
     "popular",
 )
 TOP_OF_CATEGORY = 20  # best sellers that count as popular in their category
+CUSTOMERS_PER_BASKET = 4  # who bought both, at most, for each basket that held both: then one goes with the other
 # What was bought before speaks for itself. Of the other kinds the first that has evidence is told, in the order that
 # says best what the item's best source has seen; the last holds for every item.
 _BY_NEIGHBOURS = (TOGETHER, SIMILAR, CATEGORY, POPULAR)
@@ -86,22 +87,20 @@ def _own(kind: Column, name: str) -> Column:
 def sentence() -> Column:
     """The reason in words, from reason_kind and reason_facts."""
     fact = {name: F.col(f"reason_facts.{name}") for name in REASON_FACTS}
-    own = F.concat(
-        _named(fact["own_stock_code"], fact["own_description"]), F.lit(", bought "), _ago(fact["own_days_ago"])
-    )
-    both = F.concat(_counted(fact["other_customers"], "other customer"), F.lit(" bought both"))
-    baskets = F.concat(F.lit(", "), _counted(fact["other_baskets"], "order"), F.lit(" had both"))
-    rank = F.concat(
-        F.lit("no. "), F.format_number(fact["category_rank"], 0), F.lit(" in "), _isolated(fact["category"])
-    )
+    own, ago = _named(fact["own_stock_code"], fact["own_description"]), _ago(fact["own_days_ago"])
+    which = F.concat(own, F.lit(", which this customer bought "), ago)
+    category = F.concat(F.lit(" in "), _isolated(fact["category"]), F.lit(", where this customer bought "))
     texts = {
         REPEAT: _repeat(fact),
-        TOGETHER: F.concat(
-            F.lit("goes with "), own, F.lit(": "), both, F.when(fact["other_baskets"] > 0, baskets).otherwise("")
-        ),
-        SIMILAR: F.concat(F.lit("similar to "), own),
+        TOGETHER: _together(fact, own, which, ago),
+        SIMILAR: F.concat(F.lit("similar to "), which),
         CATEGORY: F.concat(
-            rank, F.lit(", where this customer bought "), _times(fact["category_times"]), F.lit(": "), _sold(fact)
+            F.lit("best seller no. "),
+            F.format_number(fact["category_rank"], 0),
+            category,
+            _times(fact["category_times"]),
+            F.lit(": "),
+            _sold(fact),
         ),
         POPULAR: _sold(fact),
     }
@@ -118,6 +117,16 @@ def _repeat(fact: Mapping[str, Column]) -> Column:
     )
     last = F.when(times == 1, F.lit(", ")).otherwise(F.lit(", last "))
     return F.concat(F.lit("bought "), _times(times), cadence, last, _ago(fact["days_ago"]))
+
+
+def _together(fact: Mapping[str, Column], own: Column, which: Column, ago: Column) -> Column:
+    """Two products go together where orders hold both; others have the same buyers and no more."""
+    customers, baskets = fact["other_customers"], fact["other_baskets"]
+    both = F.concat(F.lit(": "), _counted(customers, "other customer"), F.lit(" bought both, "))
+    goes_with = F.concat(F.lit("goes with "), which, both, _counted(baskets, "order"), F.lit(" had both"))
+    told = F.concat(_counted(customers, "other customer"), F.lit(" who bought "), own)
+    also = F.concat(told, F.lit(", as this one did "), ago, F.lit(", bought it too"))
+    return F.when(baskets * CUSTOMERS_PER_BASKET >= customers, goes_with).otherwise(also)
 
 
 def _sold(fact: Mapping[str, Column]) -> Column:
