@@ -48,12 +48,6 @@ def read_eligibility(items: DataFrame, options: RecommendConfig, ingest: IngestC
         raise DataError(
             f"{where}: stock_code '{repeated['stock_code']}' has {repeated['count']} rows; each may have one"
         )
-    backwards = table.filter("start >= end").orderBy("stock_code").first()
-    if backwards is not None:
-        raise DataError(
-            f"{where}: stock_code '{backwards['stock_code']}' is from {backwards['from']} to {backwards['to']}, which "
-            "is no time at all; swap the dates"
-        )
     known = known_only(table, items, "stock_code", where, options.unknown_ids)
     return known.select("item_idx", "is_in_stock", "is_withdrawn", "start", "end")
 
@@ -151,19 +145,28 @@ def _flag(text: Column) -> Column:
 
 
 def _require_values(table: DataFrame, where: str) -> None:
-    """Raise DataError for a cell that its column cannot hold, with the first such."""
+    """Raise DataError for a cell that its column cannot hold and for dates in the wrong order, with the first such."""
     yes_or_no = f"{'/'.join(_YES)} or {'/'.join(_NO)}"
-    good = {
-        "in_stock": (_flag(F.col("in_stock")), yes_or_no),
-        "stock": (parse_decimal(F.col("stock")), "a number"),
-        "withdrawn": (F.col("is_withdrawn"), yes_or_no),
-        "from": (F.col("start"), "a date"),
-        "to": (F.col("end"), "a date"),
+    expected = {"in_stock": yes_or_no, "stock": "a number", "withdrawn": yes_or_no, "from": "a date", "to": "a date"}
+    values = (
+        _flag(F.col("in_stock")),
+        parse_decimal(F.col("stock")),
+        F.col("is_withdrawn"),
+        F.col("start"),
+        F.col("end"),
+    )
+    is_bad = {
+        column: F.col(column).isNotNull() & value.isNull() for column, value in zip(expected, values, strict=True)
     }
-    for column, (value, expected) in good.items():
-        bad = table.filter(F.col(column).isNotNull() & value.isNull()).orderBy("stock_code", column).first()
-        if bad is not None:
-            raise DataError(
-                f"{where}: {column} of stock_code '{bad['stock_code']}' is '{bad[column]}', expected {expected}; "
-                "correct the cell"
-            )
+    bad_column = F.coalesce(*(F.when(bad, F.lit(column)) for column, bad in is_bad.items()))
+    is_backwards = F.col("start") >= F.col("end")
+    found = table.withColumn("bad_column", bad_column).filter(F.col("bad_column").isNotNull() | is_backwards)
+    row = found.orderBy("stock_code", "bad_column").first()
+    if row is None:
+        return
+    column, code = row["bad_column"], f"stock_code '{row['stock_code']}'"
+    if column is None:
+        raise DataError(
+            f"{where}: {code} is from {row['from']} to {row['to']}, which is no time at all; swap the dates"
+        )
+    raise DataError(f"{where}: {column} of {code} is '{row[column]}', expected {expected[column]}; correct the cell")

@@ -48,12 +48,18 @@ def read_table(
     for source in sources:
         require_columns(source.headers, required, options.aliases, f"{source.where} ({key})")
     tables = [source.lines.select(*_texts(source, required, others)) for source in sources]
-    if not tables or all(table.isEmpty() for table in tables):
-        raise DataError(f"'{path}' ({key}) has no row below its headers; fill it, or set {key}=null")
+    nothing = f"'{path}' ({key}) has no row below its headers; fill it, or set {key}=null"
+    if not tables:
+        raise DataError(nothing)
     table = reduce(DataFrame.unionByName, tables)
+    blank = [F.count_if(F.col(column).isNull()).alias(column) for column in required]
+    counts = table.agg(F.count(F.lit(1)).alias("rows"), *blank).first()
+    if counts is None or counts["rows"] == 0:
+        raise DataError(nothing)
     for column in required:
-        if not table.filter(F.col(column).isNull()).isEmpty():
-            raise DataError(f"'{path}' ({key}) has a row without {column}; fill the cell or remove the row")
+        if counts[column]:
+            number = f"{counts[column]:,}"
+            raise DataError(f"'{path}' ({key}): rows without {column}: {number}; fill the cells or remove the rows")
     return table
 
 

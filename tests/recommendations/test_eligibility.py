@@ -128,7 +128,7 @@ def test_a_workbook_and_a_parquet_table_say_the_same_as_a_csv(items, tmp_path):
         ("stock_code,to\nA1,31-31-2011\n", "to of stock_code 'A1' is '31-31-2011', expected a date"),
         ("stock_code,from,to\nA1,2011-02-01,2011-01-31\n", "is from 2011-02-01 to 2011-01-31, which is no time at all"),
         ("stock_code,in_stock\nA1,yes\na1,no\n", "stock_code 'A1' has 2 rows; each may have one"),
-        ("stock_code,in_stock\n,yes\nA1,yes\n", "has a row without stock_code"),
+        ("stock_code,in_stock\n,yes\nA1,yes\n", "rows without stock_code: 1;"),
         ("stock_code,in_stock,available\nA1,yes,no\n", "two headers mean in_stock: 'in_stock' and 'available'"),
     ],
 )
