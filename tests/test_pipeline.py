@@ -32,6 +32,7 @@ from recsys_spark.ranker.two_stage import TwoStageSettings, fitted_two_stage
 from recsys_spark.sequences.histories import customer_histories
 from recsys_spark.stage import StageIO
 from recsys_spark.storage import Storage
+from tests.support.business import check_rules
 from tests.support.frames import rows
 from tests.support.sessions import SHORT_LIVED_JVM
 
@@ -293,24 +294,4 @@ def test_new_lines_and_a_later_day_change_what_is_recommended_without_any_traini
 @pytest.mark.spark
 def test_rules_of_the_business_shape_every_list_and_their_cost_is_told(first_run, shop):
     assert first_run.returncode == 0
-    (shop / "stock.csv").write_text("stock_code,stock,withdrawn\n10001,0,no\n10004,5,yes\n10020,7,no\n")
-    rules = ["--set", "recommend.eligibility.table=stock.csv", "--set", "recommend.excluded_codes=[10003]"]
-    told = recsys(shop, "recommend", *rules, "--set", "recommend.top_n=5")
-    assert told.returncode == 0, told.stderr
-    found = pd.read_parquet(shop / "run" / "recommendations.parquet")
-    assert not set(found["stock_code"]) & {"10001", "10003", "10004"}
-    assert found.groupby("customer_id").size().eq(5).all()
-    assert all(f"removed_{rule} " in told.stderr for rule in ("excluded_codes", "withdrawn", "out_of_stock"))
-    listed = manifests(shop / "run")["recommendations.parquet.manifest.json"]
-    assert any(name.endswith("stock.csv") for name in listed["inputs"])
-    cost = recsys(shop, "recommend", "--what-if", *rules, "--out", str(shop / "cost.json"))
-    assert cost.returncode == 0, cost.stderr
-    assert "per_positive recall@20" in cost.stdout
-    protocols = json.loads((shop / "cost.json").read_text())["protocols"]
-    recall = protocols["all_items"]["metrics"]["per_positive"]["recall@20"]
-    evaluation = json.loads((shop / "run" / "evaluation.json").read_text())
-    best = evaluation["split"]["test"]["protocols"]["all_items"]["models"][evaluation["best"]["all_items"]]
-    assert recall["before"] == best["per_positive"]["recall@20"]
-    assert recall["after"] < recall["before"]
-    assert protocols["all_items"]["removed"]["removed_withdrawn"] > 0
-    assert manifests(shop / "run")["recommendations.parquet.manifest.json"] == listed  # nothing was recommended anew
+    check_rules(shop, recsys)

@@ -1,0 +1,96 @@
+from __future__ import annotations
+
+import pytest
+
+from recsys_spark.contracts import schemas
+from recsys_spark.contracts.recommend_config import ReasonsConfig
+from recsys_spark.recommendations.reasons import kind_of_reason, sentence
+
+OPTIONS = ReasonsConfig(recent_items=3, min_customers=2, min_similarity=0.6)
+
+
+def bought(times: int, days_ago: int, gap_days: float) -> dict:
+    return {"times_bought": times, "days_ago": days_ago, "gap_days": gap_days}
+
+
+def test_sentences_read_well_in_every_case(spark):
+
+    own = {"own_stock_code": "A1", "own_description": "كوب", "own_days_ago": 1}
+    sold = {"num_events": 40, "num_customers": 1, "recent_days": 28}
+    cases = [
+        ("repeat", {"times_bought": 1, "days_ago": 0}, "bought once, today"),
+        ("repeat", {"times_bought": 1, "days_ago": 35}, "bought once, 35 days ago"),
+        ("repeat", bought(2, 35, 31.2), "bought twice, 31 days apart, last 35 days ago"),
+        ("repeat", bought(7, 1, 31.5), "bought 7 times, about every 32 days, last 1 day ago"),
+        ("repeat", bought(9, 2, 0.9), "bought 9 times, about every day, last 2 days ago"),
+        ("repeat", bought(3, 2, 0.1), "bought 3 times, last 2 days ago"),
+        (
+            "bought_together",
+            {**own, "other_customers": 1200, "other_baskets": 300},
+            "goes with ⟨كوب⟩ (⟨A1⟩), which this customer bought 1 day ago: 1,200 other customers bought both, "
+            "300 orders had both",
+        ),
+        (
+            "bought_together",
+            {"own_stock_code": "A1", "own_days_ago": 0, "other_customers": 1, "other_baskets": 1},
+            "goes with ⟨A1⟩, which this customer bought today: 1 other customer bought both, 1 order had both",
+        ),
+        (
+            "bought_together",
+            {**own, "other_customers": 1200, "other_baskets": 299},
+            "1,200 other customers who bought ⟨كوب⟩ (⟨A1⟩), as this one did 1 day ago, bought it too",
+        ),
+        ("similar", {**own, "similarity": 0.7}, "similar to ⟨كوب⟩ (⟨A1⟩), which this customer bought 1 day ago"),
+        (
+            "popular_in_category",
+            {"category": "CUPS", "category_rank": 3, "category_times": 2, **sold},
+            "best seller no. 3 in ⟨CUPS⟩, where this customer bought twice: sold 40 times to 1 customer in the last 28 "
+            "days",
+        ),
+        ("popular", {"num_events": 1, "num_customers": 1}, "sold once to 1 customer so far"),
+    ]
+    rows = [(kind, {**dict.fromkeys(schemas.REASON_FACTS), **given}) for kind, given, _ in cases]
+
+    struct = "struct<" + ",".join(f"{name}:{type_}" for name, type_ in schemas.REASON_FACTS.items()) + ">"
+
+    frame_ = spark.createDataFrame(
+        [(kind, tuple(given.values())) for kind, given in rows], f"reason_kind string, reason_facts {struct}"
+    )
+    told = [row["reason"] for row in frame_.select(sentence().alias("reason")).collect()]
+    plain = [text.replace("\u2068", "⟨").replace("\u2069", "⟩") for text in told]
+    assert plain == [expected for _, _, expected in cases]
+
+
+SOURCES = {
+    "item_knn": "bought_together",
+    "ease": "bought_together",
+    "two_tower_all": "similar",
+    "category_popularity": "popular_in_category",
+    "rolling_popularity": "popular",
+    "popularity": "popular",
+}
+
+
+@pytest.mark.parametrize(
+    ("lacking", "kinds"),
+    [
+        ({}, SOURCES),
+        ({"other_customers": 1}, {**SOURCES, "item_knn": "similar", "ease": "similar"}),
+        ({"similarity": 0.5}, {**SOURCES, "two_tower_all": "bought_together"}),
+        ({"category_rank": 21}, {**SOURCES, "category_popularity": "bought_together"}),
+        (
+            {"other_customers": None, "similarity": None, "category_times": None},
+            dict.fromkeys(SOURCES, "popular"),
+        ),
+        ({"times_bought": 1}, dict.fromkeys(SOURCES, "repeat")),
+    ],
+)
+def test_the_kind_is_what_the_best_source_has_seen_where_there_is_evidence(spark, lacking, kinds):
+    evidence = {"times_bought": 0, "other_customers": 2, "similarity": 0.6, "category_rank": 20, "category_times": 1}
+    given = {**evidence, **lacking}
+    ddl = "times_bought bigint, other_customers bigint, similarity double, category_rank bigint, category_times bigint"
+    rows = [(*given.values(), source) for source in kinds]
+    found = spark.createDataFrame(rows, f"{ddl}, best_source string").select(
+        "best_source", kind_of_reason(OPTIONS).alias("kind")
+    )
+    assert {row["best_source"]: row["kind"] for row in found.collect()} == kinds
