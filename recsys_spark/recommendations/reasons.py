@@ -93,7 +93,7 @@ def sentence() -> Column:
     texts = {
         REPEAT: _repeat(fact),
         TOGETHER: _together(fact, own, which, ago),
-        SIMILAR: F.concat(F.lit("similar to "), which),
+        SIMILAR: F.concat(F.lit("bought in much the same way as "), which),
         CATEGORY: F.concat(
             F.lit("best seller no. "),
             F.format_number(fact["category_rank"], 0),

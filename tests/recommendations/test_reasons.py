@@ -40,7 +40,11 @@ def test_sentences_read_well_in_every_case(spark):
             {**own, "other_customers": 1200, "other_baskets": 299},
             "1,200 other customers who bought ⟨كوب⟩ (⟨A1⟩), as this one did 1 day ago, bought it too",
         ),
-        ("similar", {**own, "similarity": 0.7}, "similar to ⟨كوب⟩ (⟨A1⟩), which this customer bought 1 day ago"),
+        (
+            "similar",
+            {**own, "similarity": 0.7},
+            "bought in much the same way as ⟨كوب⟩ (⟨A1⟩), which this customer bought 1 day ago",
+        ),
         (
             "popular_in_category",
             {"category": "CUPS", "category_rank": 3, "category_times": 2, **sold},
