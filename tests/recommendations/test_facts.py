@@ -78,7 +78,9 @@ def catalogue(spark):
 
 @pytest.fixture(scope="module")
 def told(spark, tmp_path_factory):
-    """Recommendations of a model that ranks all items alike for everybody, by two kinds of evidence."""
+    """Recommendations of a model that ranks all items alike for everybody, by two kinds of evidence; then by the first
+    once more, in other partitions.
+    """
     folder = tmp_path_factory.mktemp("facts")
     purchases = interactions(spark, events())
     names = sorted({customer for customer, _, _ in events()})
@@ -88,12 +90,12 @@ def told(spark, tmp_path_factory):
     items = catalogue(spark)
     moment = moment_after(purchases, MOMENT.isoformat())
     histories = customer_histories(purchases, items.select("item_idx", "stock_code"), customers)
-    asked = with_queries(histories, queries_at(customers, purchases, moment)).localCheckpoint()
+    whole = with_queries(histories, queries_at(customers, purchases, moment)).localCheckpoint()
     table, file = neighbours(spark, folder), vectors(folder)
     found = []
-    for number, evidence in enumerate(
-        (EvidenceSource(table, file, OPTIONS.recent_items), EvidenceSource(None, file, OPTIONS.recent_items))
-    ):
+    for number, (neighbours_too, partitions) in enumerate(((True, 1), (False, 1), (True, 5))):
+        evidence = EvidenceSource(table if neighbours_too else None, file, OPTIONS.recent_items)
+        asked = whole.repartition(partitions, "customer_id")
         model = GivenScores(tuple(range(1, NUM_ITEMS + 1)), tuple((0, item, 20.0 - item) for item in range(1, 12)))
         rules = partial(ItemRules.none, NUM_ITEMS)
         listed = list_items(asked, Lister(_ToAll(model), Policy(NUM_ITEMS), rules, evidence)).localCheckpoint()
@@ -190,6 +192,10 @@ def test_every_fact_is_what_the_purchases_before_the_moment_say(told, evidence):
         truth = {name: value for name, value in expected(row, rows).items() if value is not None}
         assert facts == truth, row
     assert len(told[evidence]) == rows["customer"].nunique() * NUM_ITEMS
+
+
+def test_recommendations_do_not_depend_on_partitions(told):
+    assert told[0] == told[2]
 
 
 def test_every_kind_of_reason_occurs_in_that_world(told):
