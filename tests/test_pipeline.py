@@ -259,7 +259,7 @@ def test_recommending_retrieves_and_describes_as_the_stages_before_did(first_run
 @pytest.mark.torch
 def test_what_is_served_is_what_recommend_lists_for_customers_and_a_basket(first_run, shop, spark, tmp_path):
     assert first_run.returncode == 0
-    shutil.copytree(shop / "run", tmp_path / "run")
+    shutil.copytree(shop / "run" / "current", tmp_path / "run")
     config = [*settings_of(shop), f"paths.processed={tmp_path / 'run'}"]
     assert served_against_listed(spark, [str(CONFIG)], config, tmp_path, HEADERS) == (13, [])
 

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.lib.format import open_memmap
 from pyspark.sql import DataFrame
@@ -108,8 +107,11 @@ def write_customers(asked: DataFrame, kernel: CustomersKernel, scratch: str, fol
 
 def _barred(asked: pa.RecordBatch) -> pa.Array:
     """The column `excluded` of some customers, empty for those without."""
-    nothing = pa.array([[]] * asked.num_rows, pa.list_(pa.int64()))
-    return pc.coalesce(asked.column("excluded"), nothing) if "excluded" in asked.schema.names else nothing
+    if "excluded" not in asked.schema.names:
+        return as_lists(np.zeros(asked.num_rows + 1, dtype=np.int64), np.zeros(0, dtype=np.int64), pa.int64())
+    excluded = asked.column("excluded")
+    sizes = excluded.value_lengths().fill_null(0).to_numpy()
+    return as_lists(np.concatenate([[0], np.cumsum(sizes)]), excluded.flatten().to_numpy(), pa.int64())
 
 
 def _lay_out(

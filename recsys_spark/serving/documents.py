@@ -66,7 +66,9 @@ class Product(BaseModel):
     description: str | None = Field(description="its text in the catalogue", examples=["KNITTED UNION FLAG"])
     score: float = Field(description="of the model; compares within this list alone")
     reason: str = Field(description="why, in words", examples=["bought 7 times, about every 30 days, last 12 days ago"])
-    reason_kind: Literal["repeat", "bought_together", "similar", "popular_in_category", "popular"]
+    reason_kind: Literal["repeat", "bought_together", "similar", "popular_in_category", "popular"] = Field(
+        description="what the reason is about"
+    )
     reason_facts: dict[str, str | int | float] = Field(
         description="what the reason rests on, by the names of docs/recommendations.md; only what is known",
         examples=[{"times_bought": 7, "days_ago": 12, "gap_days": 30.2}],

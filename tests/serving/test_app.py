@@ -86,11 +86,6 @@ def test_a_basket_of_unknown_codes_gets_what_everyone_buys(client):
     assert answer["items"][0]["stock_code"] == "B2"
 
 
-def test_products_like_another_are_told_by_what_found_them(client):
-    answer = client.get("/similar/b2").json()
-    assert answer["fallback"] is None or answer["items"]
-
-
 def test_a_product_that_no_model_has_neighbours_of_gets_what_everyone_buys(client):
     answer = client.get("/similar/a1?k=2").json()
     assert (answer["stock_code"], answer["fallback"]) == ("A1", "popularity")

@@ -26,6 +26,7 @@ ARABIC = "مصباح يدوي"
 CODES = ("A1", "B2", "C3", "D4", "ع 5")
 TEXTS = dict(zip(CODES, ("LANTERN", "UNION FLAG", None, "TEA SET", ARABIC), strict=True))
 CATEGORIES = {"B2": "FLAGS", "C3": "FLAGS", "D4": "TEA"}
+SETTINGS = ("retriever.towers=[]", "recommend.reasons.min_customers=1")
 NEIGHBOURS = (("B2", "D4"), ("B2", "ع 5"))
 # (customer, product, day): acme buys A1 most and latest; the customer with odd letters bought one thing.
 EVENTS = [
@@ -40,8 +41,7 @@ EVENTS = [
 
 def served(root: Path, *pairs: str) -> Served:
     """What serves the run below a root, watching nothing."""
-    settled = [f"paths.processed={root}", "serve.watch_seconds=0", "retriever.towers=[]"]
-    return served_by(load_config(pairs=[*settled, "recommend.reasons.min_customers=1", *pairs]))
+    return served_by(load_config(pairs=[f"paths.processed={root}", "serve.watch_seconds=0", *SETTINGS, *pairs]))
 
 
 def write_run(spark: SparkSession, root: Path, events: list[tuple[str, str, int]]) -> Storage:
