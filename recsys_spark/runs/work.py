@@ -160,7 +160,8 @@ def is_published(stage: str, storage: Storage) -> bool:
 def sizes_of(storage: Storage, stage: str) -> dict[str, int]:
     """Rows that a stage read and wrote, and bytes that it wrote, as the manifests state them."""
     record = storage.stage_record(stage) or {"inputs": {}, "outputs": {}}
-    read, made = ([storage.manifest(label) for label in record[kind]] for kind in ("inputs", "outputs"))
+    artifacts = ([label for label in record[kind] if not label.startswith("source:")] for kind in ("inputs", "outputs"))
+    read, made = ([storage.manifest(label) for label in labels] for labels in artifacts)
     return {
         "rows_in": sum(manifest.rows or 0 for manifest in read if manifest),
         "rows_out": sum(manifest.rows or 0 for manifest in made if manifest),
