@@ -33,6 +33,7 @@ from jobs import (
     status,
     train_ranker,
     train_retriever,
+    what_if,
 )
 from recsys_spark.closing import closing_words
 from recsys_spark.command_line import (
@@ -119,6 +120,8 @@ def command_parser() -> argparse.ArgumentParser:
             add_switches(alone, baselines.SWITCHES)
         if stage.name == recommend.STAGE.name:
             add_options(alone, recommend.OPTIONS)
+            alone.add_argument("--what-if", action="store_true", help="measure what the rules cost; recommend nothing")
+            what_if.add_arguments(alone)
     return parser
 
 
@@ -157,6 +160,14 @@ def _evaluate(arguments: argparse.Namespace) -> None:
         _run_one(arguments)
 
 
+def _recommend(arguments: argparse.Namespace) -> None:
+    """The stage alone, unless the cost of its rules is asked for."""
+    if arguments.what_if:
+        what_if.what_if(arguments)
+    else:
+        _run_one(arguments)
+
+
 def _describe(_: argparse.Namespace) -> None:
     print(features_table(FEATURES))
 
@@ -177,6 +188,7 @@ _WORK = {
     "monitor": monitor.monitor,
     "compare": compare.compare,
     "evaluate": _evaluate,
+    "recommend": _recommend,
     "describe": _describe,
     "status": _status,
     "lineage": lineage.show_lineage,

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import partial
 
 from pyspark.sql import DataFrame
 
-from recsys_spark.baselines.loading import load_codes
 from recsys_spark.baselines.query_batches import spread, with_queries
 from recsys_spark.baselines.registry import ModelSettings
 from recsys_spark.command_line import main
@@ -30,8 +30,18 @@ from recsys_spark.contracts.artifacts import (
 from recsys_spark.contracts.config import PipelineConfig
 from recsys_spark.ingest.readers import source_files
 from recsys_spark.privacy.entry import CustomerEntry
-from recsys_spark.recommendations.lists import SHEET, Excluding, list_items, queries_at, recommendations
+from recsys_spark.recommendations.facts import SHEET, Sales, pairs_of, recommendations
+from recsys_spark.recommendations.fitted_rules import (
+    customer_entry,
+    fitted_evidence,
+    fitted_rules,
+    policy_of,
+    rule_files,
+    with_exclusions,
+)
+from recsys_spark.recommendations.lists import Lister, list_items, passed_over, queries_at
 from recsys_spark.recommendations.moment import (
+    before,
     fit_at,
     last_event,
     moment_after,
@@ -40,6 +50,8 @@ from recsys_spark.recommendations.moment import (
     with_new_lines,
 )
 from recsys_spark.recommendations.named_model import NamedModelSettings, named_model
+from recsys_spark.recommendations.reasons import Teller
+from recsys_spark.recommendations.together import co_purchases
 from recsys_spark.sequences.histories import customer_histories
 from recsys_spark.sequences.split import iso_in_utc
 from recsys_spark.stage import Metrics, Stage, StageIO
@@ -49,49 +61,70 @@ SOURCES = (INTERACTIONS_CLEAN, CUSTOMER_ID_MAP, ITEM_ID_MAP)
 
 
 def run(io: StageIO, config: PipelineConfig) -> Metrics:
-    options, recent_days = config.recommend, config.baselines.recent_days
+    options = config.recommend
     protocol = "first_purchase" if options.share_new == 1 else "all_items"
     best = io.read_json(EVALUATION)["best"][protocol]
-    fit, asked = _asked(io, config)
-    codes = partial(load_codes, *io.path_and_content(ITEM_ID_MAP))
-    best_model = named_model(io, best, protocol, fit, model_settings(config))
-    model = Excluding(best_model, options.excluded_codes, codes)
-    listed = list_items(asked, model, options.top_n, options.share_new)
-    counts = io.read(ITEM_POPULARITY, fit=fit)
-    rows = io.write(RECOMMENDATIONS, recommendations(listed, io.read(ITEMS_CLEAN), counts, best, recent_days))
+    at = _moment(io, config)
+    dates, items = config.clean.dates, io.read(ITEMS_CLEAN)
+    lister = Lister(
+        model=named_model(io, best, protocol, at.fit, model_settings(config)),
+        policy=policy_of(options, options.top_n),
+        rules=fitted_rules(io, options, config.ingest, dates, at.before),
+        evidence=fitted_evidence(io, model_settings(config), options.reasons.recent_items, at.fit),
+    )
+    asked = with_exclusions(io, at.asked, at.customer_ids, options, config.ingest, config.paths.processed)
+    listed = io.materialise("listed", list_items(spread(asked), lister))
+    counted = io.materialise("co_purchases", co_purchases(at.asked, pairs_of(listed), io.scratch("pairs")))
+    sales = Sales(at.before, items, at.moment, config.baselines.recent_days)
+    teller = Teller(best, options.reasons, sales.recent_days)
+    rows = io.write(RECOMMENDATIONS, recommendations(listed, sales, counted, teller, io.materialise))
     sheet = partial(write_workbook, io.read(RECOMMENDATIONS), SHEET, ("customer_id", "rank"), "Recommendations")
     io.write_file(RECOMMENDATIONS_XLSX, sheet)
-    return {"recommendations": rows, "model": best, "fit": fit}
+    return {"recommendations": rows, **passed_over(listed), "model": best, "fit": at.fit}
 
 
-def _asked(io: StageIO, config: PipelineConfig) -> tuple[str, DataFrame]:
-    """The fit that is asked, and every customer's query at the moment with what was bought before it."""
+@dataclass(frozen=True)
+class _Moment:
+    """What there was at the moment. fit: the one that is asked; before: the interactions before the moment; asked:
+    every customer's query with what was bought before it.
+    """
+
+    fit: str
+    moment: DataFrame
+    before: DataFrame
+    customer_ids: DataFrame
+    asked: DataFrame
+
+
+def _moment(io: StageIO, config: PipelineConfig) -> _Moment:
     options = config.recommend
     interactions, customer_ids, item_ids = (io.read(table) for table in SOURCES)
     as_of = iso_in_utc(options.as_of, "recommend.as_of") if options.as_of else None
     fit = fit_at(as_of, io.read_json(SPLIT_CUTOFFS), last_event(interactions))
     if options.new_lines:
-        entry = CustomerEntry.of(config.ingest, config.paths.processed)
-        entry.require_same_key(io.read_json(INGEST_REPORT))
+        entry = customer_entry(io, config.ingest, config.paths.processed)
         lines = with_new_lines(interactions, options.new_lines, config.ingest, config.clean, entry, io.materialise)
         interactions = io.materialise("interactions", lines)
         customer_ids = with_new_customers(customer_ids, interactions, io.num_rows(CUSTOMER_ID_MAP))
+    moment = moment_after(interactions, as_of)
     merge_minutes = config.sequences.merge_minutes
     places = config.baselines.uses_segments or config.retriever.uses_places
     histories = customer_histories(interactions, item_ids, customer_ids, merge_minutes, True, with_places=places)
-    queries = queries_at(customer_ids, interactions, moment_after(interactions, as_of))
-    return fit, spread(with_queries(histories, queries))
+    queries = queries_at(customer_ids, interactions, moment)
+    asked = io.materialise("asked", spread(with_queries(histories, queries)))
+    return _Moment(fit, moment, before(interactions, moment), customer_ids, asked)
 
 
 def input_files(config: PipelineConfig) -> list[str]:
-    """The files of new lines."""
+    """The files of new lines and those of the business's rules."""
     new_lines = config.recommend.new_lines
-    return source_files(source_of(new_lines, config.ingest)) if new_lines else []
+    lines = source_files(source_of(new_lines, config.ingest)) if new_lines else []
+    return lines + rule_files(config.recommend)
 
 
 def entry_facts(config: PipelineConfig) -> dict[str, str]:
-    """Which customers of new lines come in, and under which names."""
-    if not config.recommend.new_lines:
+    """Which customers of new lines and of exclusions come in, and under which names."""
+    if not (config.recommend.new_lines or config.recommend.customer_exclusions):
         return {}
     return CustomerEntry.of(config.ingest, config.paths.processed).facts()
 

@@ -39,7 +39,7 @@ def closing_words(storage: Storage, outcomes: Mapping[str, Outcome], location: s
 def _some_recommendations(storage: Storage) -> str:
     """The first recommendations of the customer with the most reasons of its own, of the first by id among equals."""
     table = storage.read_table(RECOMMENDATIONS.path, RECOMMENDATIONS_TABLE)
-    own = F.count(F.when(F.col("reason").startswith("bought"), 1)).alias("own")
+    own = F.count(F.when(F.col("reason_kind") == "repeat", 1)).alias("own")
     first = table.groupBy("customer_id").agg(own).orderBy(F.desc("own"), "customer_id").first()
     if first is None:
         return "no customer to recommend to"

@@ -21,7 +21,7 @@ from recsys_spark.runs.record import spoken_command
 from recsys_spark.runs.root import RunRoot
 from recsys_spark.runs.work import working
 from recsys_spark.session import SessionSource, get_session
-from recsys_spark.stage import Stage
+from recsys_spark.stage import Outcome, Stage
 from recsys_spark.storage import Storage
 
 
@@ -37,12 +37,12 @@ def main(
     finish(guarded(lambda: run_alone(stage, arguments), debug=arguments.debug, log_format=arguments.log_format))
 
 
-def run_alone(stage: Stage, arguments: argparse.Namespace) -> None:
+def run_alone(stage: Stage, arguments: argparse.Namespace) -> Outcome:
     """Run one stage: in the unfinished run, else in the current one, else in a first one."""
     config = config_from(arguments)
     with working(config, Wanted(this_command(), arguments.run)) as work:
         work.take_as_they_are(STAGE_NAMES[: place_of(stage.name)])
-        work.do(stage, arguments.force, arguments.verify)
+        return work.do(stage, arguments.force, arguments.verify)
 
 
 def this_command() -> str:
@@ -117,7 +117,7 @@ def storage_of(root: str, session: SessionSource = None, run: str | None = None)
     return Storage(runs.folder(run_to_read(runs, run).id), session)
 
 
-def guarded(work: Callable[[], None], debug: bool, log_format: str = "text") -> int:
+def guarded(work: Callable[[], object], debug: bool, log_format: str = "text") -> int:
     """Run `work`; returns the exit code. A fault prints one line on stderr, a traceback only with `debug`."""
     set_up_logs(log_format)
     try:

@@ -69,11 +69,11 @@ def _without_formulas(frame: DataFrame) -> DataFrame:
 
 
 def _as_text(frame: DataFrame) -> list[Column]:
-    """Arrays as JSON, times as ISO text, all else as it is: what CSV and Excel can hold."""
+    """Arrays and structs as JSON, times as ISO text, all else as it is: what CSV and Excel can hold."""
     chosen = []
     for name, kind in frame.dtypes:
         column = F.col(name)
-        if kind.startswith("array"):
+        if kind.startswith(("array", "struct")):
             column = F.to_json(column)
         elif kind == "timestamp":
             column = F.date_format(column, "yyyy-MM-dd HH:mm:ss")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-import os
+import re
 import shutil
 import subprocess
 import sys
@@ -30,23 +30,12 @@ from recsys_spark.sequences.histories import customer_histories
 from recsys_spark.stage import StageIO
 from recsys_spark.storage import Storage
 from tests.serving.parity import served_against_listed
+from tests.support.business import check_rules
 from tests.support.frames import rows
 from tests.support.report_page import ReportPage, wrong_figures
-from tests.support.small_shop import HEADERS, settings_of, write_shop
+from tests.support.small_shop import CONFIG, HEADERS, REPOSITORY, recsys, settings_of, write_shop
 
-REPOSITORY = Path(__file__).parent.parent
-CONFIG = REPOSITORY / "conf" / "workbook.yaml"
 NEEDED = ("interactions_clean", "item_id_map", "customer_id_map", "queries_test", "rankings_two_stage_test")
-
-
-def recsys(folder: Path, *words: str, **session: int) -> subprocess.CompletedProcess[str]:
-    """Run the console script as its own process on a root of its own. session: see settings_of."""
-    pairs = [word for pair in settings_of(folder, **session) for word in ("--set", pair)]
-    command = [sys.executable, "-m", "jobs.pipeline", *words, "--config", str(CONFIG), *pairs]
-    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
-    return subprocess.run(
-        command, capture_output=True, text=True, cwd=folder, env=environment, timeout=1500, check=False
-    )
 
 
 @pytest.fixture(scope="module")
@@ -115,7 +104,8 @@ def test_the_workbook_lists_every_customer_and_runs_no_formula(first_run, shop):
     assert [cell.value for cell in header] == ["Customer", "Rank", "Code", "Description", "Score", "Reason"]
     assert {line[0].value for line in lines} == {f"0{customer}" for customer in range(12)}
     assert all(cell.data_type != "f" for line in lines for cell in line)
-    assert {line[5].value.split()[0] for line in lines} <= {"bought", "popular:"}
+    begins = re.compile(r"bought |goes with |best seller no\. |sold |[\d,]+ other customers? who bought ")
+    assert all(begins.match(line[5].value) for line in lines)
 
 
 @pytest.mark.spark
@@ -269,7 +259,7 @@ def test_recommending_retrieves_and_describes_as_the_stages_before_did(first_run
 @pytest.mark.torch
 def test_what_is_served_is_what_recommend_lists_for_customers_and_a_basket(first_run, shop, spark, tmp_path):
     assert first_run.returncode == 0
-    shutil.copytree(shop / "run", tmp_path / "run")
+    shutil.copytree(shop / "run" / "current", tmp_path / "run")
     config = [*settings_of(shop), f"paths.processed={tmp_path / 'run'}"]
     assert served_against_listed(spark, [str(CONFIG)], config, tmp_path, HEADERS) == (13, [])
 
@@ -286,9 +276,15 @@ def test_new_lines_and_a_later_day_change_what_is_recommended_without_any_traini
     assert told.returncode == 0, told.stderr
     found = pd.read_parquet(shop / "run" / "current" / "recommendations.parquet")
     reasons = found[(found["customer_id"] == "00") & (found["stock_code"] == "10020")]["reason"].tolist()
-    assert reasons == ["bought 8 times, last 1 day ago"]
-    assert not (before[before["customer_id"] == "00"]["reason"].str.contains("8 times, last 1 day")).any()
+    assert reasons == ["bought 8 times, about every day, last 1 day ago"]
+    assert not (before[before["customer_id"] == "00"]["reason"].str.contains("8 times, about every day")).any()
     assert set(found["customer_id"]) == {*before["customer_id"], "077"}
     assert found.groupby("customer_id").size().eq(5).all()
     models = set(found["model"])
     assert models <= {"two_stage", "two_tower_all", "popularity", "personal_frequency", "segment_popularity"}
+
+
+@pytest.mark.spark
+def test_rules_of_the_business_shape_every_list_and_their_cost_is_told(first_run, shop):
+    assert first_run.returncode == 0
+    check_rules(shop, recsys)

@@ -23,6 +23,7 @@ from recsys_spark.contracts.model_config import BaselinesConfig as BaselinesConf
 from recsys_spark.contracts.model_config import EaseConfig, KnnConfig, NmfConfig, TifuConfig
 from recsys_spark.contracts.monitor_config import MonitorConfig
 from recsys_spark.contracts.ranker_config import AblationsConfig, AnalysisConfig, RankerConfig
+from recsys_spark.contracts.recommend_config import RecommendConfig as RecommendConfig
 from recsys_spark.contracts.retriever_config import IndexConfig, RetrieverConfig
 from recsys_spark.contracts.serve_config import ServeConfig
 from recsys_spark.contracts.tracking_config import TrackingConfig
@@ -108,20 +109,6 @@ class EvaluationConfig:
         require(self.replicates >= 100, "evaluation.replicates", "at least 100", self.replicates)
         require(self.diversity_queries >= 1, "evaluation.diversity_queries", "at least 1", self.diversity_queries)
         require(self.max_categories >= 1, "evaluation.max_categories", "at least 1", self.max_categories)
-
-
-@dataclass(frozen=True, kw_only=True)
-class RecommendConfig:
-    top_n: int = 20
-    share_new: float | None = None
-    excluded_codes: tuple[str, ...] = ()
-    as_of: str | None = None
-    new_lines: tuple[str, ...] = ()
-
-    def __post_init__(self) -> None:
-        require(1 <= self.top_n <= 100, "recommend.top_n", "between 1 and 100", self.top_n)
-        share = self.share_new
-        require(share is None or 0 <= share <= 1, "recommend.share_new", "between 0 and 1", share)
 
 
 @dataclass(frozen=True, kw_only=True)

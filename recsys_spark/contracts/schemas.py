@@ -226,6 +226,24 @@ POSITIVE_RANKS = Table(
     ),
 )
 
+REASON_FACTS = {  # by name; what says nothing of the kind of reason is null
+    "times_bought": "bigint",  # orders of the customer with the item; repeat
+    "days_ago": "bigint",  # whole days since the last of them; repeat
+    "gap_days": "double",  # mean days between them, null below two; repeat
+    "own_stock_code": "string",  # a product of the customer's; bought_together, similar
+    "own_description": "string",
+    "own_days_ago": "bigint",  # whole days since he last bought it
+    "other_customers": "bigint",  # who bought both; bought_together
+    "other_baskets": "bigint",  # of theirs that held both; bought_together
+    "similarity": "double",  # of both, a cosine; similar
+    "category": "string",  # of the item; popular_in_category
+    "category_rank": "bigint",  # of the item among those of its category by recent sales; popular_in_category
+    "category_times": "bigint",  # purchases of the customer in it; popular_in_category
+    "num_events": "bigint",  # purchases of the item by all customers; popular_in_category, popular
+    "num_customers": "bigint",  # who made them
+    "recent_days": "bigint",  # days before the moment in which they lie; null for all time
+}
+
 RECOMMENDATIONS = Table(
     grain=("customer_id", "rank"),
     columns=(
@@ -235,6 +253,12 @@ RECOMMENDATIONS = Table(
         Column("description", "string", "its text in the catalogue"),
         Column("score", "double", "score of the model, comparable within a customer"),
         Column("reason", "string", "why, in words"),
+        Column("reason_kind", "string", "repeat | bought_together | similar | popular_in_category | popular"),
+        Column(
+            "reason_facts",
+            f"struct<{','.join(f'{name}:{type_}' for name, type_ in REASON_FACTS.items())}>",
+            "what the reason rests on, all of it before the moment",
+        ),
         Column("model", "string", "the model that ranked the item"),
         Column(
             "sources",
@@ -242,5 +266,6 @@ RECOMMENDATIONS = Table(
             "of two stages: the sources that proposed it, each with its rank there; of segment "
             "popularity: the kinds of segments; else null",
         ),
+        Column("source_ranks", "array<struct<source:string,rank:int>>", "the same as data, best first"),
     ),
 )

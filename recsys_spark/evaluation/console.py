@@ -59,6 +59,30 @@ def comparison_table(comparison: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def what_if_table(found: Mapping[str, Any]) -> str:
+    """Each metric without and with the rules of the business, per protocol, and what the rules kept out.
+
+    found: what `cost_of_rules` returns.
+    """
+    lines = []
+    for protocol, result in found["protocols"].items():
+        lines += ["", f"{found['split']}, {protocol}, {result['model']}: {result['num_positives']:,} positives"]
+        lines.append(_row("metric", ["before", "after", "change", "from", "to", "p"]))
+        for section, metrics in result["metrics"].items():
+            for label, change in metrics.items():
+                numbers = [
+                    change["before"],
+                    change["after"],
+                    change["estimate"],
+                    *change["interval"],
+                    change["p_value"],
+                ]
+                lines.append(_row(f"{section} {label}", [_number(value) for value in numbers]))
+        lines += [f"  {name.replace('_', ' ')}: {count:,}" for name, count in result["removed"].items()]
+    lines += ["", "before and after the rules; change with its 95 % interval; removed: entries passed over before a"]
+    return "\n".join([*lines, "list was full"]).strip("\n")
+
+
 def spread_table(found: Mapping[str, Any]) -> str:
     """Test Recall@20 of every model over several runs; found: what run_folds or run_seeds returns."""
     lines = [f"run {number}: {name}" for number, name in enumerate(found["runs"])]

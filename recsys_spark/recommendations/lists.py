@@ -1,4 +1,4 @@
-"""Lists for every customer as of the end of the data, each item with the facts that its reason tells."""
+"""Lists for every customer as of a moment: rankings under the rules, with what speaks for each listed item."""
 
 from __future__ import annotations
 
@@ -12,49 +12,54 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from recsys_spark.baselines.query_batches import QueryBatch, query_batches
-from recsys_spark.baselines.ranking import Lists, Model, Popular, Scored, rank_batch
+from recsys_spark.baselines.ranking import Model, Popular, Scored, rank_batch
+from recsys_spark.candidates.purchases import Purchases, pair_keys
 from recsys_spark.contracts.columns import LIST_LENGTH
-from recsys_spark.contracts.model_config import SEGMENT_KINDS, SEGMENT_POPULARITY
-from recsys_spark.contracts.schemas import RECOMMENDATIONS
-from recsys_spark.recommendations.policy import Chosen, first_of, with_share
-from recsys_spark.recommendations.reasons import reason, told_sources
-from recsys_spark.workbook_writer import SheetColumn
+from recsys_spark.evaluation.protocols import ALL_ITEMS, FIRST_PURCHASE
+from recsys_spark.recommendations.evidence import EvidenceSource, category_purchases, own_purchases
+from recsys_spark.recommendations.policy import Asked, Listed, Policy, entries_of, make_lists, offered
+from recsys_spark.recommendations.reasons import told_sources
+from recsys_spark.recommendations.rules import RULES, ItemRules
+from recsys_spark.sequences.windows import Ints
 
-_LISTED = (
-    "customer_id string, item_idx bigint, rank int, score double, is_scored boolean, times_bought bigint, "
-    "days_ago bigint, sources string, best_source string"
+# One row per customer and listed item; and, of rank 0, one per customer whose ranking rules have shortened.
+LISTED_SCHEMA = pa.schema(
+    [
+        ("customer_id", pa.string()),
+        ("item_idx", pa.int64()),
+        ("rank", pa.int32()),
+        ("score", pa.float64()),
+        ("is_scored", pa.bool_()),  # by the model, rather than being a popular one behind its own
+        ("times_bought", pa.int64()),
+        ("days_ago", pa.int64()),  # null where it was never bought
+        ("gap_days", pa.float64()),  # null below two purchases
+        ("source_ranks", pa.list_(pa.struct([("source", pa.string()), ("rank", pa.int32())]))),
+        ("together_idx", pa.int64()),  # a product of the customer's, null where none is known to go with the item
+        ("together_days", pa.int64()),
+        ("similar_idx", pa.int64()),
+        ("similar_days", pa.int64()),
+        ("similarity", pa.float64()),
+        ("category_times", pa.int64()),  # purchases of the customer in the item's category
+        ("passed_over", pa.list_(pa.int64())),  # of rank 0: entries of the ranking that each of RULES kept out
+        ("missing", pa.int64()),  # of rank 0: how many items the list is short of
+    ]
 )
-# What an account manager sees of RECOMMENDATIONS.
-SHEET = (
-    SheetColumn("customer_id", "Customer"),
-    SheetColumn("rank", "Rank", 6),
-    SheetColumn("stock_code", "Code"),
-    SheetColumn("description", "Description", 44),
-    SheetColumn("score", "Score", 10),
-    SheetColumn("reason", "Reason", 46),
+LISTED = (
+    "customer_id string, item_idx bigint, rank int, score double, is_scored boolean, times_bought bigint, "
+    "days_ago bigint, gap_days double, source_ranks array<struct<source:string,rank:int>>, together_idx bigint, "
+    "together_days bigint, similar_idx bigint, similar_days bigint, similarity double, category_times bigint, "
+    "passed_over array<bigint>, missing bigint"
 )
 
 
 @dataclass(frozen=True)
-class Excluding:
-    """A model that may not rank some stock codes."""
+class Lister:
+    """What makes lists, as it travels to the tasks. rules: loads those of items inside the task."""
 
     model: Model
-    excluded: tuple[str, ...]
-    codes: Callable[[], pa.Array]
-
-    @property
-    def name(self) -> str:
-        return self.model.name
-
-    def popular(self) -> Popular:
-        order = self.model.popular()
-        names = self.codes().take(pa.array(order.items)).to_numpy(zero_copy_only=False)
-        keep = ~np.isin(names.astype(str), [code.strip().upper() for code in self.excluded])
-        return Popular(order.items[keep], order.scores[keep])
-
-    def score(self, batch: QueryBatch) -> Scored:
-        return self.model.score(replace(batch, depth=batch.depth + len(self.excluded)))
+    policy: Policy
+    rules: Callable[[], ItemRules]
+    evidence: EvidenceSource
 
 
 def queries_at(customer_ids: DataFrame, interactions: DataFrame, moment: DataFrame) -> DataFrame:
@@ -67,67 +72,48 @@ def queries_at(customer_ids: DataFrame, interactions: DataFrame, moment: DataFra
     return known.select("user_idx", "customer_id", F.col("user_idx").alias("query_id"), "event_time")
 
 
-def list_items(asked: DataFrame, model: Model, top_n: int, share_new: float | None) -> DataFrame:
-    """One row per customer and listed item, with how often and how lately the customer bought it.
-
-    asked: of `with_queries`, one query per customer. is_scored: the model ranked the item, rather than it being a
-    popular one behind the model's own. days_ago is null where times_bought is 0, sources and best_source are where no
-    source proposed the item.
+def list_items(asked: DataFrame, lister: Lister) -> DataFrame:
+    """LISTED. asked: of `with_queries`, one query per customer, and `excluded`, item_idx that are not for him, or null
+    (see rule_tables.py).
     """
-    return asked.mapInArrow(partial(list_batches, model=model, top_n=top_n, share_new=share_new), _LISTED)
+    return asked.mapInArrow(partial(list_batches, lister=lister), LISTED)
 
 
-def recommendations(
-    listed: DataFrame, items: DataFrame, popularity: DataFrame, model: str, recent_days: int
-) -> DataFrame:
-    """RECOMMENDATIONS: the listed items with description and reason."""
-    catalogue = items.select("item_idx", "stock_code", "description")
-    known = listed.join(catalogue, on="item_idx", how="inner").join(popularity, on="item_idx", how="inner")
-    return known.select(
-        "customer_id",
-        "rank",
-        "stock_code",
-        "description",
-        "score",
-        reason(recent_days).alias("reason"),
-        F.when(~F.col("is_scored"), "popularity")
-        .when(F.col("best_source").isin(*SEGMENT_KINDS), SEGMENT_POPULARITY)
-        .otherwise(model)
-        .alias("model"),
-        "sources",
-    ).select(*RECOMMENDATIONS.names)
+def passed_over(listed: DataFrame) -> dict[str, int]:
+    """How many entries of all rankings each rule kept out, by `removed_<rule>`, and how many lists are short."""
+    sums = [F.sum(F.col("passed_over")[place]).alias(f"removed_{rule}") for place, rule in enumerate(RULES)]
+    short = F.count(F.when(F.col("missing") > 0, 1)).alias("short_lists")
+    row = listed.agg(*sums, short).first()
+    assert row is not None  # an aggregate without keys has one row
+    return {name: value for name, value in row.asDict().items() if value}
 
 
-def list_batches(
-    batches: Iterable[pa.RecordBatch], model: Model, top_n: int, share_new: float | None
-) -> Iterator[pa.RecordBatch]:
-    """The kernel of `list_items` over Arrow batches of `with_queries`."""
+def list_batches(batches: Iterable[pa.RecordBatch], lister: Lister) -> Iterator[pa.RecordBatch]:
+    """The kernel of `list_items` over Arrow batches."""
     for arrow in batches:
         for batch in query_batches(arrow):
-            scored = model.score(replace(batch, depth=LIST_LENGTH))
-            chosen = chosen_of(model, batch, scored, top_n, share_new)
-            yield _rows_of(chosen, batch, scored, arrow.column("customer_id"))
+            scored = lister.model.score(replace(batch, depth=LIST_LENGTH))
+            bought, excluded = Purchases.of(batch), excluded_keys(arrow, batch.customers)
+            listed = listed_of(lister, batch, bought, scored, excluded)
+            customer_ids = arrow.column("customer_id").take(pa.array(batch.customers))
+            yield items_of(lister, listed, batch, bought, scored, customer_ids)
+            yield _removed_of(listed, customer_ids, lister.policy.top_n)
 
 
-def chosen_of(model: Model, batch: QueryBatch, scored: Scored, top_n: int, share_new: float | None) -> Chosen:
-    """The list of each query from what the model scored; share_new: see `with_share`, None for the model's order."""
-    lists, new = _lists_of(model, batch, scored)
-    if share_new is None:
-        return first_of(lists, top_n)
-    rows = np.repeat(np.arange(len(batch)), np.diff(lists.offsets))
-    return with_share(lists, new, purchases_of(batch, rows, lists.items)[0] > 0, share_new, top_n)
+def listed_of(
+    lister: Lister, batch: QueryBatch, bought: Purchases, scored: Scored, excluded: Ints, new_only: bool = False
+) -> Listed:
+    """The list of each query. bought: of the batch; scored: what the model says of it; excluded: see `Asked`.
 
-
-def new_of(model: Model, batch: QueryBatch, scored: Scored, top_n: int) -> Chosen:
-    """The list of each query of what its customer never bought, from what the model scored."""
-    return first_of(_lists_of(model, batch, scored)[1], top_n)
-
-
-def _lists_of(model: Model, batch: QueryBatch, scored: Scored) -> tuple[Lists, Lists]:
-    """The lists of all items, and of those never bought."""
-    ranked = rank_batch(Ready(model, scored), batch, LIST_LENGTH)
-    of_protocol = {lists.protocol: lists for lists in ranked}
-    return of_protocol["all_items"], of_protocol["first_purchase"]
+    new_only: nothing that was bought before, which is the protocol first_purchase.
+    """
+    asked = Asked(batch.micros, bought.keys, excluded)
+    ranked = {lists.protocol: lists for lists in rank_batch(Ready(lister.model, scored), batch, LIST_LENGTH)}
+    if new_only:
+        entries = entries_of(ranked[FIRST_PURCHASE], asked)
+    else:
+        entries = offered(ranked[ALL_ITEMS], ranked[FIRST_PURCHASE], asked, lister.policy.share_new)
+    return make_lists(entries, asked, lister.policy, lister.rules(), lister.model.popular(), new_only)
 
 
 @dataclass(frozen=True)
@@ -148,38 +134,67 @@ class Ready:
         return self.scored
 
 
-def _rows_of(chosen: Chosen, batch: QueryBatch, scored: Scored, customer_ids: pa.Array) -> pa.RecordBatch:
-    times, days = purchases_of(batch, chosen.rows, chosen.items)
-    sources, best = told_sources(chosen, scored)
-    return pa.RecordBatch.from_arrays(
-        [
-            customer_ids.take(pa.array(batch.customers[chosen.rows])),
-            pa.array(chosen.items),
-            pa.array(chosen.ranks.astype(np.int32)),
-            pa.array(chosen.scores),
-            pa.array(chosen.is_scored),
-            pa.array(times),
-            pa.array(days, mask=times == 0),
-            pa.array(sources, pa.string()),
-            pa.array(best, pa.string()),
-        ],
-        names=[part.split()[0] for part in _LISTED.split(", ")],
-    )
+def excluded_keys(arrow: pa.RecordBatch, customers: Ints) -> Ints:
+    """The column `excluded` as ascending pairs of query and item. customers: row of each query's customer, (Q,)."""
+    if "excluded" not in arrow.schema.names:
+        return np.zeros(0, dtype=np.int64)
+    lists = arrow.column("excluded").take(pa.array(customers))
+    sizes = np.nan_to_num(lists.value_lengths().to_numpy(zero_copy_only=False)).astype(np.int64)
+    return np.sort(pair_keys(np.repeat(np.arange(len(customers)), sizes), lists.flatten().to_numpy()))
 
 
-def purchases_of(batch: QueryBatch, rows: np.ndarray, items: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """How often each listed item was bought by its query's customer, and whole days since the last time (else 0)."""
-    event_rows, positions = batch.earlier()
-    width = 1 + max(int(items.max(initial=0)), int(batch.events.items.max(initial=0)))
-    pairs, inverse, counts = np.unique(
-        event_rows * width + batch.events.items[positions], return_inverse=True, return_counts=True
-    )
-    if len(pairs) == 0:
-        return np.zeros(len(rows), np.int64), np.zeros(len(rows), np.int64)
-    latest = np.zeros(len(pairs), dtype=np.int64)
-    np.maximum.at(latest, inverse, positions)
-    wanted = rows * width + items
-    found = np.minimum(np.searchsorted(pairs, wanted), len(pairs) - 1)
-    is_own = pairs[found] == wanted
-    days = np.floor(batch.days_before(rows, latest[found])).astype(np.int64)
-    return np.where(is_own, counts[found], 0), np.where(is_own, days, 0)
+def items_of(
+    lister: Lister, listed: Listed, batch: QueryBatch, bought: Purchases, scored: Scored, customer_ids: pa.Array
+) -> pa.RecordBatch:
+    """The rows of LISTED of what is listed, query by query. customer_ids: of each query, (Q,); see `listed_of`."""
+    chosen, evidence, category = listed.chosen, lister.evidence, lister.rules().category
+    rows, items = chosen.rows, chosen.items
+    own = own_purchases(batch, bought, rows, items)
+    is_own = own.times > 0
+    new = np.flatnonzero(~is_own)  # what was bought before speaks for itself
+    together = evidence.together(batch, bought, rows[new], items[new])
+    similar = evidence.similar(batch, bought, rows[new], items[new])
+    columns = {
+        "customer_id": customer_ids.take(pa.array(rows)),
+        "item_idx": pa.array(items),
+        "rank": pa.array(chosen.ranks.astype(np.int32)),
+        "score": pa.array(chosen.scores),
+        "is_scored": pa.array(chosen.is_scored),
+        "times_bought": pa.array(own.times),
+        "days_ago": pa.array(own.days, mask=~is_own),
+        "gap_days": pa.array(own.gap_days, mask=np.isnan(own.gap_days)),
+        "source_ranks": told_sources(chosen, scored),
+        "together_idx": _at(new, together.items, together.items, len(rows)),
+        "together_days": _at(new, together.days, together.items, len(rows)),
+        "similar_idx": _at(new, similar.items, similar.items, len(rows)),
+        "similar_days": _at(new, similar.days, similar.items, len(rows)),
+        "similarity": _at(new, similar.scores, similar.items, len(rows)),
+        "category_times": pa.array(category_purchases(batch, rows, items, category)),
+    }
+    return _batch(columns, len(rows))
+
+
+def _removed_of(listed: Listed, customer_ids: pa.Array, top_n: int) -> pa.RecordBatch:
+    missing = top_n - np.bincount(listed.chosen.rows, minlength=len(customer_ids))
+    kept = np.flatnonzero((missing > 0) | listed.passed_over.any(axis=1))
+    offsets = np.arange(len(kept) + 1, dtype=np.int32) * len(RULES)
+    columns = {
+        "customer_id": customer_ids.take(pa.array(kept)),
+        "rank": pa.array(np.zeros(len(kept), dtype=np.int32)),
+        "passed_over": pa.ListArray.from_arrays(pa.array(offsets), pa.array(listed.passed_over[kept].ravel())),
+        "missing": pa.array(missing[kept]),
+    }
+    return _batch(columns, len(kept))
+
+
+def _batch(columns: dict[str, pa.Array], size: int) -> pa.RecordBatch:
+    """Rows of LISTED; columns that are not given are null."""
+    arrays = [columns.get(field.name, pa.nulls(size, field.type)).cast(field.type) for field in LISTED_SCHEMA]
+    return pa.RecordBatch.from_arrays(arrays, schema=LISTED_SCHEMA)
+
+
+def _at(places: Ints, values: np.ndarray, items: Ints, size: int) -> pa.Array:
+    """Values at some of `size` places; null elsewhere and where the item is 0."""
+    whole, is_null = np.zeros(size, dtype=values.dtype), np.ones(size, dtype=bool)
+    whole[places], is_null[places] = values, items == 0
+    return pa.array(whole, mask=is_null)

@@ -70,6 +70,11 @@ def moment_after(interactions: DataFrame, as_of: str | None) -> DataFrame:
     return interactions.agg((F.max("invoice_date") + F.expr("interval 1 microsecond")).alias("event_time"))
 
 
+def before(interactions: DataFrame, moment: DataFrame) -> DataFrame:
+    """The interactions before the moment. moment: of `moment_after`."""
+    return interactions.join(F.broadcast(moment), on=F.col("invoice_date") < F.col("event_time"), how="left_semi")
+
+
 def last_event(interactions: DataFrame) -> str:
     """Time of the last event, as the cutoffs are spelled."""
     row = interactions.agg(F.date_format(F.max("invoice_date"), "yyyy-MM-dd'T'HH:mm:ss.SSSSSS").alias("last")).first()

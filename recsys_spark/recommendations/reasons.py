@@ -1,100 +1,208 @@
-"""Why a product is recommended, in words, and which sources proposed it."""
+"""Why a product is recommended: the kind of reason, its facts as data, and a sentence. For tasks and servers alike."""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
 import numpy as np
-from pyspark.sql import Column
-from pyspark.sql import functions as F
+import pyarrow as pa
 
 from recsys_spark.baselines.ranking import Scored
 from recsys_spark.candidates.purchases import find, pair_keys
-from recsys_spark.recommendations.policy import Chosen
+from recsys_spark.contracts.model_config import CATEGORY as CATEGORY_SEGMENT
+from recsys_spark.contracts.model_config import SEGMENT_KINDS, SEGMENT_POPULARITY
+from recsys_spark.contracts.recommend_config import ReasonsConfig
+from recsys_spark.contracts.schemas import REASON_FACTS
+from recsys_spark.recommendations.policy import Entries
 
-_REASON_OF_SOURCE = {
-    "item_knn": "goes with what the customer buys",
-    "ease": "goes with what the customer buys",
-    "last_basket": "goes with the customer's last order",
-    "user_knn": "bought by customers who buy alike",
-    "two_tower_all": "fits what the customer buys",
-    "two_tower_first": "fits what the customer buys",
-    "two_tower_plain": "fits what the customer buys",
-    "category_popularity": "sells well in the categories the customer buys",
-    "showroom": "sells well in the customer's showroom",
-    "sales_channel": "sells well in the customer's sales channel",
-    "category": "bought by customers of the same categories",
+REPEAT, TOGETHER, SIMILAR, CATEGORY, POPULAR = KINDS = (
+    "repeat",
+    "bought_together",
+    "similar",
+    "popular_in_category",
+    "popular",
+)
+TOP_OF_CATEGORY = 20  # best sellers that count as popular in their category
+CUSTOMERS_PER_BASKET = 4  # who bought both, at most, for each basket that held both: then one goes with the other
+# What was bought before speaks for itself. Of the other kinds the first that has evidence is told, in the order that
+# says best what the item's best source has seen; the last holds for every item.
+_BY_NEIGHBOURS = (TOGETHER, SIMILAR, CATEGORY, POPULAR)
+_BY_VECTORS = (SIMILAR, TOGETHER, CATEGORY, POPULAR)
+_BY_CATEGORY = (CATEGORY, TOGETHER, SIMILAR, POPULAR)
+_BY_SALES = (POPULAR,)
+_ORDER_OF_SOURCE = {
+    **dict.fromkeys(("two_tower_all", "two_tower_first", "two_tower_plain"), _BY_VECTORS),
+    "category_popularity": _BY_CATEGORY,
+    CATEGORY_SEGMENT: _BY_CATEGORY,
+    **dict.fromkeys(("showroom", "sales_channel"), _BY_SALES),  # segments
+    **dict.fromkeys(("popularity", "recent_popularity", "rolling_popularity"), _BY_SALES),
 }
+_ISOLATE, _END = "\u2068", "\u2069"  # keep the direction of a foreign text to itself: Arabic in an English sentence
+Facts = Mapping[str, Any]
 
 
-def reason(recent_days: int) -> Column:
-    """Why, in words: the customer's own purchases of the item, else what its best source knows, else everyone's."""
-    own = F.concat(F.lit("bought "), _times(F.col("times_bought")), F.lit(", last "), _days_ago(F.col("days_ago")))
-    recent = F.concat(
-        F.lit("popular: bought "), _times(F.col("num_recent_events")), F.lit(f" in the last {recent_days} days")
-    )
-    ever = F.concat(F.lit("popular: bought "), _times(F.col("num_events")), F.lit(" by all customers"))
-    by_source = F.create_map(*(F.lit(text) for pair in _REASON_OF_SOURCE.items() for text in pair))[
-        F.col("best_source")
-    ]
-    popular = F.when(F.col("num_recent_events") > 0, recent).otherwise(ever)
-    return F.when(F.col("times_bought") > 0, own).otherwise(F.coalesce(by_source, popular))
+@dataclass(frozen=True)
+class Reason:
+    """kind: one of KINDS; facts: REASON_FACTS, None for what says nothing of that kind; text: the same in words."""
+
+    kind: str
+    facts: dict[str, Any]
+    text: str
 
 
-def _times(count: Column) -> Column:
-    return F.when(count == 1, F.lit("once")).otherwise(F.concat(F.format_number(count, 0), F.lit(" times")))
+@dataclass(frozen=True)
+class Teller:
+    """Tells the reasons of what a model ranked. recent_days: what counts as recent sales."""
+
+    model: str
+    options: ReasonsConfig
+    recent_days: int
+
+    def reason(self, row: Facts) -> Reason:
+        """row: of lists.LISTED, with what is known of the item and of the customer's products beside it, by the names
+        of `Sales.of_items` and `other_customers`, `other_baskets`, `together_stock_code` and so on.
+        """
+        kind = kind_of_reason(row, _best_source(row) or self.ranked_by(row), self.options)
+        facts = facts_of_reason(kind, row, self.recent_days)
+        return Reason(kind, facts, sentence(kind, facts))
+
+    def ranked_by(self, row: Facts) -> str:
+        """The model that ranked the item, or what it stands behind it: segment popularity, or a popular one."""
+        if not row["is_scored"]:
+            return "popularity"
+        return SEGMENT_POPULARITY if _best_source(row) in SEGMENT_KINDS else self.model
 
 
-def _days_ago(days: Column) -> Column:
-    return (
-        F.when(days == 0, F.lit("today"))
-        .when(days == 1, F.lit("1 day ago"))
-        .otherwise(F.concat(F.format_number(days, 0), F.lit(" days ago")))
-    )
+def _best_source(row: Facts) -> str | None:
+    """The source, or kind of segment, that ranks the item best; None where nothing of the kind ranks it."""
+    sources = row["source_ranks"]
+    return str(sources[0]["source"]) if sources else None
 
 
-def reason_text(
-    times_bought: int, days_ago: int, best_source: str | None, num_events: int, num_recent_events: int, recent_days: int
-) -> str:
-    """`reason` of one item, in Python.
+def sources_in_words(row: Facts) -> str | None:
+    """Sources with their ranks, best first, such as `own 3, item_knn 12`; None for an item that none proposed."""
+    sources = row["source_ranks"]
+    return None if sources is None else ", ".join(f"{each['source']} {each['rank']}" for each in sources)
 
-    >>> reason_text(2, 1, None, 9, 0, 28), reason_text(0, 0, None, 1200, 0, 28)
-    ('bought 2 times, last 1 day ago', 'popular: bought 1,200 times by all customers')
+
+def kind_of_reason(row: Facts, best_source: str, options: ReasonsConfig) -> str:
+    """One of KINDS."""
+    if row["times_bought"]:
+        return REPEAT
+    has = {
+        TOGETHER: (row["other_customers"] or 0) >= options.min_customers,
+        SIMILAR: (row["similarity"] or 0.0) >= options.min_similarity,
+        CATEGORY: 1 <= (row["category_rank"] or 0) <= TOP_OF_CATEGORY and bool(row["category_times"]),
+        POPULAR: True,
+    }
+    return next(kind for kind in _ORDER_OF_SOURCE.get(best_source, _BY_NEIGHBOURS) if has[kind])
+
+
+def facts_of_reason(kind: str, row: Facts, recent_days: int) -> dict[str, Any]:
+    """REASON_FACTS of a kind; a field that says nothing of it is None."""
+    facts: dict[str, Any] = dict.fromkeys(REASON_FACTS)
+    if kind == REPEAT:
+        facts |= {name: row[name] for name in ("times_bought", "days_ago", "gap_days")}
+    if kind in (TOGETHER, SIMILAR):
+        own = "together" if kind == TOGETHER else "similar"
+        facts |= {f"own_{name}": row[f"{own}_{name}"] for name in ("stock_code", "description")}
+        facts["own_days_ago"] = row[f"{own}_days"]
+    if kind == TOGETHER:
+        facts |= {name: row[name] for name in ("other_customers", "other_baskets")}
+    if kind == SIMILAR:
+        facts["similarity"] = row["similarity"]
+    if kind == CATEGORY:
+        facts |= {name: row[name] for name in ("category", "category_rank", "category_times")}
+    if kind in (CATEGORY, POPULAR):
+        is_recent = bool(row["num_recent_events"])
+        when = "num_recent_" if is_recent else "num_"
+        facts |= {f"num_{name}": row[f"{when}{name}"] for name in ("events", "customers")}
+        facts["recent_days"] = recent_days if is_recent else None
+    return facts
+
+
+def sentence(kind: str, facts: Facts) -> str:
+    """The reason in words."""
+    if kind == REPEAT:
+        return _repeat(facts)
+    if kind == TOGETHER:
+        return _together(facts)
+    if kind == SIMILAR:
+        return f"bought in much the same way as {_own(facts)}, which this customer bought {_ago(facts['own_days_ago'])}"
+    if kind == CATEGORY:
+        best = f"best seller no. {facts['category_rank']:,} in {_isolated(facts['category'])}"
+        return f"{best}, where this customer bought {_times(facts['category_times'])}: {_sold(facts)}"
+    return _sold(facts)
+
+
+def _repeat(facts: Facts) -> str:
+    times, gap = facts["times_bought"], math.floor((facts["gap_days"] or 0.0) + 0.5)
+    cadence = ""
+    if gap >= 1:
+        every = "day" if gap == 1 else f"{gap:,} days"
+        cadence = f", {_counted(gap, 'day')} apart" if times == 2 else f", about every {every}"
+    return f"bought {_times(times)}{cadence}, {'' if times == 1 else 'last '}{_ago(facts['days_ago'])}"
+
+
+def _together(facts: Facts) -> str:
+    """Two products go together where orders hold both; others have the same buyers and no more."""
+    customers, baskets = facts["other_customers"], facts["other_baskets"]
+    others, own, ago = _counted(customers, "other customer"), _own(facts), _ago(facts["own_days_ago"])
+    if baskets * CUSTOMERS_PER_BASKET >= customers:
+        both = f"{others} bought both, {_counted(baskets, 'order')} had both"
+        return f"goes with {own}, which this customer bought {ago}: {both}"
+    return f"{others} who bought {own}, as this one did {ago}, bought it too"
+
+
+def _sold(facts: Facts) -> str:
+    days = facts["recent_days"]
+    when = "so far" if days is None else f"in the last {days:,} days"
+    return f"sold {_times(facts['num_events'])} to {_counted(facts['num_customers'], 'customer')} {when}"
+
+
+def _own(facts: Facts) -> str:
+    """Description and code, or the code alone where there is no description."""
+    code, description = _isolated(facts["own_stock_code"]), facts["own_description"]
+    return code if description is None else f"{_isolated(description)} ({code})"
+
+
+def _isolated(text: str) -> str:
+    return f"{_ISOLATE}{text}{_END}"
+
+
+def _times(count: int) -> str:
+    return {1: "once", 2: "twice"}.get(count, f"{count:,} times")
+
+
+def _ago(days: int) -> str:
+    return "today" if days == 0 else f"{_counted(days, 'day')} ago"
+
+
+def _counted(count: int, thing: str) -> str:
+    return f"{count:,} {thing}{'' if count == 1 else 's'}"
+
+
+def told_sources(chosen: Entries, scored: Scored) -> pa.Array:
+    """Of each item the sources that have a rank for it, best first: arrays of (source, rank).
+
+    scored: what `chosen` is of. Null for an item that no source proposed, and of a model of one stage.
     """
-    if times_bought:
-        ago = {0: "today", 1: "1 day ago"}.get(days_ago, f"{days_ago:,} days ago")
-        return f"bought {_times_text(times_bought)}, last {ago}"
-    if best_source in _REASON_OF_SOURCE:
-        return _REASON_OF_SOURCE[best_source]
-    if num_recent_events:
-        return f"popular: bought {_times_text(num_recent_events)} in the last {recent_days} days"
-    return f"popular: bought {_times_text(num_events)} by all customers"
-
-
-def _times_text(count: int) -> str:
-    return "once" if count == 1 else f"{count:,} times"
-
-
-def told_sources(chosen: Chosen, scored: Scored) -> tuple[list[str | None], list[str | None]]:
-    """Of each item the sources that have a rank for it, such as `own 3, item_knn 12`, best first; and the best.
-
-    Kinds of segments are such sources too, where segment popularity ranked the item. scored: what `chosen` is of; None
-    for an item that no source proposed, and of a model of one stage.
-    """
-    placed = source_places(chosen, scored)
-    told = [", ".join(f"{name} {rank}" for name, rank in places) or None for places in placed]
-    return told, [places[0][0] if places else None for places in placed]
-
-
-def source_places(chosen: Chosen, scored: Scored) -> list[list[tuple[str, int]]]:
-    """Of each item the sources that have a rank for it, with that rank, best first. scored: what `chosen` is of."""
-    told: list[list[tuple[str, int]]] = [[] for _ in chosen.rows]
-    if not scored.source_ranks or not len(scored.rows):
-        return told
-    names, keys = list(scored.source_ranks), pair_keys(scored.rows, scored.items)
+    ranks = scored.source_ranks or {}
+    names, keys = pa.array(list(ranks), pa.string()), pair_keys(scored.rows, scored.items)
     order = np.argsort(keys)
     places, is_there = find(keys[order], pair_keys(chosen.rows, chosen.items))
-    ranks = np.stack(list(scored.source_ranks.values()), axis=1)[order[places]]
-    for number in np.flatnonzero(is_there):
-        own = ranks[number]
-        by_rank = [place for place in np.argsort(own, kind="stable") if own[place]]
-        told[number] = [(names[place], int(own[place])) for place in by_rank]
-    return told
+    if not ranks or not len(keys):
+        return pa.nulls(len(chosen.rows), pa.list_(pa.struct([("source", pa.string()), ("rank", pa.int32())])))
+    told = np.stack(list(ranks.values()), axis=1)[order[places]] * is_there[:, None]
+    rows, sources = np.nonzero(told)
+    best_first = np.lexsort((sources, told[rows, sources], rows))
+    rows, sources = rows[best_first], sources[best_first]
+    values = pa.StructArray.from_arrays(
+        [names.take(pa.array(sources)), pa.array(told[rows, sources].astype(np.int32))], names=["source", "rank"]
+    )
+    sizes = np.bincount(rows, minlength=len(told))
+    starts = pa.array(np.concatenate([[0], np.cumsum(sizes)]).astype(np.int32), mask=np.append(sizes == 0, False))
+    return pa.ListArray.from_arrays(starts, values)

@@ -10,7 +10,7 @@ from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
 from recsys_spark.evaluation.protocols import ALL_ITEMS
-from recsys_spark.recommendations.reasons import reason
+from recsys_spark.report.sample_reasons import short_reason
 
 NUM_SAMPLES = 20
 SHOWN = 10  # rows of each list on the page
@@ -114,7 +114,7 @@ def _listed(
         "query_id",
         "place",
         *_TEXTS,
-        reason(recent_days).alias("reason"),
+        short_reason(recent_days).alias("reason"),
         F.array_join("told", ", ").alias("sources"),
         F.coalesce("was_bought", F.lit(False)).alias("was_bought"),
     )

@@ -2,20 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
 from recsys_spark.baselines.query_batches import QueryBatch
+from recsys_spark.candidates.purchases import Purchases
 from recsys_spark.contracts.columns import LIST_PROTOCOLS
-from recsys_spark.recommendations.lists import chosen_of, new_of, purchases_of
-from recsys_spark.recommendations.reasons import reason_text, source_places
+from recsys_spark.recommendations.fitted_rules import policy_of
+from recsys_spark.recommendations.lists import LISTED_SCHEMA, Lister, items_of, listed_of
+from recsys_spark.recommendations.policy import Asked, Entries, make_lists
+from recsys_spark.recommendations.reasons import SIMILAR, TOGETHER, Teller
 from recsys_spark.sequences.windows import Ints
 from recsys_spark.serving.state import State
 from recsys_spark.serving.text import tidy_code
 
 ALL_ITEMS, FIRST_PURCHASE = LIST_PROTOCOLS
+_DEPTH_GROWS = 4
+_BESIDE = (  # what is joined to a listed item, beside the sales
+    *(f"{own}_{name}" for own in ("together", "similar") for name in ("stock_code", "description")),
+    "other_customers",
+    "other_baskets",
+)
 
 
 @dataclass(frozen=True)
@@ -33,26 +44,28 @@ class Wish:
 
 
 @dataclass(frozen=True)
-class Listed:
-    """One product of an answer. sources: names and ranks, best first."""
+class Product:
+    """One product of an answer. reason_facts: those that say something; sources: names and ranks, best first."""
 
     rank: int
     stock_code: str
     description: str | None
     score: float
     reason: str
+    reason_kind: str
+    reason_facts: Mapping[str, Any]
     model: str
     sources: tuple[tuple[str, int], ...] = ()
 
 
-def for_customer(state: State, user: int, wish: Wish, recent_days: int) -> list[Listed]:
+def for_customer(state: State, user: int, wish: Wish) -> list[Product]:
     """The list of a known customer at the bundle's moment: that of `recommend`."""
-    return _listed(state, state.customer(user), wish, recent_days)
+    return _listed(state, state.customer(user), wish)
 
 
-def for_basket(state: State, items: Ints, quantities: np.ndarray, wish: Wish, recent_days: int) -> list[Listed]:
+def for_basket(state: State, items: Ints, quantities: np.ndarray, wish: Wish) -> list[Product]:
     """The list of someone new who just bought the basket; items as of `basket_of`, at least one."""
-    return _listed(state, state.basket(items, quantities), wish, recent_days)
+    return _listed(state, state.basket(items, quantities), wish)
 
 
 def basket_of(state: State, lines: Sequence[tuple[str, float]]) -> tuple[Ints, np.ndarray, list[str]]:
@@ -73,54 +86,95 @@ def basket_of(state: State, lines: Sequence[tuple[str, float]]) -> tuple[Ints, n
     return items, np.array([known[code] for code in codes], dtype=np.float64), unknown
 
 
-def most_popular(state: State, k: int, recent_days: int) -> list[Listed]:
-    """What everyone buys lately; the score is the share of sales."""
-    return [
-        _told(state, rank, item, score, "popularity", _popular_reason(state, item, recent_days))
-        for rank, (item, score) in enumerate(zip(state.popular.items[:k], state.popular.scores[:k], strict=True), 1)
+def most_popular(state: State, k: int) -> list[Product]:
+    """What everyone buys lately, under the rules that are for everybody; the score is the share of sales."""
+    nothing = np.zeros(0, dtype=np.int64)
+    unranked = Entries(nothing, nothing, nothing.astype(float), nothing.astype(bool), nothing.astype(bool))
+    asked = Asked(np.array([state.card.moment]), nothing, nothing)
+    policy = replace(policy_of(state.options, k), share_new=None)
+    chosen = make_lists(unranked, asked, policy, state.rules, state.popular).chosen
+    row = dict.fromkeys((*LISTED_SCHEMA.names, *_BESIDE))
+    rows = [
+        {**row, "item_idx": int(item), "rank": rank, "score": float(score)}
+        for rank, (item, score) in enumerate(zip(chosen.items, chosen.scores, strict=True), 1)
     ]
+    return _told(state, rows, "popularity")
 
 
-def similar_to(state: State, item: int, k: int) -> list[Listed]:
-    """Products like another: by the cosine of a tower's item vectors, else by ItemKNN; none where neither knows it."""
+def similar_to(state: State, item: int, k: int) -> list[Product]:
+    """Products like another: by the cosine of a tower's item vectors, else by ItemKNN; none where neither knows it.
+
+    What the rules bar for everybody is left out.
+    """
     for model, found in ((state.tower, _by_tower), (state.neighbours, _by_neighbours)):
         items, scores = found(state, item, k) if model else (np.zeros(0, np.int64), np.zeros(0))
-        keep = (items != item) & np.isin(items, state.popular.items)
-        best = np.lexsort((items[keep], -np.round(scores[keep], 6)))[:k]
+        best = np.lexsort((items, -np.round(scores, 6)))[:k]
         if model and len(best):
-            pairs = zip(items[keep][best], scores[keep][best], strict=True)
-            word = "bought by the same customers" if found is _by_neighbours else "fits the same customers"
-            return [_told(state, rank, one, score, model.name, word) for rank, (one, score) in enumerate(pairs, 1)]
+            by_tower = found is _by_tower
+            kind, word = (
+                (SIMILAR, "fits the same customers") if by_tower else (TOGETHER, "bought by the same customers")
+            )
+            return [
+                Product(
+                    rank=rank,
+                    stock_code=state.items.of(int(one)),
+                    description=state.items.text(int(one), "description"),
+                    score=float(score),
+                    reason=word,
+                    reason_kind=kind,
+                    reason_facts={"similarity": float(score)} if by_tower else {},
+                    model=model.name,
+                )
+                for rank, (one, score) in enumerate(zip(items[best], scores[best], strict=True), 1)
+            ]
     return []
 
 
-def _listed(state: State, batch: QueryBatch, wish: Wish, recent_days: int) -> list[Listed]:
-    model = state.models[wish.model_protocol]
-    scored = state.scored(wish.model_protocol, batch)
-    if wish.protocol == FIRST_PURCHASE:
-        chosen = new_of(model, batch, scored, wish.k)
-    else:
-        chosen = chosen_of(model, batch, scored, wish.k, wish.share_new)
-    times, days = purchases_of(batch, chosen.rows, chosen.items)
-    found = []
-    for place, sources in enumerate(source_places(chosen, scored)):
-        item, best = int(chosen.items[place]), sources[0][0] if sources else None
-        counts = int(state.counts[item]), int(state.recent_counts[item])
-        why = reason_text(int(times[place]), int(days[place]), best, *counts, recent_days)
-        name = model.name if chosen.is_scored[place] else "popularity"
-        found.append(_told(state, place + 1, item, chosen.scores[place], name, why, tuple(sources)))
+def _listed(state: State, batch: QueryBatch, wish: Wish) -> list[Product]:
+    """By the kernels of `recommend`."""
+    model, new_only = state.models[wish.model_protocol], wish.protocol == FIRST_PURCHASE
+    policy = replace(policy_of(state.options, wish.k), share_new=None if new_only else wish.share_new)
+    lister = Lister(model, policy, lambda: state.rules, state.evidence)
+    scored, bought = state.scored(wish.model_protocol, batch), Purchases.of(batch)
+    listed = listed_of(lister, batch, bought, scored, state.barred(batch), new_only)
+    rows = items_of(lister, listed, batch, bought, scored, pa.array([""])).to_pylist()
+    return _told(state, [{**row, **_beside(state, row)} for row in rows], model.name)
+
+
+def _beside(state: State, row: Mapping[str, Any]) -> dict[str, Any]:
+    """What the batch run joins to a listed item of its customer's products; None for what is not known."""
+    found: dict[str, Any] = dict.fromkeys(_BESIDE)
+    for own in ("together", "similar"):
+        other = row[f"{own}_idx"]
+        if other is not None:
+            found[f"{own}_stock_code"] = state.items.of(other)
+            found[f"{own}_description"] = state.items.text(other, "description")
+    if row["together_idx"] is not None:
+        customers, baskets = state.facts.bought_both(row["item_idx"], row["together_idx"])
+        found |= {"other_customers": customers, "other_baskets": baskets}
     return found
 
 
-def _told(
-    state: State, rank: int, item: int, score: float, model: str, why: str, sources: tuple[tuple[str, int], ...] = ()
-) -> Listed:
-    code, text = state.items.of(int(item)), state.items.text(int(item))
-    return Listed(rank, code, text, float(score), why, model, sources)
-
-
-def _popular_reason(state: State, item: int, recent_days: int) -> str:
-    return reason_text(0, 0, None, int(state.counts[item]), int(state.recent_counts[item]), recent_days)
+def _told(state: State, rows: Sequence[Mapping[str, Any]], model: str) -> list[Product]:
+    teller, told = Teller(model, state.options.reasons, state.recent_days), []
+    for row in rows:
+        item = row["item_idx"]
+        known = {**row, **state.facts.sales(item), "category": state.items.text(item, "category")}
+        reason = teller.reason(known)
+        told.append(
+            Product(
+                rank=row["rank"],
+                stock_code=state.items.of(item),
+                description=state.items.text(item, "description"),
+                score=row["score"],
+                reason=reason.text,
+                reason_kind=reason.kind,
+                reason_facts={name: value for name, value in reason.facts.items() if value is not None},
+                model=teller.ranked_by(row),
+                sources=tuple((each["source"], each["rank"]) for each in row["source_ranks"] or ()),
+            )
+        )
+    return told
 
 
 def _by_tower(state: State, item: int, k: int) -> tuple[Ints, np.ndarray]:
@@ -130,9 +184,13 @@ def _by_tower(state: State, item: int, k: int) -> tuple[Ints, np.ndarray]:
     vectors = state.tower.files.item_embeddings.array()
     if item >= len(vectors) or not vectors[item].any():
         return np.zeros(0, np.int64), np.zeros(0)
-    wanted = np.array([k + 1 + state.models[ALL_ITEMS].num_excluded])
-    found = load_index(state.tower.files).search(vectors[[item]], wanted, with_offsets=False)
-    return found.items, found.scores
+    index, depth = load_index(state.tower.files), k + 1
+    while True:
+        found = index.search(vectors[[item]], np.array([depth]), with_offsets=False)
+        keep = _may_follow(state, item, found.items)
+        if keep.sum() >= k or depth >= state.card.num_items:
+            return found.items[keep], found.scores[keep]
+        depth = min(depth * _DEPTH_GROWS, state.card.num_items)
 
 
 def _by_neighbours(state: State, item: int, _: int) -> tuple[Ints, np.ndarray]:
@@ -141,4 +199,11 @@ def _by_neighbours(state: State, item: int, _: int) -> tuple[Ints, np.ndarray]:
     if item >= matrix.shape[0]:
         return np.zeros(0, np.int64), np.zeros(0)
     own = slice(matrix.indptr[item], matrix.indptr[item + 1])
-    return matrix.indices[own].astype(np.int64), matrix.data[own]
+    items = matrix.indices[own].astype(np.int64)
+    keep = _may_follow(state, item, items)
+    return items[keep], matrix.data[own][keep]
+
+
+def _may_follow(state: State, item: int, items: Ints) -> np.ndarray:
+    """Which of some items may be named beside another."""
+    return (items != item) & ~state.is_barred[items] & np.isin(items, state.popular.items)

@@ -3,7 +3,8 @@
 bundle.json                     BundleCard, written last
 run/                            the artifacts that the models are made of, as the run has them, and their arrays
 items.arrow, customers.arrow    ids, and the texts of items
-*.npy                           events of all customers, and what is proposed to them; see `CustomerArrays`
+*.npy                           what is known of customers and items; see `CustomerArrays` and `ItemArrays`
+rules/*.npy                     the rules of the business for items; see `ItemRules`
 """
 
 from __future__ import annotations
@@ -34,8 +35,9 @@ class BundleCard:
     """What bundle.json says. run: name of the run; digest: of all that the bundle was made from.
 
     moment: microseconds since 1970 (UTC) just after the last event, the time that is recommended for. models: names by
-    protocol. inputs: content of each artifact. features, sources: columns of what is proposed to known customers, empty
-    where the model has no second stage. files: bytes of each.
+    protocol. inputs: content of each artifact. tables: digests of the files that the business keeps. features,
+    sources: columns of what is proposed to known customers, empty where the model has no second stage. files: bytes of
+    each.
     """
 
     format: int
@@ -45,6 +47,7 @@ class BundleCard:
     moment: int
     models: dict[str, str]
     inputs: dict[str, str]
+    tables: dict[str, str]
     num_customers: int
     num_items: int
     num_events: int
@@ -84,6 +87,7 @@ class CustomerArrays:
 
     items, micros, quantities: of the events, in time order. offer_items (C,), offer_ranks (C, S) and offer_features
     (C, F): what the sources propose at the bundle's moment, best first, and what the ranker is told of it.
+    barred_items: what is not to be recommended to a customer, those of u at [barred_offsets[u], barred_offsets[u + 1]).
     """
 
     event_offsets: Ints
@@ -94,6 +98,8 @@ class CustomerArrays:
     offer_items: Ints
     offer_ranks: np.ndarray
     offer_features: np.ndarray
+    barred_offsets: Ints
+    barred_items: Ints
 
     @classmethod
     def mapped(cls, folder: Path) -> CustomerArrays:
@@ -105,7 +111,8 @@ class Ids:
 
     def __init__(self, path: Path) -> None:
         self.table = ipc.open_file(pa.memory_map(str(path))).read_all().combine_chunks()
-        self._by_index, self._texts = self.table.column(0).chunk(0), self.table.column(1).chunk(0)
+        self._by_index = self.table.column(0).chunk(0)
+        self._texts = {name: self.table.column(name).chunk(0) for name in self.table.column_names}
         self._order = self.table.column("order").to_numpy()
 
     def __len__(self) -> int:
@@ -128,9 +135,9 @@ class Ids:
     def of(self, index: int) -> str:
         return str(self._by_index[index].as_py())
 
-    def text(self, index: int) -> str | None:
-        """The description of an item, None where it has none."""
-        found: str | None = self._texts[index].as_py()
+    def text(self, index: int, column: str) -> str | None:
+        """Another text of the index, such as the description of an item; None where it has none."""
+        found: str | None = self._texts[column][index].as_py()
         return found
 
 

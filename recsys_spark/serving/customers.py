@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -23,6 +24,7 @@ from recsys_spark.sequences.windows import Ints
 _QUERIES_AT_A_TIME = 256  # bounds the memory of their candidates' features
 _ROWS_AT_A_TIME = 256
 _EVENT_COLUMNS = {"items": np.int64, "micros": np.int64, "quantities": np.float64}
+_BARRED_COLUMNS = {"barred_items": np.int64}
 _OFFER_COLUMNS = {"offer_items": np.int64, "offer_ranks": np.int32, "offer_features": np.float32}
 
 SERVED_CUSTOMERS = Table(
@@ -35,6 +37,7 @@ SERVED_CUSTOMERS = Table(
         Column("offer_items", "array<bigint>", "item_idx of the candidates, best first"),
         Column("offer_ranks", "array<int>", "rank in each source, candidate by candidate; 0 for none"),
         Column("offer_features", "array<float>", "features of the ranker, candidate by candidate"),
+        Column("barred_items", "array<bigint>", "item_idx that are not to be recommended to the customer"),
     ),
 )
 
@@ -56,7 +59,8 @@ class CustomersKernel:
                     batch = whole.part(slice(first, first + _QUERIES_AT_A_TIME))
                     asked = arrow.take(pa.array(batch.customers))
                     events = {name: asked.column(name) for name in _EVENT_COLUMNS}
-                    columns = {"user_idx": pa.array(batch.users), **events, **self._offers(batch)}
+                    barred = {"barred_items": _barred(asked)}
+                    columns = {"user_idx": pa.array(batch.users), **events, **self._offers(batch), **barred}
                     yield pa.RecordBatch.from_pydict({name: columns[name] for name in SERVED_CUSTOMERS.names})
 
     def _offers(self, batch: QueryBatch) -> dict[str, pa.Array]:
@@ -78,8 +82,8 @@ class CustomersKernel:
 
 
 def write_customers(asked: DataFrame, kernel: CustomersKernel, scratch: str, folder: Path, num_customers: int) -> None:
-    """The arrays of `CustomerArrays` in the folder. asked: of `with_queries`; scratch: a folder to be, that all
-    executors reach.
+    """The arrays of `CustomerArrays` in the folder. asked: of `with_queries`, with `excluded` where there are
+    exclusions; scratch: a folder to be, that all executors reach.
     """
     fs, plain = filesystem(scratch)
     fs.makedirs(plain, exist_ok=True)
@@ -89,16 +93,25 @@ def write_customers(asked: DataFrame, kernel: CustomersKernel, scratch: str, fol
     files = sorted(f"{scratch}/{part['name']}" for part in parts.collect())
     num_sources = len(kernel.model.builder.sources) if kernel.model else 0
     widths = {"offer_ranks": (num_sources,), "offer_features": (len(kernel.features),)}
-    sizes = np.zeros((2, num_customers + 1), dtype=np.int64)  # of events and of offers
-    for rows in _batches(files, ("user_idx", "items", "offer_items")):
-        users = rows.column("user_idx").to_numpy()
-        sizes[:, users] = _lengths(rows, "items"), _lengths(rows, "offer_items")
-    event_offsets, offer_offsets = (np.concatenate([[0], np.cumsum(each)]) for each in sizes)
-    np.save(folder / "event_offsets.npy", event_offsets)
-    np.save(folder / "offer_offsets.npy", offer_offsets)
-    for offsets, columns in ((event_offsets, _EVENT_COLUMNS), (offer_offsets, _OFFER_COLUMNS)):
+    groups: dict[str, Mapping[str, Any]] = {"event": _EVENT_COLUMNS, "offer": _OFFER_COLUMNS, "barred": _BARRED_COLUMNS}
+    first_columns = [next(iter(columns)) for columns in groups.values()]
+    sizes = np.zeros((len(groups), num_customers + 1), dtype=np.int64)
+    for rows in _batches(files, ("user_idx", *first_columns)):
+        sizes[:, rows.column("user_idx").to_numpy()] = [_lengths(rows, name) for name in first_columns]
+    for (group, columns), each in zip(groups.items(), sizes, strict=True):
+        offsets = np.concatenate([[0], np.cumsum(each)])
+        np.save(folder / f"{group}_offsets.npy", offsets)
         for name, kind in columns.items():
             _lay_out(folder / f"{name}.npy", files, name, offsets, np.dtype(kind), widths.get(name, ()))
+
+
+def _barred(asked: pa.RecordBatch) -> pa.Array:
+    """The column `excluded` of some customers, empty for those without."""
+    if "excluded" not in asked.schema.names:
+        return as_lists(np.zeros(asked.num_rows + 1, dtype=np.int64), np.zeros(0, dtype=np.int64), pa.int64())
+    excluded = asked.column("excluded")
+    sizes = excluded.value_lengths().fill_null(0).to_numpy()
+    return as_lists(np.concatenate([[0], np.cumsum(sizes)]), excluded.flatten().to_numpy(), pa.int64())
 
 
 def _lay_out(

@@ -65,7 +65,14 @@ class Product(BaseModel):
     stock_code: str = Field(examples=["84029G"])
     description: str | None = Field(description="its text in the catalogue", examples=["KNITTED UNION FLAG"])
     score: float = Field(description="of the model; compares within this list alone")
-    reason: str = Field(description="why, in words", examples=["bought 7 times, last 12 days ago"])
+    reason: str = Field(description="why, in words", examples=["bought 7 times, about every 30 days, last 12 days ago"])
+    reason_kind: Literal["repeat", "bought_together", "similar", "popular_in_category", "popular"] = Field(
+        description="what the reason is about"
+    )
+    reason_facts: dict[str, str | int | float] = Field(
+        description="what the reason rests on, by the names of docs/recommendations.md; only what is known",
+        examples=[{"times_bought": 7, "days_ago": 12, "gap_days": 30.2}],
+    )
     model: str = Field(description="what ranked it", examples=["two_stage"])
     sources: list[Source] = Field(description="what proposed it, best first; empty behind the model's own list")
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from recsys_spark.contracts.errors import PipelineError
 from recsys_spark.serving.bundle import CARD, prune
-from recsys_spark.serving.plan import Served, bundles_folder, is_unchanged, plan_of, run_to_serve
+from recsys_spark.serving.plan import Served, bundles_folder, is_unchanged, plan_of, run_to_serve, tables_of_rules
 from recsys_spark.serving.state import State
 
 log = logging.getLogger("recsys")
@@ -71,7 +71,9 @@ class Holder:
 
     def _is_current(self) -> bool:
         storage = run_to_serve(self.served.config)
-        return storage.location == self._location and is_unchanged(storage, self.state.card.inputs)
+        card = self.state.card
+        is_same_run = storage.location == self._location and is_unchanged(storage, card.inputs)
+        return is_same_run and tables_of_rules(self.served.config) == card.tables
 
     def _open(self) -> State:
         storage = run_to_serve(self.served.config)

@@ -18,14 +18,18 @@ from recsys_spark.contracts.config import PipelineConfig
 from recsys_spark.contracts.errors import ArtifactError, ConfigError
 from recsys_spark.manifest import digest_of
 from recsys_spark.paths import filesystem
+from recsys_spark.privacy.entry import CustomerEntry
+from recsys_spark.recommendations.fitted_rules import fitted_evidence, rule_files
 from recsys_spark.recommendations.named_model import NamedModelSettings, named_model
+from recsys_spark.source_files import source_digests
 from recsys_spark.stage import Stage, StageIO
 from recsys_spark.storage import Storage
 
-FORMAT = 1  # of bundles
+FORMAT = 2  # of bundles
 FITS_NEWEST_FIRST = ("full", "val", "train")
 _TABLES = (INTERACTIONS_CLEAN, CUSTOMER_ID_MAP, ITEM_ID_MAP, ITEMS_CLEAN)
 _LAST_STAGE = "recommend"
+_OF_REQUESTS = ("top_n", "share_new", "as_of", "new_lines")  # said by a request, or of the batch run alone
 log = logging.getLogger("recsys")
 
 
@@ -41,7 +45,8 @@ class Served:
 @dataclass(frozen=True)
 class Plan:
     """A bundle of a run. run: its name. digest: of all that goes into the bundle. models: by protocol. inputs: content
-    of each artifact that is read; model_labels: those among them that the models are made of.
+    of each artifact that is read; model_labels: those among them that models and reasons are made of. tables: digests
+    of the files that the business keeps.
     """
 
     run: str
@@ -51,6 +56,7 @@ class Plan:
     models: Mapping[str, Model]
     inputs: Mapping[str, str]
     model_labels: tuple[str, ...]
+    tables: Mapping[str, str]
 
 
 def run_to_serve(config: PipelineConfig, with_session: bool = False) -> Storage:
@@ -99,16 +105,30 @@ def _plan_of_fit(served: Served, storage: Storage, fit: str) -> Plan:
     best = io.read_json(EVALUATION)["best"]
     names = {protocol: best[protocol] for protocol in LIST_PROTOCOLS}
     models = models_of(io, served.settings, names, fit)
+    fitted_evidence(io, served.settings, served.config.recommend.reasons.recent_items, fit)
     model_labels = tuple(label for label in io.inputs if label != EVALUATION.path)
     for table in _TABLES:
         io.path_and_content(table)
-    whole = [FORMAT, io.inputs, names, fit, _told(served), code_digest("recsys_spark.serving.prepare")]
+    tables = tables_of_rules(served.config)
+    whole = [FORMAT, io.inputs, names, fit, tables, _told(served), code_digest("recsys_spark.serving.prepare")]
     run = PurePosixPath(storage.location).name
-    return Plan(run, fit, digest_of(whole), names, models, dict(io.inputs), model_labels)
+    return Plan(run, fit, digest_of(whole), names, models, dict(io.inputs), model_labels, tables)
+
+
+def tables_of_rules(config: PipelineConfig) -> dict[str, str]:
+    """Digests of the files that the business keeps, by `source:<path>`. Raises ConfigError for a missing one."""
+    return source_digests(rule_files(config.recommend))
 
 
 def _told(served: Served) -> list[object]:
-    return [asdict(served.settings), asdict(served.config.sequences)]
+    """The config that an answer follows from, beside what a request says."""
+    config = served.config
+    rules = {name: value for name, value in asdict(config.recommend).items() if name not in _OF_REQUESTS}
+    told: list[object] = [asdict(served.settings), asdict(config.sequences), rules]
+    if rule_files(config.recommend):
+        entry = CustomerEntry.of(config.ingest, config.paths.processed).facts()
+        told += [asdict(config.ingest), asdict(config.clean.dates), entry]
+    return told
 
 
 def _require_finished(storage: Storage, inputs: Mapping[str, str]) -> None:

@@ -17,17 +17,31 @@ from recsys_spark.baselines.loading import numbers, read_columns
 from recsys_spark.baselines.mapped_arrays import keeping_arrays
 from recsys_spark.baselines.query_batches import spread, with_queries
 from recsys_spark.baselines.ranking import Model
+from recsys_spark.candidates.purchases import Purchases
 from recsys_spark.contracts.artifacts import CUSTOMER_ID_MAP, INTERACTIONS_CLEAN, ITEM_ID_MAP, ITEMS_CLEAN
+from recsys_spark.contracts.config import PipelineConfig
 from recsys_spark.contracts.errors import ArtifactError
 from recsys_spark.manifest import SUFFIX
 from recsys_spark.paths import filesystem
 from recsys_spark.ranker.two_stage import TwoStageModel
+from recsys_spark.recommendations.facts import Sales
+from recsys_spark.recommendations.fitted_rules import fitted_evidence, fitted_rules, with_exclusions
 from recsys_spark.recommendations.lists import queries_at
 from recsys_spark.recommendations.moment import last_event, moment_after
 from recsys_spark.sequences.histories import customer_histories
 from recsys_spark.serving.bundle import BundleCard, CustomerArrays, file_sizes, publish, write_ids
 from recsys_spark.serving.customers import CustomersKernel, write_customers
-from recsys_spark.serving.plan import FORMAT, Plan, Served, bundles_folder, is_unchanged, models_of, plan_of
+from recsys_spark.serving.items import SALES, write_baskets, write_rules, write_sales
+from recsys_spark.serving.plan import (
+    FORMAT,
+    Plan,
+    Served,
+    bundles_folder,
+    is_unchanged,
+    models_of,
+    plan_of,
+    tables_of_rules,
+)
 from recsys_spark.serving.queries import of_basket, of_customer
 from recsys_spark.stage import StageIO
 from recsys_spark.storage import Storage
@@ -39,7 +53,7 @@ log = logging.getLogger("recsys")
 def prepare(served: Served, storage: Storage) -> Path:
     """The bundle of the run, made now unless it is there; storage has a session.
 
-    Raises ArtifactError where the run changes meanwhile.
+    Raises ArtifactError where the run, or a table of the business, changes meanwhile.
     """
     started, plan = time.monotonic(), plan_of(served, storage)
     folder = bundles_folder(served.config, storage)
@@ -50,8 +64,10 @@ def prepare(served: Served, storage: Storage) -> Path:
     staged.mkdir(parents=True)
     try:
         _fill(served, storage, plan, staged)
-        if not is_unchanged(storage, plan.inputs):
-            raise ArtifactError(f"{storage.location} changed while it was made ready to serve; start again")
+        if not is_unchanged(storage, plan.inputs) or tables_of_rules(served.config) != plan.tables:
+            raise ArtifactError(
+                f"{storage.location} or a table of its rules changed while it was made ready to serve; start again"
+            )
         publish(staged, target)
     finally:
         storage.sweep(served.stage.name)
@@ -82,9 +98,9 @@ def _fill(served: Served, storage: Storage, plan: Plan, folder: Path) -> None:
     _write_items(io, folder / "items.arrow")
     model = two_stage_of(dict(plan.models))
     kernel = CustomersKernel(model, ranker_features(model))
-    asked = _asked(io, served.config.sequences.merge_minutes)
-    write_customers(asked, kernel, io.scratch("customers"), folder, len(customers))
+    write_customers(_asked(io, served.config), kernel, io.scratch("customers"), folder, len(customers))
     arrays = CustomerArrays.mapped(folder)
+    _write_item_arrays(io, served.config, arrays, folder)
     card = BundleCard(
         format=FORMAT,
         run=plan.run,
@@ -93,6 +109,7 @@ def _fill(served: Served, storage: Storage, plan: Plan, folder: Path) -> None:
         moment=_micros_after(last_event(io.read(INTERACTIONS_CLEAN))),
         models=dict(plan.names),
         inputs=dict(plan.inputs),
+        tables=dict(plan.tables),
         num_customers=len(customers),
         num_items=io.num_rows(ITEM_ID_MAP),
         num_events=len(arrays.items),
@@ -105,13 +122,29 @@ def _fill(served: Served, storage: Storage, plan: Plan, folder: Path) -> None:
     BundleCard(**{**vars(card), "files": file_sizes(folder)}).write(folder)
 
 
-def _asked(io: StageIO, merge_minutes: int) -> DataFrame:
+def _asked(io: StageIO, config: PipelineConfig) -> DataFrame:
+    """Every customer's query with what was bought before it, and what the rules keep from him."""
     interactions, customer_ids, item_ids = (
         io.read(each) for each in (INTERACTIONS_CLEAN, CUSTOMER_ID_MAP, ITEM_ID_MAP)
     )
+    merge_minutes = config.sequences.merge_minutes
     histories = customer_histories(interactions, item_ids, customer_ids, merge_minutes, with_quantities=True)
     queries = queries_at(customer_ids, interactions, moment_after(interactions, None))
-    return spread(with_queries(histories, queries))
+    asked = with_queries(histories, queries)
+    root = config.paths.processed
+    return spread(with_exclusions(io, asked, customer_ids, config.recommend, config.ingest, root))
+
+
+def _write_item_arrays(io: StageIO, config: PipelineConfig, arrays: CustomerArrays, folder: Path) -> None:
+    """Rules, sales and baskets of items."""
+    interactions, num_items = io.read(INTERACTIONS_CLEAN), io.num_rows(ITEM_ID_MAP)
+    write_rules(fitted_rules(io, config.recommend, config.ingest, config.clean.dates, interactions)(), folder / "rules")
+    moment = moment_after(interactions, None)
+    sales = Sales(interactions, io.read(ITEMS_CLEAN), moment, config.baselines.recent_days).of_items()
+    scratch = io.scratch("sales")
+    sales.select("item_idx", *SALES).write.mode("overwrite").parquet(scratch)
+    write_sales(read_columns(scratch), num_items, folder)
+    write_baskets(arrays, num_items, folder)
 
 
 def _copy(storage: Storage, labels: tuple[str, ...], folder: Path) -> None:
@@ -127,9 +160,10 @@ def _copy(storage: Storage, labels: tuple[str, ...], folder: Path) -> None:
 def _write_items(io: StageIO, path: Path) -> None:
     """Every item with its text."""
     known = read_columns(io.path(ITEM_ID_MAP), "item_idx", "stock_code")
-    texts = read_columns(io.path(ITEMS_CLEAN), "item_idx", "description")
+    texts = read_columns(io.path(ITEMS_CLEAN), "item_idx", "description", "category")
     joined = known.join(texts, keys="item_idx", join_type="left outer").combine_chunks()
-    write_ids(path, numbers(joined, "item_idx"), {name: _texts(joined, name) for name in ("stock_code", "description")})
+    columns = ("stock_code", "description", "category")
+    write_ids(path, numbers(joined, "item_idx"), {name: _texts(joined, name) for name in columns})
 
 
 def _texts(table: pa.Table, name: str) -> pa.Array:
@@ -142,11 +176,16 @@ def _micros_after(last: str) -> int:
 
 
 def _keep_arrays(served: Served, card: BundleCard, arrays: CustomerArrays, folder: Path) -> None:
-    """Let every model of the bundle score a customer and a basket, so that all it loads is kept beside its tables."""
-    storage = Storage(str(folder / "run"))
-    models = models_of(StageIO(served.stage, storage, served.config), served.settings, card.models, card.fit)
+    """Let every model of the bundle score a customer and a basket, and look for what speaks for an item, so that all
+    that is loaded for it is kept beside its tables.
+    """
+    io = StageIO(served.stage, Storage(str(folder / "run")), served.config)
+    models = models_of(io, served.settings, card.models, card.fit)
+    evidence = fitted_evidence(io, served.settings, served.config.recommend.reasons.recent_items, card.fit)
     busiest = int(np.argmax(np.diff(arrays.event_offsets)))
     with keeping_arrays():
         for model in models.values():
             model.score(of_customer(arrays, busiest, card.moment))
             model.score(of_basket(np.array([1]), np.array([1.0]), card))
+        batch = of_customer(arrays, busiest, card.moment)
+        evidence.together(batch, Purchases.of(batch), np.array([0]), np.array([1]))

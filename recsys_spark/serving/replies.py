@@ -12,7 +12,7 @@ from recsys_spark.serving import documents as doc
 from recsys_spark.serving.answers import (
     ALL_ITEMS,
     FIRST_PURCHASE,
-    Listed,
+    Product,
     Wish,
     basket_of,
     for_basket,
@@ -38,8 +38,7 @@ class Replies:
     """All that is computed for a request, by a thread of the desk, from the state that the request took."""
 
     def __init__(self, config: PipelineConfig) -> None:
-        self._recent_days, self._listed = config.baselines.recent_days, config.recommend
-        self._max_lines = config.serve.max_basket_items
+        self._listed, self._max_lines = config.recommend, config.serve.max_basket_items
 
     def customer(
         self, state: State, customer_id: str, asked: tuple[int | None, str, float | None], fallback: bool
@@ -48,7 +47,7 @@ class Replies:
         wish = self._wish(*asked)
         user = state.customers.find(customer_id)
         if user is not None:
-            items = for_customer(state, user, wish, self._recent_days)
+            items = for_customer(state, user, wish)
             return doc.CustomerProducts(customer_id=customer_id, **_listed(state, items))
         told = f"no customer has the id '{customer_id}' in run {state.card.run}"
         if not fallback:
@@ -66,7 +65,7 @@ class Replies:
         if len(known) == 0:
             told = "no product has one of these codes"
             return doc.BasketProducts(unknown=unknown, **self._popular(state, wish.k, told))
-        items = for_basket(state, known, quantities, wish, self._recent_days)
+        items = for_basket(state, known, quantities, wish)
         return doc.BasketProducts(unknown=unknown, **_listed(state, items))
 
     def similar(self, state: State, stock_code: str, k: int) -> doc.SimilarProducts:
@@ -87,7 +86,7 @@ class Replies:
         return Wish(number, FIRST_PURCHASE)
 
     def _popular(self, state: State, k: int, why: str) -> dict[str, Any]:
-        items = most_popular(state, k, self._recent_days)
+        items = most_popular(state, k)
         return {**_listed(state, items), "fallback": "popularity", "message": f"{why}; {_EVERYONE}"}
 
 
@@ -97,7 +96,7 @@ def run_of(state: State) -> doc.Run:
     return doc.Run(id=state.card.run, digest=state.card.digest, fit=state.card.fit, moment=moment)
 
 
-def _listed(state: State, items: Sequence[Listed]) -> dict[str, Any]:
+def _listed(state: State, items: Sequence[Product]) -> dict[str, Any]:
     told = [
         doc.Product(**{**asdict(one), "sources": [doc.Source(name=name, rank=rank) for name, rank in one.sources]})
         for one in items

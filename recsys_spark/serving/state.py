@@ -13,52 +13,41 @@ from recsys_spark.baselines.item_knn import NeighbourModel
 from recsys_spark.baselines.popularity import FittedPopularity
 from recsys_spark.baselines.query_batches import QueryBatch
 from recsys_spark.baselines.ranking import Model, Popular, Scored
+from recsys_spark.candidates.purchases import Purchases, pair_keys
 from recsys_spark.candidates.vector_model import TwoTowerModel
 from recsys_spark.contracts.artifacts import ITEM_POPULARITY
 from recsys_spark.contracts.columns import LIST_LENGTH
+from recsys_spark.contracts.recommend_config import RecommendConfig
 from recsys_spark.ranker.two_stage import TwoStageModel
+from recsys_spark.recommendations.evidence import EvidenceSource
+from recsys_spark.recommendations.fitted_rules import fitted_evidence
+from recsys_spark.recommendations.rules import ItemRules
 from recsys_spark.sequences.windows import Ints
 from recsys_spark.serving.bundle import BundleCard, CustomerArrays, Ids
+from recsys_spark.serving.items import ItemArrays, mapped_rules
 from recsys_spark.serving.plan import Served, models_of
 from recsys_spark.serving.queries import of_basket, of_customer
-from recsys_spark.serving.text import tidy_code
 from recsys_spark.stage import StageIO
 from recsys_spark.storage import Storage
 
 
 @dataclass(frozen=True)
-class Limited:
-    """A model whose popular items are found already, those that may be recommended; as `Excluding`, once for all."""
-
-    model: Model
-    allowed: Popular
-    num_excluded: int
-
-    @property
-    def name(self) -> str:
-        return self.model.name
-
-    def popular(self) -> Popular:
-        return self.allowed
-
-    def score(self, batch: QueryBatch) -> Scored:
-        return self.model.score(replace(batch, depth=batch.depth + self.num_excluded))
-
-
-@dataclass(frozen=True)
 class State:
-    """models: by protocol. popular: items that may be recommended, the most bought lately first, with shares of sales;
-    counts, recent_counts: events by item_idx, all and of the last days, 0 for items that may not be ranked.
+    """models: by protocol. popular: items that may be ranked, the most bought lately first, with shares of sales.
+    options: how lists are made; recent_days: what counts as lately.
     """
 
     card: BundleCard
     customers: Ids
     items: Ids
     arrays: CustomerArrays
-    models: Mapping[str, Limited]
+    facts: ItemArrays
+    rules: ItemRules
+    models: Mapping[str, Model]
+    evidence: EvidenceSource
     popular: Popular
-    counts: Ints
-    recent_counts: Ints
+    options: RecommendConfig
+    recent_days: int
 
     @classmethod
     def open(cls, folder: Path, served: Served, run: str) -> State:
@@ -67,24 +56,20 @@ class State:
         """
         card = replace(BundleCard.read(folder), run=run)
         io = StageIO(served.stage, Storage(str(folder / "run")), served.config)
-        found = models_of(io, served.settings, card.models, card.fit)
-        items = Ids(folder / "items.arrow")
-        barred = {items.find(tidy_code(code)) for code in served.config.recommend.excluded_codes} - {None}
+        options = served.config.recommend
         fitted = FittedPopularity(*io.path_and_content(ITEM_POPULARITY, fit=card.fit))
-        indices, total, recent = fitted.counts()
-        counts, recent_counts = np.zeros((2, card.num_items + 1), dtype=np.int64)
-        counts[indices], recent_counts[indices] = total, recent
         state = cls(
             card=card,
             customers=Ids(folder / "customers.arrow"),
-            items=items,
+            items=Ids(folder / "items.arrow"),
             arrays=CustomerArrays.mapped(folder),
-            models={
-                name: Limited(model, _without(model.popular(), barred), len(barred)) for name, model in found.items()
-            },
-            popular=_without(fitted.order(by_recent=True), barred),
-            counts=counts,
-            recent_counts=recent_counts,
+            facts=ItemArrays.mapped(folder),
+            rules=mapped_rules(folder / "rules"),
+            models=models_of(io, served.settings, card.models, card.fit),
+            evidence=fitted_evidence(io, served.settings, options.reasons.recent_items, card.fit),
+            popular=fitted.order(by_recent=True),
+            options=options,
+            recent_days=served.config.baselines.recent_days,
         )
         state._warm_up()
         return state
@@ -99,10 +84,9 @@ class State:
 
     def scored(self, protocol: str, batch: QueryBatch) -> Scored:
         """What the model of the protocol says of one query; of a known customer from what the bundle holds for him."""
-        limited, user = self.models[protocol], int(batch.users[0])
-        model = limited.model
+        model, user = self.models[protocol], int(batch.users[0])
         if not isinstance(model, TwoStageModel) or user > self.card.num_customers:
-            return limited.score(replace(batch, depth=LIST_LENGTH))
+            return model.score(replace(batch, depth=LIST_LENGTH))
         from recsys_spark.ranker.score import load_ranker  # torch
 
         arrays = self.arrays
@@ -113,6 +97,21 @@ class State:
         scores = ranker.scores(arrays.offer_features[own], rows)
         source_ranks = {name: ranks[:, place] for place, name in enumerate(self.card.sources)}
         return Scored(rows, items, scores[:, 0], scores[:, 1], source_ranks)
+
+    def barred(self, batch: QueryBatch) -> Ints:
+        """What is not to be recommended to the customer of the one query, as `policy.Asked.excluded`."""
+        user = int(batch.users[0])
+        if user > self.card.num_customers:
+            return np.zeros(0, dtype=np.int64)
+        offsets = self.arrays.barred_offsets
+        items = self.arrays.barred_items[int(offsets[user]) : int(offsets[user + 1])]
+        return np.sort(pair_keys(np.zeros(len(items), dtype=np.int64), items))
+
+    @cached_property
+    def is_barred(self) -> np.ndarray:
+        """Whether a rule bars each item for everybody at the bundle's moment, by item_idx."""
+        items = np.arange(len(self.rules.barred))
+        return self.rules.barring(items, np.full(len(items), self.card.moment)) > 0
 
     @cached_property
     def tower(self) -> TwoTowerModel | None:
@@ -126,7 +125,7 @@ class State:
 
     @property
     def _parts(self) -> list[Model]:
-        models = [limited.model for limited in self.models.values()]
+        models = list(self.models.values())
         sources = [source.model for m in models if isinstance(m, TwoStageModel) for source in m.retriever.sources]
         return [*models, *sources]
 
@@ -135,11 +134,7 @@ class State:
         batches = [self.basket(np.array([1]), np.array([1.0]))]
         if self.card.num_customers:
             batches.append(self.customer(1))
-        for protocol in self.models:
-            for batch in batches:
+        for batch in batches:
+            for protocol in self.models:
                 self.scored(protocol, batch)
-
-
-def _without(order: Popular, barred: set[int | None]) -> Popular:
-    keep = ~np.isin(order.items, [item for item in barred if item is not None])
-    return Popular(order.items[keep], order.scores[keep])
+            self.evidence.together(batch, Purchases.of(batch), np.array([0]), np.array([1]))

@@ -109,10 +109,10 @@ def test_history_is_what_came_before_the_basket_newest_first(sample):
 def test_the_list_has_the_reasons_of_its_own_moment_and_marks_what_was_bought(sample):
     told = [(row["stock_code"], row["reason"], row["sources"], row["was_bought"]) for row in sample["listed"]]
     assert told == [
-        ("P1", "bought 2 times, last 3 days ago", "own 1", True),
+        ("P1", "bought twice, last 3 days ago", "own 1", True),
         ("P2", "bought by customers who buy alike", "user_knn 1, ease 2", True),
         ("P3", "goes with what the customer buys", "ease 3, user_knn 3", False),  # a tie goes by the config's order
-        ("P4", "popular: bought 7 times in the last 28 days", None, False),
+        ("P4", "sold 7 times in the last 28 days", None, False),
     ]
 
 

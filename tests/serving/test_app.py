@@ -23,7 +23,9 @@ def test_a_customers_own_products_come_first_with_the_reason_in_words(client):
     answer = client.get("/recommend/acme?k=3").json()
     first = answer["items"][0]
     assert (first["rank"], first["stock_code"], first["description"]) == (1, "A1", "LANTERN")
-    assert first["reason"] == "bought 4 times, last 1 day ago"
+    assert first["reason"] == "bought 4 times, about every 7 days, last 1 day ago"
+    assert first["reason_kind"] == "repeat"
+    assert first["reason_facts"] == {"times_bought": 4, "days_ago": 1, "gap_days": 7.0}
     assert first["model"] == "personal_frequency"
     assert [item["stock_code"] for item in answer["items"]][:2] == ["A1", "B2"]
     assert [item["rank"] for item in answer["items"]] == [1, 2, 3]
@@ -59,7 +61,8 @@ def test_an_unknown_customer_gets_what_everyone_buys_and_is_told_so(client):
     told = answer.json()
     assert told["fallback"] == "popularity"
     assert "nobody" in told["message"]
-    assert told["items"][0]["reason"] == "popular: bought 5 times in the last 28 days"
+    assert told["items"][0]["reason"] == "sold 5 times to 3 customers in the last 28 days"
+    assert told["items"][0]["reason_kind"] == "popular"
     assert told["items"][0]["score"] == pytest.approx(5 / 13)
     refused = client.get("/recommend/nobody?fallback=false")
     assert refused.status_code == 404
@@ -71,7 +74,7 @@ def test_a_posted_basket_is_a_customer_who_just_bought_it(client):
     answer = client.post("/recommend", json={"items": [" d4 ", {"stock_code": "C3", "quantity": 2}, "XX"], "k": 3})
     assert set(codes(answer)[:2]) == {"C3", "D4"}
     assert answer.json()["unknown"] == ["XX"]
-    assert answer.json()["items"][0]["reason"] == "bought once, last today"
+    assert answer.json()["items"][0]["reason"] == "bought once, today"
     new = client.post("/recommend", json={"items": ["D4", "D4"], "protocol": "first_purchase"})
     assert "D4" not in codes(new)
     assert codes(new)[0] == "B2"

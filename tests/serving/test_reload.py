@@ -27,7 +27,7 @@ from recsys_spark.serving.plan import plan_of
 from recsys_spark.serving.prepare import prepare
 from recsys_spark.serving.state import State
 from recsys_spark.storage import Storage
-from tests.serving.worlds import EVENTS, served, write_run
+from tests.serving.worlds import EVENTS, SETTINGS, served, write_run
 
 pytestmark = [pytest.mark.torch, pytest.mark.slow]
 REPOSITORY = Path(__file__).parents[2]
@@ -149,7 +149,7 @@ def test_old_bundles_go_but_for_the_newest_and_the_one_in_use(tmp_path):
 @contextmanager
 def server(root: Path, *pairs: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
     """A server process of the console script, and its address."""
-    settings = [f"paths.processed={root}", "serve.port=0", *pairs]
+    settings = [f"paths.processed={root}", "serve.port=0", *SETTINGS, *pairs]
     words = [word for pair in settings for word in ("--set", pair)]
     environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "JAVA_HOME": "/nowhere", "PATH": "/nowhere"}
     command = [sys.executable, "-m", "jobs.pipeline", "serve", *words]

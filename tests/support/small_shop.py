@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import csv
+import os
 import random
+import subprocess
+import sys
 from datetime import datetime, timedelta
 from importlib.util import find_spec
 from pathlib import Path
 
 from tests.support.sessions import SHORT_LIVED_JVM
 
+REPOSITORY = Path(__file__).parents[2]
+CONFIG = REPOSITORY / "conf" / "workbook.yaml"
 HEADERS = ("InvoiceNo", "StockCode", "Description", "Quantity", "InvoiceDate", "Line Amount", "Customer ID", "Country")
 
 
@@ -69,3 +74,13 @@ def settings_of(folder: Path, cores: int = 2, partitions: int = 7) -> list[str]:
         "ranker.num_seeds=1",
         *([] if find_spec("torch") else ["retriever.towers=[]", "ranker.model=none"]),
     ]
+
+
+def recsys(folder: Path, *words: str, **session: int) -> subprocess.CompletedProcess[str]:
+    """Run the console script as its own process on a root of its own. session: see settings_of."""
+    pairs = [word for pair in settings_of(folder, **session) for word in ("--set", pair)]
+    command = [sys.executable, "-m", "jobs.pipeline", *words, "--config", str(CONFIG), *pairs]
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
+    return subprocess.run(
+        command, capture_output=True, text=True, cwd=folder, env=environment, timeout=1500, check=False
+    )
