@@ -3,6 +3,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from recsys_spark.contracts.errors import EXIT_DATA, EXIT_USAGE, ArtifactError, ConfigError, SchemaError
@@ -186,3 +188,18 @@ def test_a_frame_that_breaks_the_schema_is_refused(spark):
 def test_a_conformed_frame_has_the_columns_of_the_table_in_order(spark):
     frame = spark.createDataFrame([("x", "Ann", 1)], "other string, name string, id bigint")
     assert conform(frame, PEOPLE_TABLE, "people").columns == ["id", "name"]
+
+
+def test_rows_of_another_process_among_the_files_of_a_table_are_found(spark, storage):
+    folder = Path(storage.root, "_staging", "people", LABEL)
+
+    def beside_a_process_that_should_be_dead(batches):
+        for batch in batches:
+            folder.mkdir(parents=True, exist_ok=True)
+            pq.write_table(pa.Table.from_batches([batch]), folder / "part-of-another.parquet")
+            yield batch
+
+    frame = people(spark, ANN_AND_BOB).mapInArrow(beside_a_process_that_should_be_dead, PEOPLE_TABLE.ddl)
+    with pytest.raises(ArtifactError, match="wrote 2 rows of people.parquet, but 4 lie in its files"):
+        storage.stage_table("people", LABEL, frame, PEOPLE_TABLE)
+    assert storage.manifest(LABEL) is None

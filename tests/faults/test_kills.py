@@ -132,7 +132,9 @@ def test_ctrl_c_ends_with_130_in_one_line_and_leaves_no_process_and_nothing_asid
     assert len(interrupted) == 2
     for each in interrupted:
         assert each.command.process.returncode == 130
-        assert each.command.last_line == "error: interrupted; what was published stays, the same command goes on"
+        errors = [line for line in each.command.said.splitlines() if line.startswith("error: ")]
+        assert errors == ["error: interrupted; what was published stays, the same command goes on"]
+        assert "Traceback" not in each.command.said
         assert each.staged == 0
         each.command.until_all_ended(ENDS_WITHIN)
 
