@@ -23,8 +23,8 @@ from recsys_spark.frames import conform, empty_frame
 from recsys_spark.manifest import SUFFIX, FileEntry, Manifest, content_of, require_rows
 from recsys_spark.part_files import TablesKernel, parts_of, parts_of_tables
 from recsys_spark.paths import filesystem, place_below, require_own_folder, spark_uri
-from recsys_spark.runs.files import read_json, write_whole
 from recsys_spark.session import SessionSource, end_own, started
+from recsys_spark.small_files import read_json, write_whole
 
 MARKER = "_recsys.json"  # tells a root of ours from a folder that holds something else
 _STAGING = "_staging"
