@@ -5,9 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 import platform
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
+
+from recsys_spark.contracts.errors import ArtifactError
 
 SUFFIX = ".manifest.json"
 _LIBRARIES = ("pyspark", "pyarrow", "pandas", "numpy", "scipy", "omegaconf", "torch", "petastorm", "faiss-cpu")
@@ -65,6 +68,16 @@ class Manifest:
 def content_of(rows: int, row_hash: int) -> str:
     """The fingerprint of a table's rows, from their number and the exclusive or of their hashes."""
     return f"{rows}-{row_hash & (2**64 - 1):016x}"
+
+
+def require_rows(files: Sequence[FileEntry], rows: int | None, what: str) -> None:
+    """Raise ArtifactError where so many rows were written, and others lie in the files. None is not counted."""
+    lying = sum(entry.rows or 0 for entry in files)
+    if rows is not None and lying != rows:
+        raise ArtifactError(
+            f"{what} with {rows:,} rows, but {lying:,} lie in its files: another process writes there, or files were "
+            "lost; run the same command again"
+        )
 
 
 def digest_of(value: Any) -> str:

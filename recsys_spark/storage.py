@@ -19,10 +19,11 @@ from recsys_spark.contracts.errors import ArtifactError, ConfigError
 from recsys_spark.contracts.schemas import Table
 from recsys_spark.file_facts import part_entries, sha256_in
 from recsys_spark.frames import conform, empty_frame
-from recsys_spark.manifest import SUFFIX, FileEntry, Manifest, content_of
+from recsys_spark.manifest import SUFFIX, FileEntry, Manifest, content_of, require_rows
 from recsys_spark.part_files import TablesKernel, parts_of, parts_of_tables
 from recsys_spark.paths import filesystem, place_below, put_text, python_path, require_own_folder, spark_uri
 from recsys_spark.session import SessionSource, end_own, started
+from recsys_spark.small_files import read_json, write_whole
 
 MARKER = "_recsys.json"  # tells a root of ours from a folder that holds something else
 _STAGING = "_staging"
@@ -91,9 +92,7 @@ class Storage:
             found = self._entries(label, manifest.kind, with_digest=verify == "full")
         except ArtifactError as error:
             raise ArtifactError(f"{error}; {again}") from error
-        expected = manifest.files
-        if verify != "full":
-            expected = tuple(replace(entry, sha256="") for entry in expected)
+        expected = manifest.files if verify == "full" else tuple(replace(entry, sha256="") for entry in manifest.files)
         if found != expected:
             names = sorted({entry.name for entry in set(found) ^ set(expected)})
             raise ArtifactError(f"{self._at(label)} differs from its manifest in {', '.join(names)}; {again}")
@@ -101,15 +100,10 @@ class Storage:
 
     def stage_record(self, stage: str) -> dict[str, Any] | None:
         """What the last complete run of a stage left, None if there was none."""
-        try:
-            record: dict[str, Any] = json.loads(self._fs.cat_file(self._at(f"{_STAGES}/{stage}.json")))
-        except (FileNotFoundError, ValueError):
-            return None
-        return record
+        return read_json(self._fs, self._at(f"{_STAGES}/{stage}.json"))
 
     def write_stage_record(self, stage: str, record: dict[str, Any]) -> None:
         """Replace the record of a stage."""
-        self._fs.makedirs(self._at(_STAGES), exist_ok=True)
         self._write_text(f"{_STAGES}/{stage}.json", json.dumps(record, indent=1, sort_keys=True))
 
     # Reading
@@ -255,12 +249,7 @@ class Storage:
         self, stage: str, label: str, kind: str, ddl: str | None, rows: int | None, content: str | None
     ) -> Manifest:
         files = self._entries(self._staged(stage, label), kind, with_digest=True)
-        lying = sum(entry.rows or 0 for entry in files)
-        if rows is not None and lying != rows:
-            raise ArtifactError(
-                f"stage '{stage}' wrote {rows:,} rows of {label}, but {lying:,} lie in its files: another process "
-                "writes there, or files were lost; run the same command again"
-            )
+        require_rows(files, rows, f"stage '{stage}' wrote {label}")
         return Manifest(
             artifact=label,
             kind=kind,
@@ -291,6 +280,4 @@ class Storage:
         return {row["path"]: row["sha256"] for row in found}
 
     def _write_text(self, label: str, text: str) -> None:
-        aside = self._at(label + ".tmp")
-        self._fs.pipe_file(aside, text.encode())
-        self._fs.mv(aside, self._at(label))
+        write_whole(self._fs, self._at(label), text.encode())

@@ -200,6 +200,6 @@ def test_rows_of_another_process_among_the_files_of_a_table_are_found(spark, sto
             yield batch
 
     frame = people(spark, ANN_AND_BOB).mapInArrow(beside_a_process_that_should_be_dead, PEOPLE_TABLE.ddl)
-    with pytest.raises(ArtifactError, match="wrote 2 rows of people.parquet, but 4 lie in its files"):
+    with pytest.raises(ArtifactError, match="wrote people.parquet with 2 rows, but 4 lie in its files"):
         storage.stage_table("people", LABEL, frame, PEOPLE_TABLE)
     assert storage.manifest(LABEL) is None

@@ -16,8 +16,8 @@ from types import FrameType
 from fsspec import AbstractFileSystem
 
 from recsys_spark.contracts.errors import LockedError
-from recsys_spark.runs.files import create_whole, read_json, write_whole
 from recsys_spark.runs.owner import Owner, now
+from recsys_spark.small_files import create_whole, read_json, write_whole
 
 _RETRY_SECONDS = 0.1
 _UNREADABLE_SECONDS = 5.0  # that a lock file without an owner is waited for before it counts as left behind

@@ -10,10 +10,10 @@ from pathlib import Path
 from fsspec import AbstractFileSystem
 
 from recsys_spark.contracts.errors import ConfigError
-from recsys_spark.runs.files import is_local
 from recsys_spark.runs.lock import LockRules, living_owner, locked
 from recsys_spark.runs.record import RunRecord
 from recsys_spark.runs.root import RunRoot
+from recsys_spark.small_files import is_local
 
 _WAIT_SECONDS = 60.0
 

@@ -16,7 +16,7 @@ from fsspec import AbstractFileSystem
 from recsys_spark.code_version import __version__
 from recsys_spark.contracts.config import PipelineConfig
 from recsys_spark.manifest import digest_of
-from recsys_spark.runs.files import read_json, write_whole
+from recsys_spark.small_files import read_json, write_whole
 
 RECORD = "run.json"
 _SECRET = re.compile(r"(?i)secret|password|passwd|token|credential|access[._-]?key|account[._-]?key|api[._-]?key")

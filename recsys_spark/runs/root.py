@@ -18,9 +18,9 @@ from pathlib import Path, PurePosixPath
 from recsys_spark.contracts.errors import ConfigError
 from recsys_spark.contracts.stages import STAGE_NAMES
 from recsys_spark.paths import filesystem
-from recsys_spark.runs.files import create_whole, is_local, read_json, write_whole
 from recsys_spark.runs.owner import now
 from recsys_spark.runs.record import RunRecord, read_record, write_record
+from recsys_spark.small_files import create_whole, is_local, read_json, write_whole
 from recsys_spark.storage import MARKER
 
 LOCK = "_lock.json"

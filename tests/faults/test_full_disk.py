@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from recsys_spark.paths import filesystem
-from recsys_spark.runs.files import create_whole, write_whole
+from recsys_spark.small_files import create_whole, write_whole
 from tests.faults.artifacts import differing
 from tests.faults.conftest import STAGES
 from tests.faults.fault_shop import FaultShop
