@@ -43,7 +43,7 @@ benchmark-named:
 	@test -f "benchmarks/$(NAME).py" || { echo "make bench takes NAME=, one of:" $$(cd benchmarks && grep -l "^ *report(" *.py | cut -d. -f1) >&2; exit 2; }
 
 dist: $(STAMP)  ## build dist/: wheel, zip for --py-files; PACKED=all or light: an environment for --archives too
-	@$(BIN)/python -m deploy.dist $(if $(PACKED),--packed $(PACKED:1=all))
+	@$(BIN)/python -m jobs.dist $(if $(PACKED),--packed $(PACKED:1=all))
 
 results: $(STAMP)  ## write docs/results.md; ARGS="--run NAME=PATH" adds runs
 	@$(BIN)/python -m benchmarks.write_results $(ARGS)

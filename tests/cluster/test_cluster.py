@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 import yaml
 
-from deploy.dist import ENTRY, ZIP, write_zip
+from jobs.dist import ENTRY, ZIP, write_zip
 from jobs.pipeline import STAGES
 from recsys_spark.contracts.load_config import load_config
 from tests.cluster.standalone import LOOPBACK, WORKERS, Cluster, run_leashed, standalone_cluster

@@ -8,14 +8,19 @@ from zipfile import ZipFile
 
 import pytest
 
-from deploy.dist import PACKAGES, ROOT, build_wheel, write_zip
+from jobs.dist import PACKAGES, ROOT, build_wheel, write_zip
 from jobs.pipeline import STAGES
 from recsys_spark.code_version import code_digest
 
-SOURCES = {str(path.relative_to(ROOT)) for package in PACKAGES for path in (ROOT / package).rglob("*.py")}
+SOURCES = {
+    str(path.relative_to(ROOT))
+    for package in PACKAGES
+    for kind in ("*.py", "templates/*")
+    for path in (ROOT / package).rglob(kind)
+}
 
 
-def test_the_zip_holds_every_module_and_nothing_else(tmp_path):
+def test_the_zip_holds_every_module_with_its_templates_and_nothing_else(tmp_path):
     write_zip(tmp_path / "code.zip")
     with ZipFile(tmp_path / "code.zip") as archive:
         assert set(archive.namelist()) == SOURCES
@@ -39,7 +44,7 @@ def test_the_wheel_holds_every_module_starts_recsys_and_leaves_spark_and_torch_t
     wheel = build_wheel(tmp_path)
     with ZipFile(wheel) as archive:
         names = archive.namelist()
-        assert {name for name in names if name.endswith(".py")} == SOURCES
+        assert {name for name in names if ".dist-info/" not in name} == SOURCES
         [metadata] = [archive.read(name).decode() for name in names if name.endswith("/METADATA")]
         [entries] = [archive.read(name).decode() for name in names if name.endswith("/entry_points.txt")]
     assert "recsys = jobs.pipeline:console" in entries

@@ -1,6 +1,6 @@
 """Build what is shipped, into dist/: the wheel, the zip for `spark-submit --py-files`, and the file that is submitted.
 
-    python -m deploy.dist [--packed all|light]
+    python -m jobs.dist [--packed all|light]
 
 --packed adds environment.tar.gz for `--archives`: `all` holds PyTorch with its CUDA libraries, some gigabytes; `light`
 does without PyTorch and Petastorm, for runs without towers whose ranker is LightGBM's or none. Either wants the same
@@ -27,7 +27,8 @@ def write_zip(target: Path) -> None:
     """Zip the project's packages. Nothing of conf/ is needed: the defaults are those of the dataclasses."""
     with ZipFile(target, "w", ZIP_DEFLATED) as archive:
         for package in PACKAGES:
-            for source in sorted((ROOT / package).rglob("*.py")):
+            templates = (ROOT / package).rglob("templates/*")
+            for source in sorted([*(ROOT / package).rglob("*.py"), *templates]):
                 archive.write(source, source.relative_to(ROOT))
 
 
