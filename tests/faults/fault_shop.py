@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -63,12 +64,12 @@ class FaultShop:
 
     def staged(self, stage: str) -> list[Path]:
         """Files that a stage has aside."""
-        return [path for path in (self.root / "runs").glob(f"*/_staging/{stage}/**/*") if path.is_file()]
+        return [path for path in files_below(self.root / "runs") if f"/_staging/{stage}/" in str(path)]
 
     def half_published(self) -> list[str]:
         """What is wrong with artifacts that a reader would take for whole."""
         storage, wrong = Storage(str(self.run)), []
-        for path in self.run.rglob(f"*{SUFFIX}"):
+        for path in [found for found in files_below(self.run) if found.name.endswith(SUFFIX)]:
             try:
                 storage.require(str(path.relative_to(self.run)).removesuffix(SUFFIX), "full")
             except ArtifactError as error:
@@ -86,6 +87,11 @@ class FaultShop:
     def beside(self, name: str) -> FaultShop:
         """Another root over the same lines."""
         return FaultShop(self.folder, self.root.parent / name)
+
+
+def files_below(folder: Path) -> list[Path]:
+    """All files, also while others come and go, at which Path.glob fails."""
+    return [Path(place, name) for place, _, names in os.walk(folder) for name in names]
 
 
 def open_shop(folder: Path) -> FaultShop:

@@ -33,7 +33,7 @@ class Disturbance:
     """One start of the command, and the fault that it met.
 
     before, after: stages that were published. half_published: what was wrong afterwards with artifacts that have a
-    manifest. staged: files that the stage had aside afterwards.
+    manifest.
     """
 
     stage: str
@@ -42,7 +42,6 @@ class Disturbance:
     before: tuple[str, ...]
     after: tuple[str, ...]
     half_published: tuple[str, ...]
-    staged: int
 
 
 def cause(fault: str, command: Command) -> None:
@@ -73,7 +72,6 @@ def disturbed(shop: FaultShop, stage: str, fault: str) -> Disturbance:
             before,
             tuple(shop.published()),
             tuple(shop.half_published()),
-            len(shop.staged(stage)),
         )
 
 
@@ -127,7 +125,7 @@ def test_no_line_is_lost_and_none_counted_twice(disturbances, killed):
     assert (funnel["lines_read"], funnel["lines_kept"], funnel["lines_rejected"]) == (405, 401, 4)
 
 
-def test_ctrl_c_ends_with_130_in_one_line_and_leaves_no_process_and_nothing_aside(disturbances):
+def test_ctrl_c_ends_with_130_in_one_line_and_leaves_no_process(disturbances):
     interrupted = [each for each in disturbances if each.fault == CTRL_C]
     assert len(interrupted) == 2
     for each in interrupted:
@@ -135,7 +133,6 @@ def test_ctrl_c_ends_with_130_in_one_line_and_leaves_no_process_and_nothing_asid
         errors = [line for line in each.command.said.splitlines() if line.startswith("error: ")]
         assert errors == ["error: interrupted; what was published stays, the same command goes on"]
         assert "Traceback" not in each.command.said
-        assert each.staged == 0
         each.command.until_all_ended(ENDS_WITHIN)
 
 
