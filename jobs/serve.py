@@ -11,6 +11,7 @@ from jobs import recommend
 from recsys_spark.command_line import common_arguments, config_from, finish, guarded
 from recsys_spark.contracts.config import PipelineConfig
 from recsys_spark.contracts.errors import ArtifactError, ConfigError
+from recsys_spark.contracts.model_config import FALLBACKS
 from recsys_spark.serving.holder import Holder
 from recsys_spark.serving.plan import Served, run_to_serve
 from recsys_spark.serving.prepare import prepare
@@ -26,7 +27,9 @@ STAGE = Stage("serve", reads=recommend.STAGE.reads, writes=(), sections=recommen
 
 
 def served_by(config: PipelineConfig) -> Served:
-    """What the config wants served."""
+    """What the config wants served. Raises ConfigError for a fallback that only `recommend` has behind its models."""
+    if config.baselines.fallback != FALLBACKS[0]:
+        raise ConfigError(f"serve answers with baselines.fallback {FALLBACKS[0]}, got {config.baselines.fallback}")
     return Served(config, STAGE, recommend.model_settings(config))
 
 

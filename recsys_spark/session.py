@@ -30,6 +30,7 @@ REQUIRED_CONF = {
     "spark.sql.legacy.timeParserPolicy": "CORRECTED",
     "spark.sql.parquet.outputTimestampType": "TIMESTAMP_MICROS",
     "spark.sql.execution.arrow.pyspark.enabled": "true",
+    "spark.sql.debug.maxToStringFields": "1000",  # wide tables are no news: without it every plan of one is a warning
     # Writers kept open at once: with the default of 0, writing to two partitions first sorts all rows.
     "spark.sql.maxConcurrentOutputFileWriters": "4",
 }

@@ -128,7 +128,8 @@ def _asked(io: StageIO, config: PipelineConfig) -> DataFrame:
         io.read(each) for each in (INTERACTIONS_CLEAN, CUSTOMER_ID_MAP, ITEM_ID_MAP)
     )
     merge_minutes = config.sequences.merge_minutes
-    histories = customer_histories(interactions, item_ids, customer_ids, merge_minutes, with_quantities=True)
+    places = config.retriever.uses_places
+    histories = customer_histories(interactions, item_ids, customer_ids, merge_minutes, True, with_places=places)
     queries = queries_at(customer_ids, interactions, moment_after(interactions, None))
     asked = with_queries(histories, queries)
     root = config.paths.processed

@@ -26,12 +26,13 @@ def of_basket(items: Ints, quantities: np.ndarray, card: BundleCard) -> QueryBat
 
 def _query(items: Ints, micros: Ints, quantities: np.ndarray, user: int, moment: int) -> QueryBatch:
     size = len(items)
+    nowhere = np.zeros(size, dtype=np.int64)  # a basket tells no showroom and no channel
     return QueryBatch(
         query_ids=np.array([user]),
         micros=np.array([moment]),
         customers=np.zeros(1, dtype=np.int64),
         start=np.zeros(1, dtype=np.int64),
         end=np.array([size]),
-        events=Events(np.array([0, size]), items, micros, quantities),
+        events=Events(np.array([0, size]), items, micros, quantities, nowhere, nowhere),
         users=np.array([user]),
     )

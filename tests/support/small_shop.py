@@ -59,7 +59,6 @@ def settings_of(folder: Path, cores: int = 2, partitions: int = 7) -> list[str]:
         f"ingest.sources=[{folder / 'shop.csv'}]",
         f"session.conf={{{pairs}}}",
         "baselines.models=[popularity, personal_frequency, segment_popularity]",
-        "baselines.fallback=segment_popularity",  # the shop has neither places nor categories
         "baselines.new_items=true",
         "candidates.quotas.user_knn=0",  # fewer fits: each takes seconds however few the rows
         "candidates.quotas.ease=0",
