@@ -12,7 +12,7 @@ CANDIDATES := $(if $(PYTHON),$(PYTHON),python3.11 python3.10 python3.12 python3)
 SUITABLE := import sys, venv, ensurepip; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 12))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-spark4 test-dbr154 check dist soak bench benchmark-named results screenshot clean-env
+.PHONY: help demo test test-faults test-spark4 test-dbr154 check dist soak bench benchmark-named results screenshot clean-env
 .DELETE_ON_ERROR:
 
 help:  ## list the targets
@@ -26,6 +26,9 @@ demo: $(STAMP)  ## run every stage on public data; ARGS= goes to recsys
 IN_TWO := --numprocesses 2 --dist loadfile --no-loadscope-reorder
 test: $(STAMP)  ## run all tests; ARGS= goes to pytest
 	@$(BIN)/python -m pytest -q $(IN_TWO) $(ARGS)
+
+test-faults: $(STAMP)  ## run the tests of faults, the chain of kills among them
+	@RECSYS_TEST_FAULTS=1 $(BIN)/python -m pytest -q tests/faults $(ARGS)
 
 check: $(STAMP)  ## format, lint, types, import rules, plain tests; under a minute
 	@$(BIN)/ruff format --check --quiet --output-format concise .
