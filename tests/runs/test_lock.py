@@ -17,6 +17,7 @@ import pytest
 from recsys_spark.contracts.errors import EXIT_USAGE, LockedError
 from recsys_spark.runs.lock import LockRules, living_owner, locked, owner_of
 from recsys_spark.runs.owner import Owner
+from tests.support.sessions import listen_to_ctrl_c
 
 ROOT = Path(__file__).parents[2]
 RULES = LockRules(limit_seconds=600)
@@ -52,7 +53,9 @@ def path(tmp_path) -> str:
 def holder(path: str, go: Path, seconds: float = 60) -> subprocess.Popen[str]:
     """A process that is ready to take the lock as soon as the file `go` is there."""
     command = [sys.executable, "-c", HOLDER, path, str(go), str(seconds)]
-    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=listen_to_ctrl_c
+    )
     assert process.stdout is not None
     assert process.stdout.readline() == "ready\n"
     return process

@@ -12,6 +12,7 @@ import pytest
 
 from recsys_spark.runs.root import RunRoot
 from recsys_spark.runs.status import status_of
+from tests.support.sessions import listen_to_ctrl_c
 from tests.support.shops import Shop
 
 ROOT = Path(__file__).parents[2]
@@ -49,7 +50,9 @@ def shop(shop) -> Shop:
 
 def runner(shop: Shop) -> subprocess.Popen[str]:
     command = [sys.executable, "-c", RUNNER, str(shop.folder)]
-    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=listen_to_ctrl_c
+    )
     assert process.stdout.readline() == "ready\n"
     return process
 
