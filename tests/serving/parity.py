@@ -57,7 +57,7 @@ def served_against_listed(
     served = served_by(config)
     state = State.open(prepare(served, storage), served, "run")
     assert state.card.num_offers > 0
-    assert {"bought_together", "repeat"} <= set(listed["reason_kind"])
+    assert {"popular", "repeat", "similar"} <= set(listed["reason_kind"])
     odd = []
     for customer, expected in listed.groupby("customer_id"):
         if customer == NEW:
