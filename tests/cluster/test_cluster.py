@@ -30,7 +30,7 @@ NAMES = [stage.name for stage in STAGES]
 PARTS = ((NAMES[0], NAMES[0]), (NAMES[1], "train_retriever"), ("candidates", NAMES[-1]))
 # Of these the bytes tell more than the results: paths, seconds, and the time at which a workbook was made.
 TOLD_OF_A_RUN = {"job.json", "twotower_results.json", "ranker_results.json", "baseline_results.json"}
-TOLD_OF_A_RUN |= {"recommendations.xlsx"}
+TOLD_OF_A_RUN |= {"recommendations.xlsx", "report.html"}
 QUIET = "rootLogger.level = warn\nrootLogger.appenderRef.stdout.ref = err\nappender.err.type = Console\n"
 
 
@@ -111,7 +111,7 @@ def test_spark_submit_runs_every_stage_on_the_cluster(cluster_run, cluster):
 def test_a_cluster_leaves_the_same_artifacts_as_a_local_run(cluster_run, local_run, shop):
     assert [done.returncode for done in cluster_run] == [0] * len(PARTS)
     assert local_run.returncode == 0, local_run.stderr
-    there, here = manifests(shop / "cluster"), manifests(shop / "local")
+    there, here = manifests(shop / "cluster" / "current"), manifests(shop / "local" / "current")
     assert there.keys() == here.keys()
     assert sum(label.startswith("rankings_") for label in here) >= 8
     kept = {label: found for label, found in here.items() if Path(found["artifact"]).name not in TOLD_OF_A_RUN}
@@ -121,7 +121,7 @@ def test_a_cluster_leaves_the_same_artifacts_as_a_local_run(cluster_run, local_r
 
 def test_code_from_the_zip_and_settings_have_the_digests_of_the_sources(cluster_run, local_run, shop):
     assert [done.returncode for done in cluster_run] == [0] * len(PARTS)
-    there, here = manifests(shop / "cluster"), manifests(shop / "local")
+    there, here = manifests(shop / "cluster" / "current"), manifests(shop / "local" / "current")
     assert len(here) > 80
     for label, manifest in here.items():
         for digest in ("code_digest", "config_digest"):
