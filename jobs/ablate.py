@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +62,7 @@ def _train(io: StageIO, config: PipelineConfig, variant: Variant) -> tuple[Fitte
         out_folder=io.scratch(variant.name),
         checkpoint_folder=io.checkpoint_folder(variant.name),
         seed=config.seed,
-        config=settings.with_seeds(config.ablations.num_seeds),
+        config=replace(settings, num_seeds=config.ablations.num_seeds),
     )
     told = launch(io.spark, train_ranker, job, num_processes=settings.num_processes, launcher=settings.launcher)
     file = Path(job.out_folder) / RANKER_FILE

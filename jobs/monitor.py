@@ -36,6 +36,7 @@ from recsys_spark.recommendations.moment import only_new_lines, source_of
 from recsys_spark.runs.choose import Wanted
 from recsys_spark.runs.root import CURRENT
 from recsys_spark.runs.work import working
+from recsys_spark.source_files import SOURCE
 from recsys_spark.stage import Metrics, Stage, StageIO
 
 
@@ -48,7 +49,7 @@ def run(io: StageIO, config: PipelineConfig) -> Metrics:
     if against:
         earlier = earlier_run(against, io.spark, io.verify)
         measures, differs = _of_runs(earlier, own, config)
-        io.inputs[f"source:{against}"] = digest_of(earlier.seen)
+        io.inputs[SOURCE + against] = digest_of(earlier.seen)
     else:
         measures, differs = _of_new_lines(io, own, config), {}
     document = drift_document(sides, dataclasses.asdict(config.monitor.thresholds), measures, differs)

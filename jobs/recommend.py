@@ -45,9 +45,9 @@ from recsys_spark.recommendations.moment import (
     fit_at,
     last_event,
     moment_after,
+    only_new_lines,
     source_of,
     with_new_customers,
-    with_new_lines,
 )
 from recsys_spark.recommendations.named_model import NamedModelSettings, named_model
 from recsys_spark.recommendations.reasons import Teller
@@ -103,8 +103,8 @@ def _moment(io: StageIO, config: PipelineConfig) -> _Moment:
     fit = fit_at(as_of, io.read_json(SPLIT_CUTOFFS), last_event(interactions))
     if options.new_lines:
         entry = customer_entry(io, config.ingest, config.paths.processed)
-        lines = with_new_lines(interactions, options.new_lines, config.ingest, config.clean, entry, io.materialise)
-        interactions = io.materialise("interactions", lines)
+        new = only_new_lines(interactions, options.new_lines, config.ingest, config.clean, entry, io.materialise)
+        interactions = io.materialise("interactions", interactions.unionByName(new))
         customer_ids = with_new_customers(customer_ids, interactions, io.num_rows(CUSTOMER_ID_MAP))
     moment = moment_after(interactions, as_of)
     merge_minutes = config.sequences.merge_minutes

@@ -10,6 +10,7 @@ from pathlib import PurePosixPath
 from recsys_spark.contracts.errors import ConfigError, DataError
 from recsys_spark.paths import filesystem, is_glob
 
+SOURCE = "source:"  # begins the names of inputs that are no artifacts
 # Above this a file is told by size and time of change: reading it all to learn that nothing changed costs too much.
 _HASHED_BYTES = 1 << 30
 
@@ -59,7 +60,7 @@ class SourceState:
         """Raise DataError for a file that is no longer as it was: its lines may be of two versions."""
         for path, facts in self.facts.items():
             try:
-                if _size_and_change(path) == facts or _digest(path) == self.digests[f"source:{path}"]:
+                if _size_and_change(path) == facts or _digest(path) == self.digests[SOURCE + path]:
                     continue
             except FileNotFoundError:
                 pass
@@ -68,7 +69,12 @@ class SourceState:
 
 def source_digests(paths: Iterable[str]) -> dict[str, str]:
     """`source:<path>` -> digest of the content, or of size and time for very large files."""
-    return {f"source:{path}": _digest(path) for path in paths}
+    return {SOURCE + path: _digest(path) for path in paths}
+
+
+def is_source(name: str) -> bool:
+    """Whether an input of a stage is given from outside, rather than an artifact."""
+    return name.startswith(SOURCE)
 
 
 def _size_and_change(path: str) -> str:

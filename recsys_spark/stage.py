@@ -20,7 +20,7 @@ from recsys_spark.contracts.config import PipelineConfig
 from recsys_spark.contracts.errors import ArtifactError, StageGraphError
 from recsys_spark.manifest import Manifest, digest_of, library_versions
 from recsys_spark.part_files import TablesKernel
-from recsys_spark.source_files import SourceState, source_digests
+from recsys_spark.source_files import SOURCE, SourceState, is_source, source_digests
 from recsys_spark.storage import Storage
 
 ABSENT = "absent"  # stands for the content of an optional input that was not there
@@ -235,7 +235,7 @@ def config_of(stage: Stage, config: PipelineConfig) -> dict[str, Any]:
 
 def facts_of(stage: Stage, config: PipelineConfig) -> dict[str, str]:
     """The facts that a stage declares, named as sources are."""
-    return {f"source:{name}": digest for name, digest in (stage.facts(config) if stage.facts else {}).items()}
+    return {SOURCE + name: digest for name, digest in (stage.facts(config) if stage.facts else {}).items()}
 
 
 def given_to(stage: Stage, config: PipelineConfig) -> dict[str, str]:
@@ -257,7 +257,7 @@ def is_fresh(
     """
     if record["recipe"] != recipe:
         return False
-    tables = {label: content for label, content in record["inputs"].items() if not label.startswith("source:")}
+    tables = {label: content for label, content in record["inputs"].items() if not is_source(label)}
     for label, content in tables.items():
         manifest = storage.manifest(label)
         if content != (ABSENT if manifest is None else manifest.content):

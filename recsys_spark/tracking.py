@@ -19,6 +19,7 @@ from recsys_spark.contracts.config import PipelineConfig
 from recsys_spark.contracts.errors import ConfigError
 from recsys_spark.contracts.tracking_config import TrackingConfig
 from recsys_spark.evaluation.ranking_metrics import HEADLINE
+from recsys_spark.manifest import flat
 from recsys_spark.stage import Outcome
 from recsys_spark.storage import Storage
 
@@ -42,21 +43,6 @@ def tracked_run(config: PipelineConfig, storage: Storage, run_id: str) -> Iterat
     settings = {name: value for name, value in dataclasses.asdict(config).items() if name != "tracking"}
     with tracker.opened(config.tracking.run_name or run_id, flat(settings)):
         yield tracker.stage
-
-
-def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested values under dotted names.
-
-    >>> flat({"clean": {"outliers": {"multiplier": 3.0}}, "seed": 1})
-    {'clean.outliers.multiplier': 3.0, 'seed': 1}
-    """
-    found: dict[str, Any] = {}
-    for name, value in values.items():
-        if isinstance(value, Mapping):
-            found |= flat(value, f"{prefix}{name}.")
-        else:
-            found[f"{prefix}{name}"] = value
-    return found
 
 
 def headline_metrics(evaluation: Mapping[str, Any]) -> dict[str, float]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from recsys_spark.contracts.checks import one_of, require
 
@@ -105,10 +105,6 @@ class RankerConfig:
         one_of(self.launcher, ("local", "barrier"), "ranker.launcher")
         one_of(self.precision, ("auto", "float32", "bfloat16"), "ranker.precision")
         one_of(self.tracking, ("none", "tensorboard", "mlflow"), "ranker.tracking")
-
-    def with_seeds(self, num_seeds: int) -> RankerConfig:
-        """The same with another number of members."""
-        return replace(self, num_seeds=num_seeds)
 
     @property
     def ranked(self) -> tuple[str, ...]:

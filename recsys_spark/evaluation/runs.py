@@ -12,10 +12,10 @@ from pyspark.sql import DataFrame
 from recsys_spark.contracts.artifacts import ARTIFACTS, EVALUATION, FITS, SPLIT_CUTOFFS, Artifact
 from recsys_spark.contracts.columns import SPLITS
 from recsys_spark.contracts.retriever_config import TOWERS
-from recsys_spark.manifest import Manifest
+from recsys_spark.manifest import Manifest, flat
+from recsys_spark.source_files import SOURCE, is_source
 from recsys_spark.storage import Storage
 
-_SOURCE = "source:"  # begins the names of inputs that are no artifacts
 _KEYS: dict[str, tuple[str, ...]] = {  # of paths, but for `model`, whose values a run names
     "fit": ("early", *FITS),
     "split": SPLITS,
@@ -77,19 +77,12 @@ def _labels(artifact: Artifact, keys: Mapping[str, Iterable[str]]) -> list[str]:
 
 
 def _config(manifests: Mapping[str, Manifest]) -> dict[str, Any]:
-    return _merged(_flat(manifest.config) for manifest in manifests.values())
-
-
-def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in values.items():
-        flat.update(_flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value})
-    return flat
+    return _merged(flat(manifest.config) for manifest in manifests.values())
 
 
 def _sources(manifests: Mapping[str, Manifest]) -> dict[str, str]:
     inputs = _merged(manifest.inputs for manifest in manifests.values())
-    return {name.removeprefix(_SOURCE): content for name, content in inputs.items() if name.startswith(_SOURCE)}
+    return {name.removeprefix(SOURCE): content for name, content in inputs.items() if is_source(name)}
 
 
 def _size(manifest: Manifest) -> str | None:

@@ -28,6 +28,7 @@ from recsys_spark.monitoring.histograms import keys_of
 from recsys_spark.monitoring.measures import Measure, above, not_measured
 from recsys_spark.monitoring.psi import Floats, Ints
 from recsys_spark.monitoring.runs import SeenRun
+from recsys_spark.ranker.calibration import log_shares
 from recsys_spark.ranker.shard_scores import score_shards
 
 GROUP = "scores"
@@ -116,7 +117,8 @@ def _count(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         candidates, scores, positives = (batch.column(place) for place in range(3))
         sizes = np.diff(candidates.offsets.to_numpy())
         query = np.repeat(np.arange(len(sizes)), sizes)
-        keys = keys_of(_log_softmax(scores.flatten().to_numpy(), query, len(sizes)).astype(np.float32))
+        # Rounded, so that it does not depend on the order of a sum.
+        keys = keys_of(np.round(log_shares(scores.flatten().to_numpy(), query), 6).astype(np.float32))
         wanted = np.repeat(np.arange(len(sizes)), np.diff(positives.offsets.to_numpy()))
         is_bought = np.isin(_pairs(query, candidates), _pairs(wanted, positives))
         found, place = np.unique(keys, return_inverse=True)
@@ -126,15 +128,6 @@ def _count(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
             "bought": pa.array(np.bincount(place, is_bought).astype(np.int64)),
         }
         yield pa.RecordBatch.from_pydict(columns)
-
-
-def _log_softmax(scores: Floats, query: Ints, num_queries: int) -> Floats:
-    """Rounded, so that it does not depend on the order of a sum."""
-    largest = np.full(num_queries, -np.inf)
-    np.maximum.at(largest, query, scores)
-    centred = scores - largest[query]
-    sums = np.bincount(query, np.exp(centred), minlength=num_queries)
-    return np.round(centred - np.log(sums)[query], 6)
 
 
 def _pairs(query: Ints, items: pa.ListArray) -> Ints:

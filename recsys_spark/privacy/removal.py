@@ -17,6 +17,7 @@ from recsys_spark.manifest import SUFFIX
 from recsys_spark.paths import filesystem, spark_uri
 from recsys_spark.privacy.holders import labels_with_customers, own_files, run_folders
 from recsys_spark.privacy.search import Search, Wanted, search
+from recsys_spark.source_files import SOURCE
 from recsys_spark.storage import Storage
 
 _STAGE = "forget"
@@ -58,7 +59,7 @@ def _remove_from(storage: Storage, folder: str, folders: Sequence[str], wanted: 
     removed = Removed(folder)
     raw = storage.manifest(RAW_LINES.path)
     if raw is not None:
-        removed.sources = [name.removeprefix("source:") for name in raw.inputs if "://" in name]
+        removed.sources = [name.removeprefix(SOURCE) for name in raw.inputs if "://" in name]
     tables = [label for label in (*labels, RAW_LINES.path) if fs.exists(f"{folder}/{label}")]
     if not any(_occurs(storage, label, wanted) for label in tables if label.endswith(".parquet")):
         return removed

@@ -20,18 +20,6 @@ from recsys_spark.sequences.split import cutoff
 _FITS_OF_CUTOFFS = ("train", "val")  # whose rankers there are
 
 
-def with_new_lines(
-    interactions: DataFrame,
-    paths: tuple[str, ...],
-    ingest: IngestConfig,
-    clean: CleanConfig,
-    entry: CustomerEntry,
-    materialise: Materialise,
-) -> DataFrame:
-    """INTERACTIONS_CLEAN with the lines of further files, cleaned by the same rules; what is known already stays."""
-    return interactions.unionByName(only_new_lines(interactions, paths, ingest, clean, entry, materialise))
-
-
 def only_new_lines(
     interactions: DataFrame,
     paths: tuple[str, ...],
@@ -40,7 +28,7 @@ def only_new_lines(
     entry: CustomerEntry,
     materialise: Materialise,
 ) -> DataFrame:
-    """INTERACTIONS_CLEAN of further files alone, without what is known already.
+    """INTERACTIONS_CLEAN of further files alone, cleaned by the same rules, without what is known already.
 
     entry: how their customers come in. Quantities and prices of the new lines are not held against the bounds of the
     old ones.

@@ -7,9 +7,8 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from recsys_spark.manifest import Manifest, digest_of
+from recsys_spark.source_files import SOURCE, is_source
 from recsys_spark.storage import Storage
-
-_SOURCE = "source:"  # begins the names of inputs that lie outside the root
 
 
 def run_facts(storage: Storage, labels: Iterable[str]) -> dict[str, Any]:
@@ -28,7 +27,7 @@ def run_facts(storage: Storage, labels: Iterable[str]) -> dict[str, Any]:
             for library, version in one.libraries.items():
                 libraries.setdefault(library, set()).add(version)
         found = record["inputs"]
-        sources.update({key.removeprefix(_SOURCE): found[key] for key in found if key.startswith(_SOURCE)})
+        sources.update({key.removeprefix(SOURCE): found[key] for key in found if is_source(key)})
         stages.append(_stage(name, manifests, record))
     return {
         "stages": stages,
@@ -72,7 +71,7 @@ def _stages_behind(storage: Storage, labels: Iterable[str]) -> Iterator[tuple[st
         if record is None:  # it was killed before it wrote one
             return
         for needed in sorted(record["inputs"]):
-            if not needed.startswith("source:"):
+            if not is_source(needed):
                 yield from visit(needed)
         written = [one for output in sorted(record["outputs"]) if (one := storage.manifest(output)) is not None]
         if written:

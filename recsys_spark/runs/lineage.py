@@ -7,9 +7,9 @@ from typing import Any
 
 from recsys_spark.contracts.artifacts import ARTIFACTS
 from recsys_spark.contracts.errors import ArtifactError
+from recsys_spark.source_files import SOURCE, is_source
 from recsys_spark.storage import Storage
 
-SOURCE = "source:"  # begins the names of inputs that are files outside the root
 _ENDINGS = ("", ".parquet", ".json", "_shards")
 
 
@@ -103,7 +103,7 @@ def lineage_values(origins: dict[str, Origin]) -> dict[str, Any]:
 
 
 def _origin(storage: Storage, label: str, content: str) -> Origin:
-    if label.startswith(SOURCE):
+    if is_source(label):
         return Origin(label, content, "", "", None, {})
     manifest = storage.manifest(label)
     if manifest is None:
@@ -112,7 +112,7 @@ def _origin(storage: Storage, label: str, content: str) -> Origin:
 
 
 def _line(origin: Origin, read: str) -> str:
-    if origin.label.startswith(SOURCE):
+    if is_source(origin.label):
         return f"{origin.label.removeprefix(SOURCE)}  digest {origin.content}"
     if not origin.stage:
         return f"{origin.label}  (not there now; was {read} when it was read)"

@@ -10,7 +10,8 @@ from typing import Any
 from recsys_spark.code_version import code_digest
 from recsys_spark.contracts.config import PipelineConfig
 from recsys_spark.contracts.errors import ArtifactError, PipelineError
-from recsys_spark.manifest import Manifest
+from recsys_spark.manifest import Manifest, flat
+from recsys_spark.source_files import SOURCE, is_source
 from recsys_spark.stage import ABSENT, Stage, config_of, given_to, recipe_of
 from recsys_spark.storage import Storage
 
@@ -39,7 +40,7 @@ def reasons(stage: Stage, config: PipelineConfig, storage: Storage, record: Mapp
 
 
 def _inputs(found: dict[str, str], storage: Storage, record: Mapping[str, Any]) -> list[Reason]:
-    before = {label: content for label, content in record["inputs"].items() if label.startswith("source:")}
+    before = {label: content for label, content in record["inputs"].items() if is_source(label)}
     changed = [label for label in {**before, **found} if before.get(label) != found.get(label)]
     for label in record["inputs"].keys() - before.keys():
         manifest = storage.manifest(label)
@@ -66,15 +67,7 @@ def _outputs(storage: Storage, record: Mapping[str, Any]) -> list[Reason]:
     return [Reason("outputs", f"{_some(replaced)} replaced since")] if replaced else []
 
 
-def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested mappings as one, under dotted keys."""
-    found: dict[str, Any] = {}
-    for key, value in values.items():
-        found.update(flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value})
-    return found
-
-
 def _some(names: list[str]) -> str:
-    names = sorted(name.removeprefix("source:") for name in names)
+    names = sorted(name.removeprefix(SOURCE) for name in names)
     more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
     return ", ".join(names[:_SHOWN]) + more

@@ -26,6 +26,7 @@ from recsys_spark.runs.record import RunRecord, code_facts, config_digest, confi
 from recsys_spark.runs.root import RunRoot
 from recsys_spark.runs.spill import Spill
 from recsys_spark.session import get_session
+from recsys_spark.source_files import is_source
 from recsys_spark.stage import Outcome, Stage, given_to, is_fresh, recipe_of, run_stage
 from recsys_spark.storage import Storage
 
@@ -162,7 +163,7 @@ def is_published(stage: str, storage: Storage) -> bool:
 def sizes_of(storage: Storage, stage: str) -> dict[str, int]:
     """Rows that a stage read and wrote, and bytes that it wrote, as the manifests state them."""
     record = storage.stage_record(stage) or {"inputs": {}, "outputs": {}}
-    labels = ([label for label in record[kind] if not label.startswith("source:")] for kind in ("inputs", "outputs"))
+    labels = ([label for label in record[kind] if not is_source(label)] for kind in ("inputs", "outputs"))
     read, made = ([storage.manifest(label) for label in found] for found in labels)
     return {
         "rows_in": sum(manifest.rows or 0 for manifest in read if manifest),

@@ -12,9 +12,9 @@ from recsys_spark.recommendations.moment import (
     fit_at,
     last_event,
     moment_after,
+    only_new_lines,
     source_of,
     with_new_customers,
-    with_new_lines,
 )
 from tests.support.frames import frame, rows
 from tests.support.worlds import interactions
@@ -76,7 +76,8 @@ def test_new_lines_are_cleaned_and_known_ones_stay_as_they_are(spark, tmp_path):
     def kept(_name, made, partition_by=None):
         return made.localCheckpoint()
 
-    found = with_new_lines(known, (str(tmp_path / "new.csv"),), IngestConfig(), CleanConfig(), CustomerEntry(), kept)
+    new = only_new_lines(known, (str(tmp_path / "new.csv"),), IngestConfig(), CleanConfig(), CustomerEntry(), kept)
+    found = known.unionByName(new)
     told = found.select("customer_id", "stock_code", F.col("quantity").cast("int"), F.dayofmonth("invoice_date"))
     assert rows(told) == [
         ("acme", "A1", 1, 1),
