@@ -21,6 +21,7 @@ from recsys_spark.contracts.ranker_file import RANKER_FILE
 from recsys_spark.gpu_launch import launch
 from recsys_spark.ranker.ablations import Variant, ablations_table, compared, positive_totals, variants
 from recsys_spark.ranker.places import Resampled, offered_positives, ranked_positives, resampled
+from recsys_spark.ranker.shard_scores import score_shards
 from recsys_spark.stage import Metrics, Stage, StageIO
 
 ByProtocol = dict[str, Resampled]
@@ -72,7 +73,8 @@ def _train(io: StageIO, config: PipelineConfig, variant: Variant) -> tuple[Fitte
 def _judge(io: StageIO, config: PipelineConfig, variant: Variant, ranker: FittedFile | None, split: str) -> ByProtocol:
     if ranker is None:
         return _by_protocol(config, offered_positives(io.read(CANDIDATES, split=split), REPEAT_SOURCES))
-    return _by_protocol(config, ranked_positives(io.read(RANKER_FEATS, part=split), ranker, variant.proposers))
+    scored = score_shards(io.read(RANKER_FEATS, part=split), ranker, variant.proposers)
+    return _by_protocol(config, ranked_positives(scored))
 
 
 def _by_protocol(config: PipelineConfig, places: DataFrame) -> ByProtocol:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
+from pyspark.sql import DataFrame
+
 from recsys_spark.baselines.loading import load_codes
 from recsys_spark.baselines.popularity import FittedPopularity
 from recsys_spark.baselines.split_ranking import publish_lists
@@ -37,8 +39,9 @@ def run(io: StageIO, config: PipelineConfig) -> Metrics:
                 folder, results["trained"][fit] = _train(io, config, fit, next(iter(results["trained"].values()), None))
             with on_disk(folder) as local:
                 io.write_file(RANKER_BEST, partial(put_file, f"{local}/{RANKER_FILE}"), fit=fit)
-        results["split"] = _rank(io, config)
-        results |= analyse(io, config.analysis, config.evaluation.replicates, config.seed)
+        scored = _score(io)
+        results["split"] = _rank(io, config, scored)
+        results |= analyse(io, scored, config.analysis, config.evaluation.replicates, config.seed)
     io.write_json(artifacts.RANKER_RESULTS, results)
     return {"rankers": len(results["trained"])}
 
@@ -68,17 +71,25 @@ def _train(
     return job.out_folder, found
 
 
-def _rank(io: StageIO, config: PipelineConfig) -> dict[str, Any]:
+def _score(io: StageIO) -> dict[str, DataFrame]:
+    """The scored candidates of val and test, which are ranked and looked at in several ways."""
+    found = {}
+    for fit, split in SPLIT_OF_FIT.items():
+        ranker = FittedFile(*io.path_and_content(RANKER_BEST, fit=fit))
+        found[split] = io.materialise(f"scored_{split}", score_shards(io.read(RANKER_FEATS, part=split), ranker))
+    return found
+
+
+def _rank(io: StageIO, config: PipelineConfig, scored: dict[str, DataFrame]) -> dict[str, Any]:
     """Rank the queries of val and test; returns the number of lists and Recall@20 of each split."""
     interactions, item_ids, customer_ids = (io.read(table) for table in SOURCES)
     merge_minutes, found = config.sequences.merge_minutes, {}
     histories = io.materialise("histories", customer_histories(interactions, item_ids, customer_ids, merge_minutes))
     codes = partial(load_codes, *io.path_and_content(artifacts.ITEM_ID_MAP))
     for fit, split in SPLIT_OF_FIT.items():
-        ranker = FittedFile(*io.path_and_content(RANKER_BEST, fit=fit))
         popularity = FittedPopularity(*io.path_and_content(artifacts.ITEM_POPULARITY, fit=fit))
-        scored = score_shards(io.read(RANKER_FEATS, part=split), ranker)
-        lists = rank_scored(histories, io.read(artifacts.QUERIES, split=split), scored, popularity, codes, LIST_LENGTH)
+        queries = io.read(artifacts.QUERIES, split=split)
+        lists = rank_scored(histories, queries, scored[split], popularity, codes, LIST_LENGTH)
         positives = io.read(artifacts.SEQUENCES, split=split)
         found[split] = {"fit": fit, **publish_lists(io, TWO_STAGE, split, lists, positives)}
     return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from pyspark.sql import DataFrame
@@ -15,6 +16,7 @@ from recsys_spark.contracts.ranker_config import AnalysisConfig
 from recsys_spark.ranker.calibration import calibration, log_share_histogram
 from recsys_spark.ranker.importance import permutation_importance
 from recsys_spark.ranker.places import means, offered_positives, ranked_positives, resampled
+from recsys_spark.ranker.shard_scores import score_shards
 from recsys_spark.stage import StageIO
 
 WITHOUT_RANKER = "candidates"  # the order in which they are proposed
@@ -22,40 +24,41 @@ OPTIMISTIC = "optimistic"  # positives that no source proposed are ranked as wel
 _BUCKETS = 1 << 20
 
 
-def analyse(io: StageIO, options: AnalysisConfig, replicates: int, seed: int) -> dict[str, Any]:
-    """`within_candidates` by split, order and protocol; `calibration` and `importance`, all of published shards."""
+def analyse(
+    io: StageIO, scored: Mapping[str, DataFrame], options: AnalysisConfig, replicates: int, seed: int
+) -> dict[str, Any]:
+    """`within_candidates` by split, order and protocol; `calibration` and `importance`.
+
+    scored: of `score_shards`, each split by the ranker of its fit.
+    """
     found: dict[str, Any] = {"within_candidates": {}, "calibration": {}, "importance": []}
-    histograms = []
     for fit, split in SPLIT_OF_FIT.items():
         ranker = FittedFile(*io.path_and_content(RANKER_BEST, fit=fit))
-        shards = io.read(RANKER_FEATS, part=split)
         orders = {
-            "two_stage": ranked_positives(shards, ranker),
+            "two_stage": ranked_positives(scored[split]),
             WITHOUT_RANKER: offered_positives(io.read(CANDIDATES, split=split), REPEAT_SOURCES),
         }
         if options.forced_queries:
-            orders[OPTIMISTIC] = ranked_positives(_with_forced(io, split, options.forced_queries, seed), ranker)
+            forced = _with_forced(io, split, options.forced_queries, seed)
+            orders[OPTIMISTIC] = ranked_positives(score_shards(forced, ranker))
         found["within_candidates"][split] = _means(orders, replicates, seed)
-        histograms.append(log_share_histogram(shards, ranker))
         if split == "val" and options.importance_queries:
-            chosen = sampled(shards, io.read(CANDIDATES, split=split).count(), options.importance_queries, seed)
+            chosen = _sampled(io, split, split, options.importance_queries, seed)
             found["importance"] = permutation_importance(chosen, ranker, seed)
-    found["calibration"] = calibration(*histograms)
+    found["calibration"] = calibration(*(log_share_histogram(scored[split]) for split in SPLIT_OF_FIT.values()))
     return found
 
 
-def sampled(shards: DataFrame, num_queries: int, wanted: int, seed: int) -> DataFrame:
-    """Rows of about `wanted` of the queries, chosen by their hashes."""
-    share = min(wanted / max(num_queries, 1), 1.0)
+def _sampled(io: StageIO, part: str, split: str, wanted: int, seed: int) -> DataFrame:
+    """Shard rows of about `wanted` of the queries of a split, chosen by their hashes."""
+    share = min(wanted / max(io.num_rows(CANDIDATES, split=split), 1), 1.0)
     bucket = F.pmod(F.xxhash64("query_id", F.lit(seed), F.lit("analysis")), F.lit(_BUCKETS))
-    return shards.filter(bucket < int(share * _BUCKETS))
+    return io.read(RANKER_FEATS, part=part).filter(bucket < int(share * _BUCKETS))
 
 
 def _with_forced(io: StageIO, split: str, wanted: int, seed: int) -> DataFrame:
     """The shards of some queries together with their forced positives, each query whole in one task."""
-    num_queries = io.read(CANDIDATES, split=split).count()
-    parts = (io.read(RANKER_FEATS, part=part) for part in (split, f"forced_{split}"))
-    offered, forced = (sampled(part, num_queries, wanted, seed) for part in parts)
+    offered, forced = (_sampled(io, part, split, wanted, seed) for part in (split, f"forced_{split}"))
     both = offered.unionByName(forced)
     return both.repartition("query_id").sortWithinPartitions("query_id", "item_idx")
 

@@ -7,7 +7,6 @@ candidates. A logistic regression on that (Platt, 1999) turns a share into the p
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,9 +15,8 @@ import pyarrow as pa
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from recsys_spark.candidates.tower_files import FittedFile
 from recsys_spark.contracts.columns import LIST_PROTOCOLS
-from recsys_spark.ranker.shard_scores import query_numbers, scored_queries
+from recsys_spark.ranker.shard_scores import ScoredRows
 from recsys_spark.sequences.windows import Ints
 
 Floats = npt.NDArray[np.float64]
@@ -28,12 +26,12 @@ _GROUPS = 10  # of the reliability table
 HISTOGRAM_DDL = "protocol string, bin bigint, candidates bigint, bought bigint"
 
 
-def log_share_histogram(shards: DataFrame, ranker: FittedFile) -> DataFrame:
-    """HISTOGRAM_DDL: candidates and those bought, by protocol and bin of the log share. shards: RANKER_FEATS.
+def log_share_histogram(scored: DataFrame) -> DataFrame:
+    """HISTOGRAM_DDL: candidates and those bought, by protocol and bin of the log share. scored: of `score_shards`.
 
     Under first_purchase only candidates that are new to the customer count.
     """
-    parts = shards.mapInArrow(partial(_histogram, file=ranker), HISTOGRAM_DDL)
+    parts = scored.mapInArrow(_histogram, HISTOGRAM_DDL)
     return parts.groupBy("protocol", "bin").agg(
         F.sum("candidates").alias("candidates"), F.sum("bought").alias("bought")
     )
@@ -121,18 +119,16 @@ def _probability(middles: Floats, slope: float, intercept: float) -> Floats:
     return found
 
 
-def _histogram(batches: Iterable[pa.RecordBatch], file: FittedFile) -> Iterator[pa.RecordBatch]:
+def _histogram(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
     num_bins = round(-_LOWEST * _BINS_PER_NAT)
     totals = np.zeros((len(LIST_PROTOCOLS), 2, num_bins), dtype=np.int64)
-    for rows, scores in scored_queries(batches, file):
-        label = rows.column("label").to_numpy() > 0
-        is_new = ~rows.column("is_repeat").to_numpy(zero_copy_only=False)
-        query = query_numbers(rows)
-        for place, counts in enumerate((np.ones_like(is_new), is_new)):
-            shares = log_shares(scores[counts, place], query[counts])
+    for batch in batches:
+        rows = ScoredRows.of(batch)
+        for place, (_, scores, counts) in enumerate(rows.by_protocol()):
+            shares = log_shares(scores[counts], rows.query[counts])
             bins = np.clip(((shares - _LOWEST) * _BINS_PER_NAT).astype(np.int64), 0, num_bins - 1)
             totals[place, 0] += np.bincount(bins, minlength=num_bins)
-            totals[place, 1] += np.bincount(bins[label[counts]], minlength=num_bins)
+            totals[place, 1] += np.bincount(bins[rows.is_bought[counts]], minlength=num_bins)
     protocols, used = np.nonzero(totals[:, 0])
     columns = {
         "protocol": pa.array(np.array(LIST_PROTOCOLS)[protocols], pa.string()),

@@ -5,9 +5,8 @@ This looks at retrieved positives alone, so it says how good the ranker is and n
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -16,13 +15,12 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from recsys_spark.baselines.ranking import SCORE_DECIMALS
-from recsys_spark.candidates.tower_files import FittedFile
-from recsys_spark.contracts.columns import K_VALUES, LIST_PROTOCOLS
+from recsys_spark.contracts.columns import K_VALUES
 from recsys_spark.evaluation.bootstrap import read_sums, resampled_sums
 from recsys_spark.evaluation.intervals import percentile_interval
 from recsys_spark.evaluation.ranking_metrics import PER_POSITIVE, Metric, positive_value
 from recsys_spark.evaluation.results import DIGITS
-from recsys_spark.ranker.shard_scores import query_numbers, scored_queries
+from recsys_spark.ranker.shard_scores import ScoredRows
 from recsys_spark.sequences.windows import Ints
 
 PLACES_DDL = "user_idx bigint, protocol string, rank bigint"
@@ -54,31 +52,30 @@ class Resampled:
         return found
 
 
-def ranked_positives(shards: DataFrame, ranker: FittedFile, proposers: Mapping[str, int] | None = None) -> DataFrame:
-    """PLACES_DDL: one row per positive of RANKER_FEATS and protocol that counts it, ranked from 1.
-
-    proposers: quotas of sources by name; what none of them proposes is no candidate then.
-    """
-    return shards.mapInArrow(partial(_ranked, file=ranker, proposers=proposers), PLACES_DDL)
+def ranked_positives(scored: DataFrame) -> DataFrame:
+    """PLACES_DDL: one row per positive and protocol that counts it, ranked from 1. scored: of `score_shards`."""
+    return scored.mapInArrow(_ranked, PLACES_DDL)
 
 
 def offered_positives(candidates: DataFrame, repeat_sources: tuple[str, ...]) -> DataFrame:
     """The same for the order in which CANDIDATES were proposed: what the lists would be without a ranker."""
-    is_repeat = F.lit(False)
-    for source in repeat_sources:
-        is_repeat = is_repeat | (F.col(f"one.rank_{source}") > 0)
-    arrays = ("items", *(f"rank_{source}" for source in repeat_sources))
-    one = F.posexplode(F.arrays_zip(*arrays)).alias("place", "one")
-    pairs = candidates.select("user_idx", "query_id", "positives", one)
-    pairs = pairs.withColumns({"is_repeat": is_repeat, "label": F.array_contains("positives", F.col("one.items"))})
-    all_items = pairs.filter("label").withColumn("rank", F.col("place") + 1).withColumn("protocol", F.lit("all_items"))
-    # The candidates new to the customer, in their order: their places follow from how many repeats stand before.
-    new = pairs.filter(~F.col("is_repeat")).groupBy("user_idx", "query_id")
-    places = new.agg(F.sort_array(F.collect_list(F.struct("place", "label"))).alias("new"))
-    first = places.select("user_idx", F.posexplode("new").alias("rank", "one")).filter("one.label")
-    first = first.withColumn("rank", F.col("rank") + 1).withColumn("protocol", F.lit("first_purchase"))
-    columns = ("user_idx", "protocol", F.col("rank").cast("bigint").alias("rank"))
-    return all_items.select(*columns).unionByName(first.select(*columns))
+    by_place = F.transform("items", lambda _, place: -place.cast("double"))
+    ranks = F.arrays_zip(*(f"rank_{source}" for source in repeat_sources))
+
+    def is_repeat(rank: Column) -> Column:
+        return F.greatest(*(rank[f"rank_{source}"] for source in repeat_sources), F.lit(0)) > 0
+
+    return ranked_positives(
+        candidates.select(
+            "query_id",
+            "user_idx",
+            F.col("items").cast("array<bigint>").alias("candidates"),
+            by_place.alias("scores"),
+            by_place.alias("first_scores"),
+            F.transform("items", lambda item: F.array_contains("positives", item)).alias("is_bought"),
+            F.transform(ranks, is_repeat).alias("is_repeat"),
+        )
+    )
 
 
 def resampled(
@@ -112,24 +109,14 @@ def _rounded(interval: tuple[float, float]) -> list[float]:
     return [round(bound, DIGITS) for bound in interval]
 
 
-def _ranked(
-    batches: Iterable[pa.RecordBatch], file: FittedFile, proposers: Mapping[str, int] | None
-) -> Iterator[pa.RecordBatch]:
-    for rows, scores in scored_queries(batches, file):
-        label = rows.column("label").to_numpy() > 0
-        is_new = ~rows.column("is_repeat").to_numpy(zero_copy_only=False)
-        query, items, users = query_numbers(rows), rows.column("item_idx").to_numpy(), rows.column("user_idx")
-        kept = np.ones(len(label), dtype=bool) if proposers is None else _proposed(rows, proposers)
-        for protocol, head, counts in zip(LIST_PROTOCOLS, scores.T, (kept, kept & is_new), strict=True):
-            at = np.flatnonzero(counts)
-            rank = places_within(query[at], head[at], items[at])
-            hit = label[at]
+def _ranked(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    for batch in batches:
+        rows = ScoredRows.of(batch)
+        for protocol, scores, counts in rows.by_protocol():
+            hit = rows.is_bought[counts]
+            rank = places_within(rows.query[counts], scores[counts], rows.items[counts])[hit]
             yield pa.RecordBatch.from_arrays(
-                [
-                    users.take(pa.array(at[hit])),
-                    pa.array([protocol] * int(hit.sum()), pa.string()),
-                    pa.array(rank[hit]),
-                ],
+                [pa.array(rows.users[counts][hit]), pa.array([protocol] * len(rank), pa.string()), pa.array(rank)],
                 names=["user_idx", "protocol", "rank"],
             )
 
@@ -144,11 +131,3 @@ def places_within(query: Ints, scores: npt.NDArray[np.float64], items: Ints) -> 
     rank = np.empty(len(query), dtype=np.int64)
     rank[order] = np.arange(len(query)) - np.searchsorted(query, query) + 1
     return rank
-
-
-def _proposed(rows: pa.RecordBatch, quotas: Mapping[str, int]) -> npt.NDArray[np.bool_]:
-    """Whether any of the sources ranks the candidate within its quota; (N,)."""
-    found = np.zeros(rows.num_rows, dtype=bool)
-    for source, quota in quotas.items():
-        found |= rows.column(f"rank_{source}").to_numpy() <= quota
-    return found

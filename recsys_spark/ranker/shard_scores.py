@@ -5,7 +5,7 @@ Names: R rows of shards, Q queries.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -20,20 +20,24 @@ from recsys_spark.baselines.query_batches import QueryBatch, spread, with_querie
 from recsys_spark.baselines.ranking import Popular, Scored, rankings_of
 from recsys_spark.candidates.retrieve import as_lists
 from recsys_spark.candidates.tower_files import FittedFile
+from recsys_spark.contracts.columns import LIST_PROTOCOLS
 from recsys_spark.contracts.ranker_config import TWO_STAGE
 from recsys_spark.contracts.schemas import RANKINGS
 from recsys_spark.sequences.windows import Ints
 
 _LISTS = {"candidates": "array<bigint>", "scores": "array<double>", "first_scores": "array<double>"}
-_SCORED = ", ".join(["query_id bigint", *(f"{name} {kind}" for name, kind in _LISTS.items())])
+# One row per query; a list has an entry per candidate. is_bought, is_repeat: as label and is_repeat of RANKER_FEATS.
+_FACTS = {"is_bought": "array<boolean>", "is_repeat": "array<boolean>"}
+SCORED_DDL = ", ".join(["query_id bigint, user_idx bigint", *(f"{n} {kind}" for n, kind in (_LISTS | _FACTS).items())])
 
 
-def score_shards(shards: DataFrame, ranker: FittedFile) -> DataFrame:
-    """One row per query of RANKER_FEATS: query_id, its candidates, and their scores by the ranker's two heads.
+def score_shards(shards: DataFrame, ranker: FittedFile, proposers: Mapping[str, int] | None = None) -> DataFrame:
+    """SCORED_DDL: each query of RANKER_FEATS with its candidates and their scores by the ranker's two heads.
 
-    shards: as published; the rows of a query follow one another within a row group, which one task reads.
+    shards: as published; the rows of a query follow one another within a row group, which one task reads. proposers:
+    quotas of sources by name; what none of them proposes is scored with the rest and then left out.
     """
-    return shards.mapInArrow(partial(_score, file=ranker), _SCORED)
+    return shards.mapInArrow(partial(_score, file=ranker, proposers=proposers), SCORED_DDL)
 
 
 def rank_scored(
@@ -49,7 +53,7 @@ def rank_scored(
     codes: as for `rank`.
     """
     lists = F.struct("query_id", *_LISTS)
-    held = queries.select("user_idx", "query_id").join(scored, on="query_id", how="inner")
+    held = queries.select("user_idx", "query_id").join(scored.drop("user_idx"), on="query_id", how="inner")
     by_customer = held.groupBy("user_idx").agg(F.collect_list(lists).alias("scored"))
     asked = spread(with_queries(histories, queries).join(by_customer, on="user_idx", how="left"))
     return asked.mapInArrow(partial(_rank, popularity=popularity, codes=codes, k=k), RANKINGS.ddl)
@@ -94,23 +98,57 @@ def _rank(
         yield from rankings_of([arrow], model, codes, k)
 
 
-def _score(batches: Iterable[pa.RecordBatch], file: FittedFile) -> Iterator[pa.RecordBatch]:
-    for rows, scores in scored_queries(batches, file):
-        yield _lists(rows, scores)
+@dataclass(frozen=True)
+class ScoredRows:
+    """The candidates of a batch of SCORED_DDL as flat arrays, (N,) each; query ascends.
+
+    scores: by head, of all items and of those new to the customer. users: user_idx of each row.
+    """
+
+    query: Ints
+    users: Ints
+    items: Ints
+    scores: tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]
+    is_bought: npt.NDArray[np.bool_]
+    is_new: npt.NDArray[np.bool_]
+
+    @staticmethod
+    def of(batch: pa.RecordBatch) -> ScoredRows:
+        """The rows of all queries of the batch."""
+        sizes = np.diff(batch.column("candidates").offsets.to_numpy())
+        query = np.repeat(np.arange(len(sizes)), sizes)
+        flat = {name: batch.column(name).flatten().to_numpy(zero_copy_only=False) for name in (*_LISTS, *_FACTS)}
+        return ScoredRows(
+            query=query,
+            users=batch.column("user_idx").to_numpy()[query],
+            items=flat["candidates"],
+            scores=(flat["scores"], flat["first_scores"]),
+            is_bought=flat["is_bought"].astype(bool),
+            is_new=~flat["is_repeat"].astype(bool),
+        )
+
+    def by_protocol(self) -> Iterator[tuple[str, npt.NDArray[np.float64], npt.NDArray[np.bool_]]]:
+        """Of each list protocol its name, the scores that order it, and which rows count in it."""
+        counts = (np.ones_like(self.is_new), self.is_new)
+        yield from zip(LIST_PROTOCOLS, self.scores, counts, strict=True)
 
 
-def scored_queries(
-    batches: Iterable[pa.RecordBatch], file: FittedFile
-) -> Iterator[tuple[pa.RecordBatch, npt.NDArray[np.float64]]]:
-    """Rows of RANKER_FEATS with their scores by head, (N, 2); every query whole. batches: of one task, as published."""
+def _score(
+    batches: Iterable[pa.RecordBatch], file: FittedFile, proposers: Mapping[str, int] | None
+) -> Iterator[pa.RecordBatch]:
     from recsys_spark.ranker.score import load_ranker  # torch, which those who plan the query do not need
 
     ranker = load_ranker(file.path, file.content)
-    for rows in whole_queries(batches):
-        yield rows, ranker.scores(features_of(rows, ranker.features), query_numbers(rows))
+    for rows in _whole_queries(batches):
+        scores = ranker.scores(_features_of(rows, ranker.features), np.cumsum(_begins_query(rows)))
+        if proposers is not None:
+            kept = _proposed(rows, proposers)
+            rows, scores = rows.filter(pa.array(kept)), scores[kept]
+        if rows.num_rows:
+            yield _lists(rows, scores)
 
 
-def whole_queries(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+def _whole_queries(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
     """The rows parted anew, so that no query lies in two batches. Rows of a query follow one another."""
     carried: list[pa.RecordBatch] = []
     for arrow in batches:
@@ -123,25 +161,34 @@ def whole_queries(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]
     yield from carried
 
 
-def features_of(rows: pa.RecordBatch, names: Sequence[str]) -> npt.NDArray[np.float32]:
+def _features_of(rows: pa.RecordBatch, names: Sequence[str]) -> npt.NDArray[np.float32]:
     """Some features of shard rows, (N, len(names))."""
     return np.stack([rows.column(name).to_numpy() for name in names], axis=1)
 
 
-def query_numbers(rows: pa.RecordBatch) -> Ints:
-    """The number of each row's query within the batch, ascending, (N,)."""
+def _begins_query(rows: pa.RecordBatch) -> npt.NDArray[np.bool_]:
+    """Whether a row is the first of its query, (N,)."""
     ids = rows.column("query_id").to_numpy()
-    return np.cumsum(np.append(True, ids[1:] != ids[:-1]))
+    return np.append(True, ids[1:] != ids[:-1])
+
+
+def _proposed(rows: pa.RecordBatch, quotas: Mapping[str, int]) -> npt.NDArray[np.bool_]:
+    """Whether any of the sources ranks the candidate within its quota; (N,)."""
+    found = np.zeros(rows.num_rows, dtype=bool)
+    for source, quota in quotas.items():
+        found |= rows.column(f"rank_{source}").to_numpy() <= quota
+    return found
 
 
 def _lists(rows: pa.RecordBatch, scores: npt.NDArray[np.float64]) -> pa.RecordBatch:
-    ids = rows.column("query_id").to_numpy()
-    first = np.flatnonzero(np.append(True, ids[1:] != ids[:-1]))
-    bounds = np.append(first, len(ids))
+    first = np.flatnonzero(_begins_query(rows))
+    bounds = np.append(first, rows.num_rows)
     columns = {
-        "query_id": pa.array(ids[first]),
+        **{name: rows.column(name).take(pa.array(first)) for name in ("query_id", "user_idx")},
         "candidates": as_lists(bounds, rows.column("item_idx").to_numpy(), pa.int64()),
         "scores": as_lists(bounds, scores[:, 0], pa.float64()),
         "first_scores": as_lists(bounds, scores[:, 1], pa.float64()),
+        "is_bought": as_lists(bounds, rows.column("label").to_numpy() > 0, pa.bool_()),
+        "is_repeat": as_lists(bounds, rows.column("is_repeat").to_numpy(zero_copy_only=False), pa.bool_()),
     }
     return pa.RecordBatch.from_pydict(columns)

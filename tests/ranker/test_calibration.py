@@ -8,6 +8,7 @@ from pyspark.sql import DataFrame, SparkSession
 
 from recsys_spark.ranker.calibration import HISTOGRAM_DDL, calibration, log_share_histogram
 from recsys_spark.ranker.score import load_ranker
+from recsys_spark.ranker.shard_scores import score_shards
 from tests.ranker.test_places import ranker, shards, shards_of_world  # noqa: F401  the same world
 from tests.support.rankers import FEATURES
 
@@ -48,7 +49,7 @@ def test_a_split_in_which_half_is_bought_shows_in_every_row(spark):
 def test_the_histogram_counts_every_candidate_once(spark, ranker, shards):  # noqa: F811
     found = {
         (row["protocol"], row["bin"]): (row["candidates"], row["bought"])
-        for row in log_share_histogram(shards, ranker).collect()
+        for row in log_share_histogram(score_shards(shards, ranker)).collect()
     }
     expected: dict[tuple[str, int], tuple[int, int]] = {}
     loaded = load_ranker(ranker.path, ranker.content)

@@ -13,6 +13,7 @@ from pyspark.sql import DataFrame, SparkSession
 from recsys_spark.candidates.tower_files import FittedFile
 from recsys_spark.ranker.places import means, offered_positives, ranked_positives, resampled
 from recsys_spark.ranker.score import load_ranker
+from recsys_spark.ranker.shard_scores import score_shards
 from tests.support.frames import rows
 from tests.support.rankers import CONFIG, FEATURES, planted, publish_candidates, ranker_job
 from training.ranker.train import train_ranker
@@ -57,7 +58,7 @@ def by_hand(ranker: FittedFile) -> list[tuple[int, str, int]]:
 
 
 def test_places_are_those_of_sorting_each_query_alone(ranker, shards):
-    found = rows(ranked_positives(shards, ranker), "user_idx", "protocol", "rank")
+    found = rows(ranked_positives(score_shards(shards, ranker)), "user_idx", "protocol", "rank")
     assert found == by_hand(ranker)
     assert sum(1 for _, protocol, _ in found if protocol == "first_purchase") == 30  # every second positive is new
 
@@ -68,9 +69,9 @@ def test_what_no_other_source_proposes_is_no_candidate(ranker, spark):
     # Of item_knn every candidate has a rank; own has one for all but the positives.
     table = table.assign(rank_item_knn=5.0, rank_own=np.where(is_positive, 1000.0, 2.0))
     frame = spark.createDataFrame(table).repartition(2, "query_id").sortWithinPartitions("query_id")
-    assert ranked_positives(frame, ranker, {"own": 10}).count() == 0
-    assert ranked_positives(frame, ranker, {"own": 10, "item_knn": 4}).count() == 0  # beyond its quota
-    assert rows(ranked_positives(frame, ranker, {"own": 10, "item_knn": 5})) == by_hand(ranker)
+    assert ranked_positives(score_shards(frame, ranker, {"own": 10})).count() == 0
+    assert ranked_positives(score_shards(frame, ranker, {"own": 10, "item_knn": 4})).count() == 0  # beyond its quota
+    assert rows(ranked_positives(score_shards(frame, ranker, {"own": 10, "item_knn": 5}))) == by_hand(ranker)
 
 
 def test_the_order_of_candidates_ranks_positives_by_their_places(spark):
