@@ -56,22 +56,15 @@ def calibration_measures(
             return [not_measured(GROUP, "calibration", "one of the runs has no ranker")]
     counts = []
     for run, split in (fitted, judged):
-        shards = run.table(RANKER_FEATS, part=split)
-        scored = score_shards(shards, run.file(RANKER_BEST, fit=fits[split]))
-        counts.append(score_counts(scored, shards))
+        ranker = run.file(RANKER_BEST, fit=fits[split])
+        counts.append(score_counts(score_shards(run.table(RANKER_FEATS, part=split), ranker)))
     return [calibration(counts[0], counts[1], config)]
 
 
-def score_counts(scored: DataFrame, shards: DataFrame) -> ScoreCounts:
-    """Counts of all candidates. scored: of `score_shards`; shards: query_id, item_idx and label of the same queries."""
-    positives = shards.filter(F.col("label") > 0).groupBy("query_id").agg(F.collect_set("item_idx").alias("positives"))
-    labelled = scored.select("query_id", "candidates", "scores").join(positives, on="query_id", how="left")
-    asked = labelled.select(
-        "candidates", "scores", F.coalesce("positives", F.array().cast("array<bigint>")).alias("positives")
-    )
-    summed = (
-        asked.mapInArrow(_count, _COUNTS).groupBy("key").agg(*(F.sum(n).alias(n) for n in ("candidates", "bought")))
-    )
+def score_counts(scored: DataFrame) -> ScoreCounts:
+    """Counts of all candidates. scored: of `score_shards`."""
+    counts = scored.select("scores", "is_bought").mapInArrow(_count, _COUNTS).groupBy("key")
+    summed = counts.agg(*(F.sum(name).alias(name) for name in ("candidates", "bought")))
     # At most 65,536 keys there are.
     table = np.array(summed.orderBy("key").collect(), np.int64).reshape(-1, 3)
     return ScoreCounts(*table.T)
@@ -114,13 +107,12 @@ def _count(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
     for batch in batches:
         if not batch.num_rows:
             continue
-        candidates, scores, positives = (batch.column(place) for place in range(3))
-        sizes = np.diff(candidates.offsets.to_numpy())
+        sizes = np.diff(batch.column("scores").offsets.to_numpy())
         query = np.repeat(np.arange(len(sizes)), sizes)
         # Rounded, so that it does not depend on the order of a sum.
-        keys = keys_of(np.round(log_shares(scores.flatten().to_numpy(), query), 6).astype(np.float32))
-        wanted = np.repeat(np.arange(len(sizes)), np.diff(positives.offsets.to_numpy()))
-        is_bought = np.isin(_pairs(query, candidates), _pairs(wanted, positives))
+        shares = np.round(log_shares(batch.column("scores").flatten().to_numpy(), query), 6)
+        keys = keys_of(shares.astype(np.float32))
+        is_bought = batch.column("is_bought").flatten().to_numpy(zero_copy_only=False)
         found, place = np.unique(keys, return_inverse=True)
         columns = {
             "key": pa.array(found, pa.int32()),
@@ -128,7 +120,3 @@ def _count(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
             "bought": pa.array(np.bincount(place, is_bought).astype(np.int64)),
         }
         yield pa.RecordBatch.from_pydict(columns)
-
-
-def _pairs(query: Ints, items: pa.ListArray) -> Ints:
-    return query * np.int64(1 << 32) + items.flatten().to_numpy()

@@ -7,8 +7,7 @@ from recsys_spark.monitoring.histograms import keys_of
 from recsys_spark.monitoring.measures import DRIFTED, NOT_MEASURED, OK
 
 CONFIG = MonitorConfig()
-SCORED = "query_id bigint, candidates array<bigint>, scores array<double>"
-SHARDS = "query_id bigint, item_idx bigint, label float"
+SCORED = "query_id bigint, scores array<double>, is_bought array<boolean>"
 
 
 def world(num_queries=400, seed=1, times=1.0, plus=0.0):
@@ -17,31 +16,26 @@ def world(num_queries=400, seed=1, times=1.0, plus=0.0):
     The scores that are returned are the true ones times `times` plus `plus`, which differs by query.
     """
     chance = np.random.default_rng(seed)
-    scored, shards = [], []
+    scored = []
     for query in range(1, num_queries + 1):
-        items = chance.permutation(100)[:30] + 1
         scores = chance.normal(scale=2, size=30)
         weights = np.exp(scores)
         is_bought = chance.random(30) < np.minimum(1, 3 * weights / weights.sum())
-        scored.append((query, items.tolist(), (scores * times + plus * query).tolist()))
-        shards += [(query, int(item), float(bought)) for item, bought in zip(items, is_bought, strict=True)]
-    return scored, shards
+        scored.append((query, (scores * times + plus * query).tolist(), is_bought.tolist()))
+    return scored
 
 
 @pytest.fixture(scope="module")
 def counted(spark):
     def counts(partitions=2, **given):
-        scored, shards = world(**given)
-        frames = spark.createDataFrame(scored, SCORED), spark.createDataFrame(shards, SHARDS)
-        return score_counts(*(frame.repartition(partitions) for frame in frames))
+        return score_counts(spark.createDataFrame(world(**given), SCORED).repartition(partitions))
 
     return counts
 
 
 def test_counts_by_hand(spark):
-    scored = spark.createDataFrame([(1, [7, 8], [0.0, 0.0]), (2, [7, 9], [5.0, 5.0]), (3, [4], [1.0])], SCORED)
-    shards = spark.createDataFrame([(1, 7, 1.0), (1, 8, 0.0), (2, 7, 0.0), (2, 9, 1.0), (3, 4, 1.0)], SHARDS)
-    found = score_counts(scored, shards)
+    scored = [(1, [0.0, 0.0], [True, False]), (2, [5.0, 5.0], [False, True]), (3, [1.0], [True])]
+    found = score_counts(spark.createDataFrame(scored, SCORED))
     half, whole = keys_of(np.array([np.log(0.5), 0.0], np.float32))
     assert found.keys.tolist() == [half, whole]
     assert found.candidates.tolist() == [4, 1]
