@@ -13,7 +13,6 @@ from recsys_spark.contracts.ranker_config import TWO_STAGE
 from recsys_spark.evaluation.protocols import ALL_ITEMS
 from recsys_spark.paths import put_text
 from recsys_spark.report.data_facts import data_facts
-from recsys_spark.report.page import ReportFacts, all_charts, render
 from recsys_spark.report.provenance import run_facts
 from recsys_spark.report.samples import SampleFrames, sample_customers
 from recsys_spark.report.source_facts import source_contributions
@@ -32,6 +31,9 @@ DATA = (artifacts.INTERACTIONS_CLEAN, artifacts.ITEMS_CLEAN, artifacts.CUSTOMERS
 
 
 def run(io: StageIO, config: PipelineConfig) -> Metrics:
+    # Matplotlib, which other commands need not load.
+    from recsys_spark.report.page import ReportFacts, all_charts, render
+
     documents = {document.name: io.read_json(document) for document in DOCUMENTS if io.has(document)}
     quotas = asdict(config.candidates.quotas)
     facts = ReportFacts(

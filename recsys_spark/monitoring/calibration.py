@@ -20,7 +20,6 @@ import numpy as np
 import pyarrow as pa
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
-from sklearn.isotonic import IsotonicRegression
 
 from recsys_spark.contracts.artifacts import RANKER_BEST, RANKER_FEATS
 from recsys_spark.contracts.monitor_config import MonitorConfig
@@ -72,6 +71,8 @@ def score_counts(scored: DataFrame) -> ScoreCounts:
 
 def calibration(fitted: ScoreCounts, judged: ScoreCounts, config: MonitorConfig) -> Measure:
     """The error of what the first set of queries makes one expect of the second."""
+    from sklearn.isotonic import IsotonicRegression  # half a second, which other commands need not wait for
+
     total = int(judged.bought.sum())
     if not total or not fitted.bought.sum():
         return not_measured(GROUP, "calibration", "no candidate was bought")
