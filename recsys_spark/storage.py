@@ -236,7 +236,7 @@ class Storage:
         return found
 
     def _below(self, label: str) -> str:  # as Python opens it anywhere
-        return f"{self._place}/{label}"
+        return place_below(self._place, label)
 
     def _at(self, label: str) -> str:  # as the root's own file system spells it, without scheme
         return place_below(self._base, label)

@@ -109,7 +109,7 @@ def _chosen(root: RunRoot, wanted: Wanted) -> RunRecord | None:
     if wanted.run == NEW:
         return None
     if wanted.run == CURRENT and current is None:
-        raise ConfigError(f"'{root.root}' holds no complete run")
+        raise ArtifactError(f"'{root.root}' holds no complete run; make one with `recsys run`")
     if wanted.run not in (None, CURRENT):
         return root.run(str(wanted.run))
     unfinished = root.unfinished() if wanted.run is None else None

@@ -153,4 +153,4 @@ def test_what_cannot_be_compared_is_said_in_one_line(reference, tmp_path, capsys
 
 def test_a_root_without_a_run_is_refused(reference, tmp_path, capsys):
     assert run_monitor(tmp_path / "nothing", "--against", reference) == EXIT_DATA
-    assert "interactions_clean.parquet is missing" in capsys.readouterr().err
+    assert "holds no complete run; make one with `recsys run`" in capsys.readouterr().err
