@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
@@ -98,7 +97,7 @@ def run_of(state: State) -> doc.Run:
 
 def _listed(state: State, items: Sequence[Product]) -> dict[str, Any]:
     told = [
-        doc.Product(**{**asdict(one), "sources": [doc.Source(name=name, rank=rank) for name, rank in one.sources]})
+        doc.Product(**{**vars(one), "sources": [doc.Source(name=name, rank=rank) for name, rank in one.sources]})
         for one in items
     ]
     return {"run": run_of(state), "fallback": None, "items": told}

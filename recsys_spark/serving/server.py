@@ -10,6 +10,7 @@ import signal
 import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from socket import IPPROTO_TCP, TCP_NODELAY
 from socket import socket as Socket
 
 import uvicorn
@@ -75,7 +76,11 @@ def run_server(holder: Holder) -> None:
         timeout_graceful_shutdown=_GRACE_SECONDS,
         limit_concurrency=2 * (serve.threads + serve.max_waiting) + 100,  # connections; idle ones count
     )
-    _Server(settings, holder).run([settings.bind_socket()])
+    listening = settings.bind_socket()
+    # uvicorn's socket does not say that it speaks TCP, so asyncio leaves Nagle's algorithm on: a body would wait until
+    # the client acknowledges the head, 40 ms.
+    listening.setsockopt(IPPROTO_TCP, TCP_NODELAY, 1)
+    _Server(settings, holder).run([listening])
 
 
 async def _watch(holder: Holder, seconds: float, told: asyncio.Event) -> None:
