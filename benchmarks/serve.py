@@ -1,7 +1,8 @@
 """How fast look-ups are answered: the index alone, and whole answers over HTTP at a fixed rate of requests.
 
 Over a finished run: `--config` as it ran. The server, and what asks it, are processes of their own; see `serve_load`.
-Half of the requests are known customers, half posted baskets of 1 to 20 products that sell.
+Known customers are asked for first, then recommendations for posted baskets of 1 to 20 products that sell, each kind at
+the whole rate.
 """
 
 from __future__ import annotations
@@ -48,16 +49,18 @@ def index_milliseconds(state: State) -> np.ndarray:
     return np.array(found)
 
 
-def requests_of(state: State, number: int) -> list[list[str]]:
-    """Requests to choose from, by turns of a known customer and with a basket."""
+def requests_of(state: State, kind: str, number: int) -> list[list[str]]:
+    """Requests of one of KINDS to choose from."""
     rng, known = np.random.default_rng(3), state.card.num_customers
     made = []
-    for _ in range(number // 2):
-        customer = quote(state.customers.of(int(rng.integers(1, known + 1))), safe="")
-        made.append(["customer", "GET", f"/recommend/{customer}?k=20", ""])
-        items = rng.choice(state.popular.items[:5000], rng.integers(1, MAX_BASKET + 1), replace=False)
-        codes = [state.items.of(int(item)) for item in items]
-        made.append(["basket", "POST", "/recommend", json.dumps({"items": codes, "k": 20})])
+    for _ in range(number):
+        if kind == "customer":
+            customer = quote(state.customers.of(int(rng.integers(1, known + 1))), safe="")
+            made.append([kind, "GET", f"/recommend/{customer}?k=20", ""])
+        else:
+            items = rng.choice(state.popular.items[:5000], rng.integers(1, MAX_BASKET + 1), replace=False)
+            codes = [state.items.of(int(item)) for item in items]
+            made.append([kind, "POST", "/recommend", json.dumps({"items": codes, "k": 20})])
     return made
 
 
@@ -105,29 +108,20 @@ def main() -> None:
     index = index_milliseconds(state)
     plan = {"rate": arguments.rate, "seconds": arguments.seconds, "warm_up": 3.0, "seed": 1}
     before = os.getloadavg()
+    facts = {**plan, "load_average": [round(each, 2) for each in before]}
+    figures = [figure("serve.index_p99_ms", float(np.percentile(index, 99)), "< 1", depth=DEPTH, **percentiles(index))]
     with server(arguments) as address:
-        found = asked(address, {**plan, "requests": requests_of(state, 2000)})
-    report("serve", figures_of(index, found, plan, before))
+        for kind in KINDS:
+            found = asked(address, {**plan, "requests": requests_of(state, kind, 1000)})
+            figures.append(answer_figure(kind, found, facts))
+    report("serve", figures)
 
 
-def figures_of(index: np.ndarray, found: dict[str, Any], plan: dict[str, Any], load: tuple[float, ...]) -> list[Figure]:
-    """The index, and answers of both kinds together."""
-    latencies = {kind: np.array(found["latencies"].get(kind, [])) for kind in KINDS}
-    every = np.concatenate(list(latencies.values()))
-    by_kind = {kind: percentiles(values) for kind, values in latencies.items() if len(values)}
-    facts = {"load_average": [round(each, 2) for each in load], "requests": len(every), "failed": found["failed"]}
-    return [
-        figure("serve.index_p99_ms", float(np.percentile(index, 99)), "< 1", depth=DEPTH, **percentiles(index)),
-        figure(
-            "serve.answer_p99_ms",
-            float(np.percentile(every, 99)),
-            "< 20",
-            **plan,
-            all=percentiles(every),
-            **by_kind,
-            **facts,
-        ),
-    ]
+def answer_figure(kind: str, found: dict[str, Any], facts: dict[str, Any]) -> Figure:
+    """Whole answers of one kind."""
+    took = np.array(found["latencies"][kind])
+    told = {"requests": len(took), "failed": found["failed"], **percentiles(took), **facts}
+    return figure(f"serve.{kind}_p99_ms", float(np.percentile(took, 99)), "< 20", **told)
 
 
 if __name__ == "__main__":

@@ -26,8 +26,7 @@ class Blend:
     name: str = "blend"
 
     def popular(self) -> Popular:
-        order = self.fitted.order(by_recent=True)
-        return Popular(order.items, np.zeros(len(order.items)))
+        return self.fitted.behind()
 
     def score(self, batch: QueryBatch) -> Scored:
         found = [_scaled(model.score(batch), weight, len(batch)) for model, weight in self.parts if weight > 0]

@@ -16,7 +16,7 @@ from recsys_spark.baselines.popularity import FittedPopularity
 from recsys_spark.baselines.profiles import best_of_product, fitted_to, nothing_own, profiles
 from recsys_spark.baselines.query_batches import QueryBatch
 from recsys_spark.baselines.ranking import Popular, Scored
-from recsys_spark.baselines.single_query import Row, best_of_one, profile_of_one
+from recsys_spark.baselines.single_query import best_of_one, profile_of_one
 from recsys_spark.contracts.model_schemas import CATEGORY_POPULARITY
 from recsys_spark.sequences.split import cutoff
 
@@ -45,16 +45,13 @@ class CategoryPopularity:
     name: str = "category_popularity"
 
     def popular(self) -> Popular:
-        order = self.fitted.order(by_recent=True)
-        return Popular(order.items, np.zeros(len(order.items)))
+        return self.fitted.behind()
 
     def score(self, batch: QueryBatch) -> Scored:
         category_of, shares = _matrices(self.categories)
         if len(batch) == 1:
-            weights = profile_of_one(batch, self.half_life_days).times(category_of)
-            bought_from = np.flatnonzero(weights)
-            product = Row(bought_from, weights[bought_from]).times(shares)
-            return best_of_one(batch, product, np.ones(shares.shape[1]))
+            product = profile_of_one(batch, self.half_life_days).times(category_of).times(shares)
+            return best_of_one(batch, product, np.ones(len(product.columns)))
         bought = fitted_to(profiles(batch, self.half_life_days), category_of.shape[0])
         left = (bought @ category_of).tocsr()
         return best_of_product(batch, left, shares, nothing_own(len(batch)), np.ones(shares.shape[1]))

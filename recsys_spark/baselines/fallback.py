@@ -36,7 +36,7 @@ class WithFallback:
 
     def score(self, batch: QueryBatch) -> Scored:
         own = self.model.score(batch)
-        eligible = self.popular().eligible()
+        eligible = self.popular().eligible
         may_rank = (own.items < len(eligible)) & eligible[np.minimum(own.items, len(eligible) - 1)]
         counts = np.bincount(own.rows[may_rank], minlength=len(batch))
         short = np.flatnonzero(counts < np.minimum(num_wanted(batch), eligible.sum()))

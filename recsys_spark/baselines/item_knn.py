@@ -13,7 +13,7 @@ from recsys_spark.baselines import weights
 from recsys_spark.baselines.matrices import FittedTable
 from recsys_spark.baselines.neighbours import NeighbourOptions, find_neighbours
 from recsys_spark.baselines.popularity import FittedPopularity
-from recsys_spark.baselines.profiles import best_of_product, heaviest_of_rows, profiles, raised, trend
+from recsys_spark.baselines.profiles import best_of_product, heaviest_of_rows, profiles, raised, trend, trend_of
 from recsys_spark.baselines.query_batches import QueryBatch
 from recsys_spark.baselines.ranking import Popular, Scored
 from recsys_spark.baselines.single_query import best_of_one, profile_of_one
@@ -77,8 +77,7 @@ class NeighbourModel:
     profile_items: int = 0
 
     def popular(self) -> Popular:
-        order = self.fitted.order(by_recent=True)
-        return Popular(order.items, np.zeros(len(order.items)))
+        return self.fitted.behind()
 
     def score(self, batch: QueryBatch) -> Scored:
         row, col = ("neighbour_idx", "item_idx") if self.by_target else ("item_idx", "neighbour_idx")
@@ -94,7 +93,7 @@ class NeighbourModel:
 
     def _score_one(self, batch: QueryBatch, found: sparse.csr_matrix) -> Scored:
         bought = profile_of_one(batch, self.half_life_days)
-        factors = trend(self.fitted, self.trend_exponent, found.shape[1])
         heaviest = bought.heaviest(self.profile_items) if self.profile_items else bought
         product = heaviest.raised(self.profile_exponent).times(found)
+        factors = trend_of(self.fitted, self.trend_exponent, product.columns)
         return best_of_one(batch, product, factors, bought.scaled(self.self_weight * bought.total))

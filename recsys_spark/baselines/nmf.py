@@ -53,8 +53,7 @@ class Nmf:
     name: str = "nmf"
 
     def popular(self) -> Popular:
-        order = self.fitted.order(by_recent=True)
-        return Popular(order.items, np.zeros(len(order.items)))
+        return self.fitted.behind()
 
     def score(self, batch: QueryBatch) -> Scored:
         factors = _item_factors(self.factors)  # (items, num_factors)

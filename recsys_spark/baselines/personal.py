@@ -20,8 +20,7 @@ class PersonalFrequency:
     name: str = "personal_frequency"
 
     def popular(self) -> Popular:
-        order = self.fitted.order(by_recent=True)
-        return Popular(order.items, np.zeros(len(order.items)))  # below every item of the customer's own
+        return self.fitted.behind()  # below every item of the customer's own
 
     def score(self, batch: QueryBatch) -> Scored:
         rows, positions = batch.earlier()

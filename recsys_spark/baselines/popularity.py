@@ -43,6 +43,10 @@ class FittedPopularity:
         """Eligible items by recent events, or all events, then all events, then item_idx; scores are shares."""
         return _order(self, by_recent)
 
+    def behind(self, score: float = 0.0) -> Popular:
+        """Eligible items by recent events with one score, below every item of a model's own."""
+        return _behind(self, score)
+
     def counts(self) -> tuple[Ints, Ints, Ints]:
         """item_idx, num_events and num_recent_events of the eligible items."""
         table = load_table(self.path, self.content)
@@ -56,6 +60,12 @@ def _order(fitted: FittedPopularity, by_recent: bool) -> Popular:
     counts = recent if by_recent else total
     order = np.lexsort((items, -total, -counts))
     return Popular(items[order], counts[order] / max(int(counts.sum()), 1))
+
+
+@functools.lru_cache(maxsize=8)
+def _behind(fitted: FittedPopularity, score: float) -> Popular:
+    items = fitted.order(by_recent=True).items
+    return Popular(items, np.full(len(items), score))
 
 
 @dataclass(frozen=True)

@@ -75,6 +75,15 @@ def trend(popularity: FittedPopularity, exponent: float, num_items: int) -> Floa
     )
 
 
+def trend_of(popularity: FittedPopularity, exponent: float, items: Ints) -> Floats:
+    """`trend` of some items."""
+    if exponent == 0:
+        return np.ones(len(items))
+    known = _trend(popularity, exponent)
+    is_known = items < len(known)
+    return np.where(is_known, known[np.where(is_known, items, 0)], 1.0)
+
+
 @functools.lru_cache(maxsize=4)
 def _trend(popularity: FittedPopularity, exponent: float) -> Floats:
     items, total, recent = popularity.counts()

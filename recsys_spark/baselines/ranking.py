@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 from itertools import pairwise
 from typing import Protocol
 
@@ -46,8 +46,9 @@ class Popular:
     items: Ints
     scores: Floats
 
+    @cached_property
     def eligible(self) -> np.ndarray:
-        """A flag per item_idx, (largest eligible index + 1,)."""
+        """A flag per item_idx, (largest eligible index + 1,); not to be changed."""
         flags = np.zeros(int(self.items.max(initial=0)) + 1, dtype=bool)
         flags[self.items] = True
         return flags
@@ -91,7 +92,7 @@ def rank_batch(model: Model, batch: QueryBatch, k: int) -> Iterator[Lists]:
     before a repeat. It is as long as it takes.
     """
     popular = model.popular()
-    scored = eligible_only(model.score(replace(batch, depth=k)), popular.eligible())
+    scored = eligible_only(model.score(replace(batch, depth=k)), popular.eligible)
     own = best_first(scored, len(batch))
     own_first = own if scored.first is None else best_first(replace(scored, scores=scored.first), len(batch))
     seen = np.zeros(1 + max(int(popular.items.max(initial=0)), int(batch.events.items.max(initial=0))), dtype=bool)
@@ -185,7 +186,7 @@ def rankings_of(
 
 
 def eligible_only(scored: Scored, eligible: np.ndarray) -> Scored:
-    """The pairs whose item may be ranked. eligible: of `Popular.eligible`."""
+    """The pairs whose item may be ranked. eligible: of `Popular`."""
     keep = scored.items < len(eligible)
     keep[keep] = eligible[scored.items[keep]]
     first = None if scored.first is None else scored.first[keep]

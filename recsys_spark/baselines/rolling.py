@@ -40,8 +40,7 @@ class RollingPopularity:
     name: str = "rolling_popularity"
 
     def popular(self) -> Popular:
-        order = self.fitted.order(by_recent=True)
-        return Popular(order.items, np.zeros(len(order.items)))
+        return self.fitted.behind()
 
     def score(self, batch: QueryBatch) -> Scored:
         wanted, today = num_wanted(batch), batch.micros // MICROS_PER_DAY
@@ -57,7 +56,7 @@ class RollingPopularity:
 
 @functools.lru_cache(maxsize=2)  # who asks one query after another asks for the same day
 def _best_first(model: RollingPopularity, today: int) -> tuple[Ints, np.ndarray]:
-    eligible = model.popular().eligible()
+    eligible = model.popular().eligible
     days, items, events = _by_day(model.counts)
     window = slice(*np.searchsorted(days, [today - model.days, today]))
     sums = np.bincount(items[window], weights=events[window], minlength=len(eligible))[: len(eligible)] * eligible

@@ -47,8 +47,7 @@ class SegmentPopularity:
     name: str = "segment_popularity"
 
     def popular(self) -> Popular:
-        order = self.fitted.order(by_recent=True)
-        return Popular(order.items, np.zeros(len(order.items)))
+        return self.fitted.behind()
 
     def score(self, batch: QueryBatch) -> Scored:
         segments = load_segments(self.segments)

@@ -16,6 +16,8 @@ from recsys_spark.baselines.query_batches import QueryBatch
 from recsys_spark.baselines.ranking import SCORE_DECIMALS, Floats, Scored
 from recsys_spark.sequences.windows import MICROS_PER_DAY, Ints
 
+_DENSE_FROM = 32  # columns per entry reached below which sorting the entries takes longer than an array of all columns
+
 
 @dataclass(frozen=True)
 class Row:
@@ -36,16 +38,22 @@ class Row:
         kept = np.sort(np.lexsort((self.columns, -self.values))[:number])
         return Row(self.columns[kept], self.values[kept])
 
-    def times(self, matrix: sparse.csr_matrix) -> Floats:
-        """The row times a matrix, dense, (columns of the matrix,)."""
+    def times(self, matrix: sparse.csr_matrix) -> Row:
+        """The row times a matrix, with zeros among its values; in time by what the row reaches, not by the columns."""
         known = self.columns < matrix.shape[0]
         columns, values = self.columns[known], self.values[known]
         starts = matrix.indptr[columns].astype(np.int64)
         sizes = matrix.indptr[columns + 1] - starts
         places = np.arange(sizes.sum()) - np.repeat(np.cumsum(sizes) - sizes - starts, sizes)
-        terms = np.repeat(values, sizes) * matrix.data[places]
-        sums = np.bincount(matrix.indices[places], weights=terms, minlength=matrix.shape[1])
-        return sums.astype(np.float64, copy=False)  # bincount of nothing are integers
+        reached, terms = matrix.indices[places].astype(np.int64), np.repeat(values, sizes) * matrix.data[places]
+        if len(places) * _DENSE_FROM > matrix.shape[1]:
+            sums = np.bincount(reached, weights=terms)
+            found = np.flatnonzero(sums)
+            sums = sums[found]
+        else:
+            found, place = np.unique(reached, return_inverse=True)
+            sums = np.bincount(place, weights=terms)
+        return Row(found, sums.astype(np.float64, copy=False))  # of nothing they are integers
 
     def raised(self, exponent: float) -> Row:
         """As `profiles.raised`."""
@@ -73,17 +81,18 @@ def profile_of_one(batch: QueryBatch, half_life_days: float) -> Row:
     return Row(sums.items, sums.scores)
 
 
-def best_of_one(batch: QueryBatch, product: Floats, factors: Floats, own: Row | None = None) -> Scored:
-    """As `best_of_product`, of a product that is there: the best of `product * factors + own`."""
-    size = len(product) if own is None else max(len(product), int(own.columns.max(initial=-1)) + 1)
-    total = np.zeros(size)
-    total[: len(product)] = product * factors[: len(product)]
+def best_of_one(batch: QueryBatch, product: Row, factors: Floats, own: Row | None = None) -> Scored:
+    """As `best_of_product`, of a product that is there: the best of `product * factors + own`; a factor per column."""
+    total = Row(product.columns, product.values * factors)
     if own is not None:
-        total[own.columns] += own.values
-    items = np.flatnonzero(total > 0)
-    values = np.round(total[items], SCORE_DECIMALS)
+        items = np.union1d(total.columns, own.columns)
+        values = np.zeros(len(items))
+        values[np.searchsorted(items, total.columns)] = total.values
+        values[np.searchsorted(items, own.columns)] += own.values
+        total = Row(items, values)
+    values = np.round(total.values, SCORE_DECIMALS)
     keep, wanted = values > 0, int(num_wanted(batch)[0])
     if len(values) > wanted:
         place = len(values) - wanted
         keep &= values >= np.partition(values, place)[place]
-    return Scored(np.zeros(int(keep.sum()), dtype=np.int64), items[keep], values[keep])
+    return Scored(np.zeros(int(keep.sum()), dtype=np.int64), total.columns[keep], values[keep])

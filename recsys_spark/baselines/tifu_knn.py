@@ -61,8 +61,7 @@ class TifuKnn:
     name: str = "tifu_knn"
 
     def popular(self) -> Popular:
-        order = self.fitted.order(by_recent=True)
-        return Popular(order.items, np.zeros(len(order.items)))
+        return self.fitted.behind()
 
     def score(self, batch: QueryBatch) -> Scored:
         others = self.vectors.csr("user_idx", "item_idx", "weight")

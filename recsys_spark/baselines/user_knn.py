@@ -16,7 +16,7 @@ from recsys_spark.baselines.mapped_arrays import mapped
 from recsys_spark.baselines.matrices import FittedTable, csr_of, rows_of
 from recsys_spark.baselines.neighbours import find_neighbours
 from recsys_spark.baselines.popularity import FittedPopularity
-from recsys_spark.baselines.profiles import best_of_product, profiles, trend
+from recsys_spark.baselines.profiles import best_of_product, profiles, trend, trend_of
 from recsys_spark.baselines.query_batches import QueryBatch
 from recsys_spark.baselines.ranking import Popular, Scored
 from recsys_spark.baselines.single_query import best_of_one, profile_of_one, row_of
@@ -51,8 +51,7 @@ class UserKnn:
     name: str = "user_knn"
 
     def popular(self) -> Popular:
-        order = self.fitted.order(by_recent=True)
-        return Popular(order.items, np.zeros(len(order.items)))
+        return self.fitted.behind()
 
     def score(self, batch: QueryBatch) -> Scored:
         config = self.config
@@ -73,8 +72,9 @@ class UserKnn:
         similar = row_of(self.neighbours.csr("user_idx", "neighbour_idx", "score"), int(batch.users[0]))
         shares = similar.scaled(1.0 / max(similar.total, 1e-12))
         own = profile_of_one(batch, config.half_life_days).scaled(config.self_weight)
-        factors = trend(self.fitted, config.trend_exponent, active.shape[1])
-        return best_of_one(batch, shares.times(active), factors, own)
+        product = shares.times(active)
+        factors = trend_of(self.fitted, config.trend_exponent, product.columns)
+        return best_of_one(batch, product, factors, own)
 
 
 @mapped(2)

@@ -24,8 +24,7 @@ class DueItems:
     name: str = "due"
 
     def popular(self) -> Popular:
-        order = self.fitted.order(by_recent=True)
-        return Popular(order.items, np.zeros(len(order.items)))
+        return self.fitted.behind()
 
     def score(self, batch: QueryBatch) -> Scored:
         every = Purchases.of(batch)

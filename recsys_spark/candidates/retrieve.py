@@ -38,13 +38,9 @@ class Retriever:
         """What each source scored, in the order of the sources."""
         seen = Purchases.of(batch).keys
         found = []
-        flags: dict[int, np.ndarray] = {}  # sources of one fit share their eligible items
         for source in self.sources:
             scored = source.model.score(replace(batch, depth=source.quota))
-            popular = source.model.popular()
-            if id(popular.items) not in flags:
-                flags[id(popular.items)] = popular.eligible()
-            eligible = eligible_only(scored, flags[id(popular.items)])
+            eligible = eligible_only(scored, source.model.popular().eligible)
             found.append(list_source(eligible, seen, source.proposes_seen))
         return found
 

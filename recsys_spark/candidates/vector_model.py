@@ -31,8 +31,7 @@ class TwoTowerModel:
     by: str = "tower"
 
     def popular(self) -> Popular:
-        order = self.fitted.order(by_recent=True)
-        return Popular(order.items, np.full(len(order.items), _BELOW_ALL))
+        return self.fitted.behind(_BELOW_ALL)
 
     def score(self, batch: QueryBatch) -> Scored:
         from recsys_spark.candidates.index import load_index  # faiss is an extra, and the baselines run without it

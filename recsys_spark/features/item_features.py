@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -57,7 +58,7 @@ class ItemFacts:
     brand: Ints
     category: Ints
 
-    @property
+    @cached_property
     def popularity(self) -> Floats:
         """log1p of the events over the largest such."""
         return np.log1p(self.num_events) / max(np.log1p(self.num_events.max(initial=0)), 1e-12)

@@ -78,7 +78,8 @@ def place_features(
         places = load_places(items_table, customers_table, kind)
         own = np.where(users < len(places.place_of), places.place_of[np.minimum(users, len(places.place_of) - 1)], 0)
         at, is_there = find(places.keys, pair_keys(own, items))
-        sold = np.where(is_there, np.append(places.events, 0.0)[at], 0.0)
+        sold = np.zeros(len(items))
+        sold[is_there] = places.events[at[is_there]]
         total = places.of_item[np.minimum(items, len(places.of_item) - 1)]
         found |= {f"{prefix}_share": sold / np.maximum(total, 1), f"{prefix}_sales": sold}
     return found
