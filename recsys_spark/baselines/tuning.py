@@ -26,18 +26,28 @@ def _grid(**values: Iterable[float]) -> list[Changes]:
     return [dict(zip(names, chosen, strict=True)) for chosen in product(*values.values())]
 
 
+def _neighbour_grid(section: str, light_self_weight: float) -> list[Changes]:
+    """What tells most of where repeats and first purchases differ; all combinations would be too many.
+
+    Repeats want a long memory and little weight on the profile itself; first purchases the trend, and some of them
+    profiles in which every item counts once.
+    """
+    keys = [f"{section}.{name}" for name in ("half_life_days", "self_weight", "profile_exponent", "trend_exponent")]
+    own = light_self_weight
+    tried = [(240.0, own, 1.0, 0.0), (240.0, own, 1.0, 0.5), (240.0, own, 1.0, 1.0), (30.0, own, 1.0, 1.0)]
+    tried += [(60.0, 1.0, 0.0, 0.5), (60.0, 1.0, 0.0, 1.0)]
+    tried += [(240.0, 1.0, 0.0, 0.0), (240.0, 1.0, 0.0, 0.5), (240.0, 1.0, 0.0, 1.0)]
+    return [dict(zip(keys, values, strict=True)) for values in tried]
+
+
 GRIDS: dict[str, list[Changes]] = {
     "personal_frequency": _grid(baselines__half_life_days=(15.0, 30.0, 120.0, 240.0, 1000.0)),
     "rolling_popularity": _grid(baselines__recent_days=(3, 7, 14, 56)),
     "category_popularity": _grid(baselines__half_life_days=(15.0, 240.0, 1000.0)),
     "segment_popularity": _grid(baselines__segments__smoothing=(100.0, 300.0, 1000.0, 10_000.0)),
-    "item_knn": _grid(
-        knn__half_life_days=(60.0, 240.0), knn__profile_exponent=(0.0, 0.5), knn__trend_exponent=(0.0, 0.5)
-    ),
+    "item_knn": _neighbour_grid("knn", light_self_weight=0.3),
     "user_knn": _grid(knn__half_life_days=(30.0, 240.0), knn__self_weight=(0.3, 5.0), knn__trend_exponent=(0.0, 1.0)),
-    "ease": _grid(
-        ease__half_life_days=(60.0, 240.0), ease__profile_exponent=(0.0, 0.5), ease__trend_exponent=(0.0, 0.5)
-    ),
+    "ease": _neighbour_grid("ease", light_self_weight=0.05),
     "tifu_knn": _grid(tifu__alpha=(0.3, 0.5, 0.9), tifu__num_neighbours=(50, 300)),
     "nmf": _grid(nmf__half_life_days=(15.0, 30.0, 240.0, 1000.0)),
     "blend": _grid(
