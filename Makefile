@@ -24,7 +24,7 @@ demo: $(STAMP)  ## run every stage on public data; ARGS= goes to recsys
 
 # Two processes, a Spark session each: a session plans on one core, and most of these tests are planning.
 IN_TWO := --numprocesses 2 --dist loadfile --no-loadscope-reorder
-test: $(STAMP)  ## run all tests; ARGS= goes to pytest
+test: $(STAMP)  ## run all tests but the chain of kills; ARGS= goes to pytest
 	@$(BIN)/python -m pytest -q $(IN_TWO) $(ARGS)
 
 test-faults: $(STAMP)  ## run the tests of faults, the chain of kills among them
@@ -66,7 +66,7 @@ $(SPARK4)/.installed: $(SETTINGS) $(STAMP)
 
 test-spark4: $(SPARK4)/.installed  ## run the Spark tests on Spark 4, without PyTorch
 	@$(SPARK4)/bin/python -m pytest -q $(IN_TWO) -m "spark and not torch and not slow and not cluster" tests \
-		$(addprefix --ignore=tests/,deploy ranker support training) $(ARGS)
+		$(addprefix --ignore=tests/,deploy ranker serving support training) $(ARGS)
 
 # The versions of Databricks Runtime 15.4 LTS ML. PyTorch's wheel wants CUDA libraries even where there is no GPU: those of
 # .venv have the same names but for cuDNN.

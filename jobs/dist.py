@@ -3,8 +3,8 @@
     python -m jobs.dist [--packed all|light]
 
 --packed adds environment.tar.gz for `--archives`: `all` holds PyTorch with its CUDA libraries, some gigabytes; `light`
-does without PyTorch and Petastorm, for runs without towers whose ranker is LightGBM's or none. Either wants the same
-Python at the same path on every node.
+does without PyTorch and Petastorm, for runs without towers and without a ranker. Either wants the same Python at the
+same path on every node.
 """
 
 from __future__ import annotations

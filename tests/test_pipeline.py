@@ -78,6 +78,7 @@ def test_a_document_follows_its_published_schema(first_run, shop, document):
 
 
 @pytest.mark.spark
+@pytest.mark.torch
 def test_the_report_has_every_part_and_the_figures_of_the_documents(first_run, shop):
     assert first_run.returncode == 0
     assert f"report:    {shop / 'run' / 'current' / 'report.html'}" in first_run.stdout

@@ -94,7 +94,6 @@ class RetrieverConfig:
     towers: tuple[str, ...] = ("all", "first")
     rank_by: tuple[str, ...] = ("tower",)
     dev_share: float = 0.1
-    refit: bool = True
     recent_days: int = 28
     snapshot_days: int = 28
     engine: str = "petastorm"

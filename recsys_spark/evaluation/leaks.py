@@ -2,7 +2,7 @@
 
 A new customer and some old ones buy a new product twice after the last line of the data. The same stages then run on
 those lines, with the cutoffs of the run. Everything that knows only earlier events must come out equal: cleaned lines,
-fitted tables up to val, and the lists of every query of the run. The planted product must stand in no list.
+tables of the baselines up to val, and their lists for every query of the run. The planted product may stand in none.
 """
 
 from __future__ import annotations
@@ -15,10 +15,11 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from recsys_spark.contracts.artifacts import (
-    ARTIFACTS,
     CUSTOMER_ID_MAP,
     INTERACTIONS_CLEAN,
     ITEM_ID_MAP,
+    ITEM_POPULARITY,
+    MODEL_TABLES,
     RANKINGS,
     RAW_LINES,
     SPLIT_CUTOFFS,
@@ -112,8 +113,8 @@ def _comparable(
 
     interactions = planted.table(INTERACTIONS_CLEAN)
     yield INTERACTIONS_CLEAN.path, run.table(INTERACTIONS_CLEAN), until_last(interactions, "invoice_date")
-    for artifact in ARTIFACTS.values():
-        if artifact.kind == "table" and artifact.keys == ("fit",):
+    for artifact in (ITEM_POPULARITY, *MODEL_TABLES):
+        if artifact.keys == ("fit",):
             for fit in _EARLY_FITS:
                 if run.storage.manifest(artifact.path_of(fit=fit)):
                     tables = (_named(one, one.table(artifact, fit=fit)) for one in (run, planted))

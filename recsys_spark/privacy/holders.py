@@ -23,7 +23,7 @@ _FREE = (
     artifacts.TOWER_JOB,
     artifacts.RANKER_BEST,
 )
-_LEFT_OVER = ("_staging", "_checkpoints")  # of runs that were killed
+_NO_ARTIFACTS = ("_staging", "_checkpoints", "serving")  # of runs that were killed, and bundles of `recsys serve`
 
 
 def holds_customers(artifact: Artifact) -> bool:
@@ -54,7 +54,7 @@ def own_files(fs: AbstractFileSystem, folder: str, folders: Iterable[str]) -> It
 
 
 def labels_with_customers(files: Iterable[str]) -> list[str]:
-    """What is to go from a run folder: artifacts that hold customers, those of other versions, and left-overs.
+    """What is to go from a run folder: artifacts that hold customers, those of other versions, bundles and left-overs.
 
     raw_lines is not among them: it is rewritten. What has no customer's own id comes first, so that a customer whose
     removal was interrupted is found again.
@@ -62,7 +62,7 @@ def labels_with_customers(files: Iterable[str]) -> list[str]:
     found: dict[str, bool] = {}
     for file in files:
         first = file.split("/")[0]
-        if first in _LEFT_OVER:
+        if first in _NO_ARTIFACTS:
             found[first] = False
             continue
         label, artifact = _label_of(file)

@@ -6,7 +6,14 @@ import pytest
 
 from jobs import baselines, clean, entities, sequences
 from recsys_spark.contracts import schemas
-from recsys_spark.contracts.artifacts import INTERACTIONS_CLEAN, ITEM_POPULARITY, RANKINGS, RAW_LINES, USER_NEIGHBOURS
+from recsys_spark.contracts.artifacts import (
+    INTERACTIONS_CLEAN,
+    ITEM_POPULARITY,
+    ITEM_SALES,
+    RANKINGS,
+    RAW_LINES,
+    USER_NEIGHBOURS,
+)
 from recsys_spark.contracts.candidate_config import CandidatesConfig, QuotasConfig
 from recsys_spark.contracts.config import BaselinesConfig, PathsConfig, PipelineConfig
 from recsys_spark.contracts.errors import GateError
@@ -63,6 +70,9 @@ def checked(spark, tmp_path_factory):
     storage = Storage(str(root), spark)
     for stage in (Stage("ingest", reads=(), writes=(RAW_LINES,), sections=(), run=ingest), *STAGES):
         run_stage(stage, config, storage)
+    # What later stages leave: it is not made of the planted lines, and must not be asked for.
+    label, schema = ITEM_SALES.path_of(fit="val"), ITEM_SALES.schema
+    storage.publish("later", label, storage.stage_table("later", label, frame(spark, schema, []), schema))
     return storage, check_leaks(STAGES, config, storage)
 
 

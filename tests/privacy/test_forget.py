@@ -23,7 +23,7 @@ from recsys_spark.privacy.entry import CustomerEntry
 from recsys_spark.privacy.forgotten import LIST, Forgotten, SaltedHashes, add_forgotten, load_forgotten
 from recsys_spark.privacy.holders import holds_customers, labels_with_customers
 from recsys_spark.stage import run_stage
-from recsys_spark.storage import Storage
+from recsys_spark.storage import MARKER, Storage
 from tests.ingest.workbook_files import CSV_HEADER, write_text
 from tests.privacy.every_byte import places_of
 from tests.support.frames import column
@@ -88,6 +88,10 @@ def leave_files(storage: Storage) -> None:
     checkpoint.parent.mkdir(parents=True)
     checkpoint.write_bytes(b"\0" + GONE.encode())
     shutil.copytree(Path(storage.root, RAW_LINES.path), Path(storage.root, "_staging", "clean", "lines.parquet"))
+    bundle = Path(storage.root, "serving", "0123abcd")
+    shutil.copytree(Path(storage.root, CUSTOMER_ID_MAP.path), bundle / "run" / CUSTOMER_ID_MAP.path)
+    (bundle / "run" / MARKER).write_text("{}")
+    (bundle / "customers.arrow").write_bytes(f"BETA{GONE}GAMMA".encode())  # as Arrow keeps texts
 
 
 def open_for(path: str):
@@ -170,6 +174,7 @@ def test_a_forgotten_customer_is_nowhere_below_the_root_and_does_not_come_back(s
     assert not list(Path(storage.root).rglob("user_embeddings.npy*"))
     assert list(Path(storage.root).rglob("item_embeddings.npy"))
     assert not list(Path(storage.root).rglob("_checkpoints"))
+    assert not Path(storage.root, "serving").exists()
     after = storage.read_table(RAW_LINES.path, RAW_LINES.schema, verify="full")
     assert sorted(tuple(row) for row in after.collect()) == others
     assert "9 lines of forgotten customers were taken out" in storage.manifest(RAW_LINES.path).note
