@@ -13,6 +13,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,7 +23,7 @@ from urllib.parse import quote
 import numpy as np
 
 from benchmarks.harness import Figure, figure, report
-from jobs.serve import make_apart, served_by
+from jobs.serve import BundleMaker, served_by
 from recsys_spark.candidates.index import load_index
 from recsys_spark.candidates.towers import load_tower
 from recsys_spark.command_line import common_arguments, config_from
@@ -79,6 +80,7 @@ def server(arguments: argparse.Namespace) -> Iterator[str]:
                 break
         else:
             raise RuntimeError(f"the server did not start:\n{told}")
+        threading.Thread(target=process.stderr.read, daemon=True).start()  # a full pipe would stop the server
         yield line.split("serve: ")[1].split()[0]
     finally:
         process.send_signal(signal.SIGTERM)
@@ -104,7 +106,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=60.0)
     arguments = parser.parse_args()
     served = served_by(config_from(arguments))
-    state = Holder(served, lambda: make_apart(arguments)).state
+    state = Holder(served, BundleMaker(arguments)).state
     index = index_milliseconds(state)
     plan = {"rate": arguments.rate, "seconds": arguments.seconds, "warm_up": 3.0, "seed": 1}
     before = os.getloadavg()

@@ -32,7 +32,7 @@ class Client:
 
     async def ask(self, method: str, path: str, body: str) -> int:
         """The status; the whole answer has come by then."""
-        reader, writer = self._free.pop() if self._free else await asyncio.open_connection(self._host, self._port)
+        reader, writer = await self._connection()
         content = body.encode()
         head = f"{method} {path} HTTP/1.1\r\nHost: {self._host}\r\nContent-Type: application/json\r\n"
         writer.write(f"{head}Content-Length: {len(content)}\r\n\r\n".encode() + content)
@@ -44,6 +44,15 @@ class Client:
         await reader.readexactly(length)
         self._free.append((reader, writer))
         return status
+
+    async def _connection(self) -> Connection:
+        """A free one that the server has not closed meanwhile, or a new one."""
+        while self._free:
+            reader, writer = self._free.pop()
+            if not reader.at_eof():
+                return reader, writer
+            writer.close()
+        return await asyncio.open_connection(self._host, self._port)
 
 
 async def load(address: str, plan: dict[str, Any]) -> dict[str, Any]:

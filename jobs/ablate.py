@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from pyspark.sql import DataFrame
 
 from recsys_spark.candidates.sources import source_names
-from recsys_spark.candidates.tower_files import FittedFile
+from recsys_spark.candidates.tower_files import FittedFile, sha256_of
 from recsys_spark.command_line import main
 from recsys_spark.contracts.artifacts import CANDIDATES, RANKER_ABLATIONS, RANKER_FEATS, SEQUENCES, SPLIT_OF_FIT
 from recsys_spark.contracts.candidate_config import REPEAT_SOURCES
@@ -19,6 +17,7 @@ from recsys_spark.contracts.errors import ConfigError
 from recsys_spark.contracts.features import chosen_features
 from recsys_spark.contracts.ranker_file import RANKER_FILE
 from recsys_spark.gpu_launch import launch
+from recsys_spark.paths import on_disk
 from recsys_spark.ranker.ablations import Variant, ablations_table, compared, positive_totals, variants
 from recsys_spark.ranker.places import Resampled, offered_positives, ranked_positives, resampled
 from recsys_spark.ranker.shard_scores import score_shards
@@ -66,8 +65,9 @@ def _train(io: StageIO, config: PipelineConfig, variant: Variant) -> tuple[Fitte
         config=replace(settings, num_seeds=config.ablations.num_seeds),
     )
     told = launch(io.spark, train_ranker, job, num_processes=settings.num_processes, launcher=settings.launcher)
-    file = Path(job.out_folder) / RANKER_FILE
-    return FittedFile(str(file), hashlib.sha256(file.read_bytes()).hexdigest()), told
+    with on_disk(job.out_folder) as folder:
+        digest = sha256_of(f"{folder}/{RANKER_FILE}")
+    return FittedFile(f"{job.out_folder}/{RANKER_FILE}", digest), told
 
 
 def _judge(io: StageIO, config: PipelineConfig, variant: Variant, ranker: FittedFile | None, split: str) -> ByProtocol:

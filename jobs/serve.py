@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import subprocess
 import sys
-from functools import partial
 
 from jobs import recommend
 from recsys_spark.command_line import common_arguments, config_from, finish, guarded
@@ -51,16 +50,36 @@ def serve(arguments: argparse.Namespace) -> None:
         raise ConfigError(
             f"{error.name} is missing: install the extra serve (pip install 'b2b-recommender[serve]')"
         ) from None
-    run_server(Holder(served_by(config), partial(make_apart, arguments)))
+    maker = BundleMaker(arguments)
+    run_server(Holder(served_by(config), maker), maker.stop)
 
 
-def make_apart(arguments: argparse.Namespace) -> None:
-    """Make the bundle in a process of its own, whose Spark goes when it ends."""
-    options = [("--config", each) for each in arguments.config] + [("--set", each) for each in arguments.set]
-    command = [sys.executable, "-m", "jobs.serve", "--prepare", *(word for pair in options for word in pair)]
-    ended = subprocess.run(command, stdout=subprocess.DEVNULL, check=False)
-    if ended.returncode:
-        raise ArtifactError(f"the bundle could not be made (exit {ended.returncode}); recsys serve --prepare says why")
+class BundleMaker:
+    """Makes the bundle in a process of its own, whose Spark goes when it ends."""
+
+    def __init__(self, arguments: argparse.Namespace) -> None:
+        options = [("--config", each) for each in arguments.config] + [("--set", each) for each in arguments.set]
+        words = [word for pair in options for word in pair]
+        self._command = [sys.executable, "-m", "jobs.serve", "--prepare", *words]
+        self._process: subprocess.Popen[bytes] | None = None
+        self._is_stopped = False
+
+    def __call__(self) -> None:
+        """Make it. Raises ArtifactError where that fails."""
+        if self._is_stopped:
+            raise ArtifactError("the server ends")
+        self._process = subprocess.Popen(self._command, stdout=subprocess.DEVNULL)
+        if self._is_stopped:  # meanwhile
+            self._process.terminate()
+        if code := self._process.wait():
+            told = "recsys serve --prepare says why"
+            raise ArtifactError(f"the bundle could not be made (exit {code}); {told}")
+
+    def stop(self) -> None:
+        """End what is being made, and make nothing more."""
+        self._is_stopped = True
+        if self._process is not None and self._process.poll() is None:
+            self._process.terminate()
 
 
 if __name__ == "__main__":

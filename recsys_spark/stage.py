@@ -142,8 +142,8 @@ class StageIO:
         return self.storage.scratch(self.stage.name, name)
 
     def checkpoint_folder(self, name: str) -> str:
-        """A folder that outlives a killed stage; the stage removes what is in it when it is done."""
-        return self.storage.checkpoint_folder(self.stage.name, name)
+        """A folder that outlives a killed stage, and goes when it is done. Other code finds another folder."""
+        return self.storage.checkpoint_folder(self.stage.name, f"{code_digest(self.stage.module)}/{name}")
 
     def _input(self, artifact: Artifact, **keys: str) -> str:
         allowed = self.stage.reads + self.stage.writes  # a stage may read back what it wrote
@@ -222,6 +222,7 @@ def run_stage(
         stage.name,
         {"recipe": recipe, "inputs": io.inputs, "outputs": io.outputs, "metrics": metrics, "seconds": seconds},
     )
+    storage.drop_checkpoints(stage.name)
     facts = ", ".join(f"{name} {value:,}" for name, value in metrics.items() if isinstance(value, int))
     told = {"stage": stage.name, "event": "done", "seconds": seconds, "metrics": metrics, **measure()}
     log.info("%s: %s (%.1f s)", stage.name, facts or "done", seconds, extra={"facts": told})

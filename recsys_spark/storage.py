@@ -27,6 +27,7 @@ from recsys_spark.small_files import read_json, write_whole
 
 MARKER = "_recsys.json"  # tells a root of ours from a folder that holds something else
 _STAGING = "_staging"
+_CHECKPOINTS = "_checkpoints"
 _STAGES = "_stages"
 
 
@@ -194,15 +195,22 @@ class Storage:
 
     def checkpoint_folder(self, stage: str, name: str) -> str:
         """Where a stage keeps what a killed run goes on from, as Python opens it."""
-        return self._below(f"_checkpoints/{stage}/{name}")
+        return self._below(f"{_CHECKPOINTS}/{stage}/{name}")
+
+    def drop_checkpoints(self, stage: str) -> None:
+        """Remove them: the stage is done, and the next time begins anew."""
+        self._remove(_CHECKPOINTS, stage)
 
     def sweep(self, stage: str) -> None:
         """Remove what a stage staged and did not publish."""
-        staging = self._at(f"{_STAGING}/{stage}")
-        if self._fs.exists(staging):
-            self._fs.rm(staging, recursive=True)
-        with suppress(OSError):  # another stage still has its folder there
-            self._fs.rmdir(self._at(_STAGING))
+        self._remove(_STAGING, stage)
+
+    def _remove(self, folder: str, stage: str) -> None:
+        """Remove a stage's part of a folder, and the folder where that was all."""
+        if self._fs.exists(self._at(f"{folder}/{stage}")):
+            self._fs.rm(self._at(f"{folder}/{stage}"), recursive=True)
+        with suppress(OSError):  # another stage still has its part there
+            self._fs.rmdir(self._at(folder))
 
     # Internals
 

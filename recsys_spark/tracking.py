@@ -5,7 +5,6 @@ Tracking never decides about a run: where the tracking server fails, a warning s
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import logging
 from collections.abc import Callable, Iterator, Mapping
@@ -20,6 +19,7 @@ from recsys_spark.contracts.errors import ConfigError
 from recsys_spark.contracts.tracking_config import TrackingConfig
 from recsys_spark.evaluation.ranking_metrics import HEADLINE
 from recsys_spark.manifest import flat
+from recsys_spark.runs.record import config_values
 from recsys_spark.stage import Outcome
 from recsys_spark.storage import Storage
 
@@ -40,7 +40,7 @@ def tracked_run(config: PipelineConfig, storage: Storage, run_id: str) -> Iterat
         yield _untracked
         return
     tracker = _Tracker(_mlflow(), config.tracking, storage)
-    settings = {name: value for name, value in dataclasses.asdict(config).items() if name != "tracking"}
+    settings = {name: value for name, value in config_values(config).items() if name != "tracking"}
     with tracker.opened(config.tracking.run_name or run_id, flat(settings)):
         yield tracker.stage
 

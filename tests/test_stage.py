@@ -209,6 +209,30 @@ def test_a_stage_that_fails_leaves_the_earlier_artifact_and_no_staging(world):
     assert not Path(world.storage.root, "_staging").exists()
 
 
+def test_checkpoints_outlive_a_stage_that_fails_and_go_when_it_is_done(storage, monkeypatch):
+    seen, fails = [], [True, False]
+
+    def run(io, config):
+        folder = Path(io.checkpoint_folder("model"))
+        seen.append(folder.exists())
+        folder.mkdir(parents=True, exist_ok=True)
+        if fails.pop(0):
+            raise ZeroDivisionError
+        return {"rows": io.write(PEOPLE, people(io.spark, ANN_AND_BOB))}
+
+    config = config_for(Path(storage.root))
+    with pytest.raises(ZeroDivisionError):
+        run_stage(stage_of(run), config, storage)
+    run_stage(stage_of(run), config, storage)
+    assert not Path(storage.root, "_checkpoints").exists()
+    fails += [True, False]
+    with pytest.raises(ZeroDivisionError):
+        run_stage(stage_of(run), config, storage, force=True)
+    monkeypatch.setattr("recsys_spark.stage.code_digest", lambda _: "other")
+    run_stage(stage_of(run), config, storage)  # what other code has trained is not gone on with
+    assert seen == [False, True, False, False]
+
+
 def test_the_record_of_a_stage_is_json_that_names_inputs_and_outputs(world):
     record = json.loads(Path(world.storage.root, "_stages", "copy.json").read_text())
     assert set(record) == {"recipe", "inputs", "outputs", "metrics", "seconds"}

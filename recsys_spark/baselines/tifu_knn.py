@@ -16,12 +16,13 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 from scipy import sparse
 
+from recsys_spark.baselines.mapped_arrays import mapped
 from recsys_spark.baselines.matrices import FittedTable
 from recsys_spark.baselines.personal import sum_pairs
 from recsys_spark.baselines.popularity import FittedPopularity
 from recsys_spark.baselines.profiles import as_rows, best_of_product, fitted_to, row_parts
 from recsys_spark.baselines.query_batches import QueryBatch, query_batches, with_queries
-from recsys_spark.baselines.ranking import Popular, Scored
+from recsys_spark.baselines.ranking import Floats, Popular, Scored
 from recsys_spark.contracts.model_config import TifuConfig
 from recsys_spark.contracts.model_schemas import TIFU_VECTORS
 from recsys_spark.sequences.split import cutoff
@@ -66,15 +67,28 @@ class TifuKnn:
     def score(self, batch: QueryBatch) -> Scored:
         others = self.vectors.csr("user_idx", "item_idx", "weight")
         own = as_rows(frequencies(batch, self.config), len(batch))
-        shares = nearest(fitted_to(own, others.shape[1]), others, batch.users, self.config.num_neighbours)
+        by_item, squares = _by_item(self.vectors)
+        shares = nearest(fitted_to(own, others.shape[1]), by_item, squares, batch.users, self.config.num_neighbours)
         mix = np.full(max(own.shape[1], others.shape[1]), 1.0 - self.config.alpha)
         return best_of_product(batch, shares, others, self.config.alpha * own, mix)
 
 
-def nearest(own: sparse.csr_matrix, others: sparse.csr_matrix, users: np.ndarray, k: int) -> sparse.csr_matrix:
+@mapped(2)
+def _by_item(table: FittedTable) -> tuple[sparse.csr_matrix, Floats]:
+    """TIFU_VECTORS as (items, users), and the sum of squares of each customer's."""
+    others = table.csr("user_idx", "item_idx", "weight")
+    return others.T.tocsr(), _squares(others)
+
+
+def _squares(rows: sparse.csr_matrix) -> Floats:
+    return np.asarray(rows.multiply(rows).sum(axis=1)).ravel()
+
+
+def nearest(
+    own: sparse.csr_matrix, by_item: sparse.csr_matrix, squares: Floats, users: np.ndarray, k: int
+) -> sparse.csr_matrix:
     """1 / (number of neighbours) at each of a query's k nearest other customers, (Q, users); ties by index."""
-    by_item = others.T.tocsr()
-    own_squares, squares = (np.asarray(matrix.multiply(matrix).sum(axis=1)).ravel() for matrix in (own, others))
+    own_squares = _squares(own)
     kept_rows, kept_users = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
     for part in row_parts(own, by_item):
         shared = (own[part] @ by_item).tocoo()
@@ -89,7 +103,7 @@ def nearest(own: sparse.csr_matrix, others: sparse.csr_matrix, users: np.ndarray
         kept_users.append(found[rank < k].astype(np.int64))
     rows, found = np.concatenate(kept_rows), np.concatenate(kept_users)
     weights = 1.0 / np.bincount(rows, minlength=own.shape[0])[rows]
-    chosen = sparse.csr_matrix((weights, (rows, found)), shape=(own.shape[0], others.shape[0]))
+    chosen = sparse.csr_matrix((weights, (rows, found)), shape=(own.shape[0], by_item.shape[1]))
     chosen.sort_indices()
     return chosen
 

@@ -136,7 +136,6 @@ FEATURES = (
     *EXTENSION,
     *_SOURCES,
 )
-GROUPS = tuple(dict.fromkeys(feature.group for feature in FEATURES))
 
 
 def chosen_features(which: str, sources: Collection[str] = SOURCES) -> tuple[Feature, ...]:

@@ -75,7 +75,7 @@ def write_record(fs: AbstractFileSystem, folder: str, record: RunRecord) -> None
 
 def config_values(config: PipelineConfig) -> dict[str, Any]:
     """All values of a config; those that look like secrets are hidden."""
-    values: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(config)))
+    values: dict[str, Any] = json.loads(_LOGIN.sub(_HIDDEN, json.dumps(dataclasses.asdict(config))))
     conf = values["session"]["conf"]
     values["session"]["conf"] = {key: _HIDDEN if _SECRET.search(key) else value for key, value in conf.items()}
     return values
@@ -91,6 +91,8 @@ def spoken_command(words: Sequence[str]) -> str:
 
     >>> spoken_command(["/venv/bin/recsys", "run", "--set", "session.conf={fs.s3a.secret.key: x}"])
     'recsys run --set session.conf=(hidden)'
+    >>> spoken_command(["/venv/bin/recsys", "--set=session.conf={fs.s3a.secret.key: x}"])
+    'recsys --set=session.conf=(hidden)'
     """
     name, *rest = words or ["python"]
     return " ".join([Path(name).name, *(_without_secrets(word) for word in rest)])
@@ -109,8 +111,10 @@ def code_facts() -> dict[str, Any]:
 
 
 def _without_secrets(word: str) -> str:
-    key, _, _ = word.partition("=")
-    return f"{key}={_HIDDEN}" if key.startswith("session.conf") and _SECRET.search(word) else _LOGIN.sub(_HIDDEN, word)
+    option, pair = ("--set=", word[len("--set=") :]) if word.startswith("--set=") else ("", word)
+    key, _, _ = pair.partition("=")
+    is_secret = key.startswith("session.conf") and _SECRET.search(pair)
+    return f"{option}{key}={_HIDDEN}" if is_secret else _LOGIN.sub(_HIDDEN, word)
 
 
 def _git(top: Path, *words: str) -> str:

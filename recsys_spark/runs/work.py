@@ -175,7 +175,8 @@ def sizes_of(storage: Storage, stage: str) -> dict[str, int]:
 def _settle(work: Work, rules: LockRules) -> None:
     """Make the run the current one once it has all that it is for."""
     if work.record.is_complete:
-        work.record = replace(work.record, goal=furthest([work.record.goal, *work.outcomes]))
+        done = [name for name in work.outcomes if name in STAGE_NAMES]  # not what stands beside them, as `monitor`
+        work.record = replace(work.record, goal=furthest([work.record.goal, *done]))
     left = [] if work.record.is_complete else work.left()
     work.record = _ended(work.record, "done")
     if left:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import time
 from dataclasses import asdict, dataclass, field
@@ -27,6 +28,7 @@ from recsys_spark.sequences.windows import Ints
 
 CARD = "bundle.json"
 _DAY_SECONDS = 86_400
+_NAME, _HALF_MADE = re.compile(r"[0-9a-f]{16}"), re.compile(r"\.[0-9a-f]{16}\.\w+")  # of folders; others are not ours
 _AGAIN = "remove the folder and start again"
 
 
@@ -85,8 +87,9 @@ def file_sizes(folder: Path) -> dict[str, int]:
 class CustomerArrays:
     """Events and proposals of all customers, those of user_idx u at [offsets[u], offsets[u + 1]).
 
-    items, micros, quantities: of the events, in time order. offer_items (C,), offer_ranks (C, S) and offer_features
-    (C, F): what the sources propose at the bundle's moment, best first, and what the ranker is told of it.
+    items, micros, quantities, showrooms, channels: of the events, in time order.
+    offer_items (C,), offer_ranks (C, S), offer_features (C, F): what the sources propose at the bundle's moment, best
+    first, and what the ranker is told of it.
     barred_items: what is not to be recommended to a customer, those of u at [barred_offsets[u], barred_offsets[u + 1]).
     """
 
@@ -94,6 +97,8 @@ class CustomerArrays:
     items: Ints
     micros: Ints
     quantities: np.ndarray
+    showrooms: Ints
+    channels: Ints
     offer_offsets: Ints
     offer_items: Ints
     offer_ranks: np.ndarray
@@ -170,13 +175,13 @@ def publish(staged: Path, target: Path) -> None:
 def prune(folder: Path, keep: int, in_use: set[str]) -> list[str]:
     """Remove all but the newest bundles and those in use; returns the names of what went.
 
-    What a process that was killed left half made goes after a day.
+    What a process that was killed left half made goes after a day. Whatever is not named as a bundle stays.
     """
-    for half_made in folder.glob(".*"):
+    for half_made in (path for path in folder.iterdir() if _HALF_MADE.fullmatch(path.name)):
         if half_made.stat().st_mtime < time.time() - _DAY_SECONDS:
             shutil.rmtree(half_made, ignore_errors=True)
     bundles = sorted(folder.glob(f"*/{CARD}"), key=lambda card: card.stat().st_mtime, reverse=True)
-    names = [card.parent.name for card in bundles]
+    names = [card.parent.name for card in bundles if _NAME.fullmatch(card.parent.name)]
     old = [name for name in names[keep:] if name not in in_use]
     for name in old:
         aside = folder / f".{name}.{os.getpid()}"

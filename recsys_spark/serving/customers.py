@@ -23,7 +23,8 @@ from recsys_spark.sequences.windows import Ints
 
 _QUERIES_AT_A_TIME = 256  # bounds the memory of their candidates' features
 _ROWS_AT_A_TIME = 256
-_EVENT_COLUMNS = {"items": np.int64, "micros": np.int64, "quantities": np.float64}
+_PLACE_COLUMNS = {"showrooms": np.int64, "channels": np.int64}  # where a model looks at them
+_EVENT_COLUMNS = {"items": np.int64, "micros": np.int64, "quantities": np.float64, **_PLACE_COLUMNS}
 _BARRED_COLUMNS = {"barred_items": np.int64}
 _OFFER_COLUMNS = {"offer_items": np.int64, "offer_ranks": np.int32, "offer_features": np.float32}
 
@@ -34,6 +35,8 @@ SERVED_CUSTOMERS = Table(
         Column("items", "array<bigint>", "item_idx of the events in time order"),
         Column("micros", "array<bigint>", "their times, microseconds since 1970, UTC"),
         Column("quantities", "array<double>", "their quantities"),
+        Column("showrooms", "array<bigint>", "hashes of their showrooms, 0 for none"),
+        Column("channels", "array<bigint>", "hashes of their sales channels, 0 for none"),
         Column("offer_items", "array<bigint>", "item_idx of the candidates, best first"),
         Column("offer_ranks", "array<int>", "rank in each source, candidate by candidate; 0 for none"),
         Column("offer_features", "array<float>", "features of the ranker, candidate by candidate"),
@@ -58,7 +61,7 @@ class CustomersKernel:
                 for first in range(0, len(whole), _QUERIES_AT_A_TIME):
                     batch = whole.part(slice(first, first + _QUERIES_AT_A_TIME))
                     asked = arrow.take(pa.array(batch.customers))
-                    events = {name: asked.column(name) for name in _EVENT_COLUMNS}
+                    events = {name: _of_events(asked, name) for name in _EVENT_COLUMNS}
                     barred = {"barred_items": _barred(asked)}
                     columns = {"user_idx": pa.array(batch.users), **events, **self._offers(batch), **barred}
                     yield pa.RecordBatch.from_pydict({name: columns[name] for name in SERVED_CUSTOMERS.names})
@@ -103,6 +106,14 @@ def write_customers(asked: DataFrame, kernel: CustomersKernel, scratch: str, fol
         np.save(folder / f"{group}_offsets.npy", offsets)
         for name, kind in columns.items():
             _lay_out(folder / f"{name}.npy", files, name, offsets, np.dtype(kind), widths.get(name, ()))
+
+
+def _of_events(asked: pa.RecordBatch, name: str) -> pa.Array:
+    """A column with a value for each event; zeros for places that no model asked for."""
+    if name in asked.schema.names or name not in _PLACE_COLUMNS:
+        return asked.column(name)
+    sizes = asked.column("items").value_lengths().fill_null(0).to_numpy()
+    return as_lists(np.concatenate([[0], np.cumsum(sizes)]), np.zeros(sizes.sum(), dtype=np.int64), pa.int64())
 
 
 def _barred(asked: pa.RecordBatch) -> pa.Array:

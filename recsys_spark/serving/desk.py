@@ -60,10 +60,12 @@ def _soon(loop: asyncio.AbstractEventLoop, work: Callable[[], None]) -> None:
 def _one_thread_each() -> None:
     """Answers run beside one another; one that spreads over all cores delays the others."""
     import pyarrow  # noqa: F401  before torch
-    import torch
 
-    torch.set_num_threads(1)
-    with suppress(ImportError):  # an extra, which a run without towers does without
+    with suppress(ImportError):  # extras: runs without towers and ranker do without
+        import torch
+
+        torch.set_num_threads(1)
+    with suppress(ImportError):
         import faiss
 
         faiss.omp_set_num_threads(1)

@@ -7,11 +7,12 @@ import threading
 import time
 from collections.abc import Callable
 
-from recsys_spark.contracts.errors import PipelineError
+from recsys_spark.contracts.errors import ArtifactError, PipelineError
 from recsys_spark.serving.bundle import CARD, prune
 from recsys_spark.serving.plan import Served, bundles_folder, is_unchanged, plan_of, run_to_serve, tables_of_rules
 from recsys_spark.serving.state import State
 
+_AGAIN_SECONDS = 600.0
 log = logging.getLogger("recsys")
 
 
@@ -28,6 +29,8 @@ class Holder:
         self.last_error: str | None = None
         self._make = make
         self._busy = threading.Lock()
+        self._not_made: str | None = None
+        self._try_after = 0.0
         self._state: State | None = None
         self._state = self._open()
 
@@ -49,7 +52,7 @@ class Holder:
                 self.last_error = None
                 return False
             state = self._open()
-            if state.card.digest == self.state.card.digest:
+            if (state.card.digest, state.card.run) == (self.state.card.digest, self.state.card.run):
                 return False
             self._state = state  # one assignment: a request sees the old one or the new one
             self.num_reloads += 1
@@ -80,9 +83,20 @@ class Holder:
         plan = plan_of(self.served, storage)
         folder = bundles_folder(self.served.config, storage)
         if not (folder / plan.digest / CARD).exists():
-            self._make()
+            self._make_once(plan.digest)
         state = State.open(folder / plan.digest, self.served, plan.run)
         self._location = storage.location
         in_use = {plan.digest, self._state.card.digest} if self._state else {plan.digest}
-        prune(folder, self.served.config.serve.keep_bundles, in_use)
+        try:
+            prune(folder, self.served.config.serve.keep_bundles, in_use)
+        except OSError as error:  # another server of the folder tidies too
+            log.warning("serve: old bundles stay: %s", error)
         return state
+
+    def _make_once(self, digest: str) -> None:
+        """Make a bundle; one that could not be made is tried again after a while, as each try starts Spark."""
+        if self._not_made == digest and time.monotonic() < self._try_after:
+            raise ArtifactError(self.last_error or "the bundle could not be made")
+        self._not_made, self._try_after = digest, time.monotonic() + _AGAIN_SECONDS
+        self._make()
+        self._not_made = None

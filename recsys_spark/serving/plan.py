@@ -25,7 +25,7 @@ from recsys_spark.source_files import source_digests
 from recsys_spark.stage import Stage, StageIO
 from recsys_spark.storage import Storage
 
-FORMAT = 2  # of bundles
+FORMAT = 3  # of bundles
 FITS_NEWEST_FIRST = ("full", "val", "train")
 _TABLES = (INTERACTIONS_CLEAN, CUSTOMER_ID_MAP, ITEM_ID_MAP, ITEMS_CLEAN)
 _LAST_STAGE = "recommend"

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-import os
 import shutil
+import tempfile
 import time
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -60,8 +60,9 @@ def prepare(served: Served, storage: Storage) -> Path:
     target = folder / plan.digest
     if target.exists():
         return target
-    staged = folder / f".{plan.digest}.{os.getpid()}"
-    staged.mkdir(parents=True)
+    folder.mkdir(parents=True, exist_ok=True)
+    staged = Path(tempfile.mkdtemp(prefix=f".{plan.digest}.", dir=folder))
+    staged.chmod(0o755)  # others may serve it
     try:
         _fill(served, storage, plan, staged)
         if not is_unchanged(storage, plan.inputs) or tables_of_rules(served.config) != plan.tables:
@@ -83,9 +84,11 @@ def two_stage_of(models: dict[str, Model]) -> TwoStageModel | None:
 
 def ranker_features(model: TwoStageModel | None) -> tuple[str, ...]:
     """What its ranker scores, in order."""
+    if model is None:
+        return ()
     from recsys_spark.ranker.score import load_ranker  # torch
 
-    return load_ranker(model.ranker.path, model.ranker.content).features if model else ()
+    return load_ranker(model.ranker.path, model.ranker.content).features
 
 
 def _fill(served: Served, storage: Storage, plan: Plan, folder: Path) -> None:
@@ -128,7 +131,7 @@ def _asked(io: StageIO, config: PipelineConfig) -> DataFrame:
         io.read(each) for each in (INTERACTIONS_CLEAN, CUSTOMER_ID_MAP, ITEM_ID_MAP)
     )
     merge_minutes = config.sequences.merge_minutes
-    places = config.retriever.uses_places
+    places = config.baselines.uses_segments or config.retriever.uses_places
     histories = customer_histories(interactions, item_ids, customer_ids, merge_minutes, True, with_places=places)
     queries = queries_at(customer_ids, interactions, moment_after(interactions, None))
     asked = with_queries(histories, queries)

@@ -12,7 +12,8 @@ from recsys_spark.serving.bundle import BundleCard, CustomerArrays
 def of_customer(arrays: CustomerArrays, user: int, moment: int) -> QueryBatch:
     """The query of a known customer at a moment after all events."""
     own = slice(int(arrays.event_offsets[user]), int(arrays.event_offsets[user + 1]))
-    return _query(arrays.items[own], arrays.micros[own], arrays.quantities[own], user, moment)
+    places = (arrays.showrooms[own], arrays.channels[own])
+    return _query(arrays.items[own], arrays.micros[own], arrays.quantities[own], *places, user, moment)
 
 
 def of_basket(items: Ints, quantities: np.ndarray, card: BundleCard) -> QueryBatch:
@@ -21,18 +22,21 @@ def of_basket(items: Ints, quantities: np.ndarray, card: BundleCard) -> QueryBat
     items: in the order of their codes, each once; as of lines that `recommend --with` gets with the time of the last
     event.
     """
-    return _query(items, np.full(len(items), card.moment - 1), quantities, card.num_customers + 1, card.moment)
+    nowhere = np.zeros(len(items), dtype=np.int64)  # a basket tells no showroom and no channel
+    micros = np.full(len(items), card.moment - 1)
+    return _query(items, micros, quantities, nowhere, nowhere, card.num_customers + 1, card.moment)
 
 
-def _query(items: Ints, micros: Ints, quantities: np.ndarray, user: int, moment: int) -> QueryBatch:
+def _query(
+    items: Ints, micros: Ints, quantities: np.ndarray, showrooms: Ints, channels: Ints, user: int, moment: int
+) -> QueryBatch:
     size = len(items)
-    nowhere = np.zeros(size, dtype=np.int64)  # a basket tells no showroom and no channel
     return QueryBatch(
         query_ids=np.array([user]),
         micros=np.array([moment]),
         customers=np.zeros(1, dtype=np.int64),
         start=np.zeros(1, dtype=np.int64),
         end=np.array([size]),
-        events=Events(np.array([0, size]), items, micros, quantities, nowhere, nowhere),
+        events=Events(np.array([0, size]), items, micros, quantities, showrooms, channels),
         users=np.array([user]),
     )

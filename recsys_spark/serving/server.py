@@ -8,7 +8,7 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from socket import IPPROTO_TCP, TCP_NODELAY
 from socket import socket as Socket
@@ -47,8 +47,8 @@ class _Server(uvicorn.Server):
         yield
 
 
-def run_server(holder: Holder) -> None:
-    """Answer until told to stop."""
+def run_server(holder: Holder, stop_making: Callable[[], None]) -> None:
+    """Answer until told to stop. stop_making: ends a bundle that is being made, for which the end would wait."""
     serve = holder.served.config.serve
     sys.setswitchinterval(_SWITCH_SECONDS)
     desk = Desk(serve.threads, serve.max_waiting, serve.timeout_seconds)
@@ -61,6 +61,7 @@ def run_server(holder: Holder) -> None:
         watch = loop.create_task(_watch(holder, serve.watch_seconds, told))
         yield
         watch.cancel()
+        stop_making()
         desk.close()
 
     app = create_app(holder, desk, os.environ.get(TOKEN_VARIABLE) or None, lifespan)

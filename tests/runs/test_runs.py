@@ -12,7 +12,7 @@ from recsys_spark.contracts.errors import EXIT_DATA, EXIT_USAGE, ArtifactError, 
 from recsys_spark.runs.choose import Wanted
 from recsys_spark.runs.root import RunRoot
 from recsys_spark.runs.work import working
-from recsys_spark.stage import run_stage
+from recsys_spark.stage import Outcome, run_stage
 from recsys_spark.storage import Storage
 from tests.support.shops import NAMES, Shop
 
@@ -105,6 +105,16 @@ def test_a_part_is_complete_where_no_more_was_ever_asked_for_and_can_be_added_to
     shop.source.write_text("c")
     shop.run(last=2)
     assert shop.pointer() == run  # which by now has recommendations, as the new one does not
+
+
+def test_what_stands_beside_the_stages_asks_nothing_of_later_runs(shop):
+    shop.run(last=2)
+    with working(shop.config(), Wanted("recsys monitor", "current")) as work:
+        work.outcomes["monitor"] = Outcome("monitor", False, {}, 0.0)
+    shop.source.write_text("c")
+    shop.run(last=2)
+    assert shop.pointer() == shop.ids()[-1]
+    assert len(shop.ids()) == 2
 
 
 def test_stages_before_the_first_are_taken_as_they_are(shop):

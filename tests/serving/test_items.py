@@ -26,7 +26,7 @@ def arrays_of(events: list[tuple[int, int, int]]) -> CustomerArrays:
     offsets = np.concatenate([[0], np.cumsum(np.bincount(users, minlength=13))])
     nothing = np.zeros(0, dtype=np.int64)
     return CustomerArrays(
-        offsets, items, micros, np.ones(len(items)), *(nothing, nothing, nothing, nothing, nothing, nothing)
+        offsets, items, micros, np.ones(len(items)), np.zeros(len(items)), np.zeros(len(items)), *[nothing] * 6
     )
 
 

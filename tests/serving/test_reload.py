@@ -135,15 +135,19 @@ def test_every_id_is_found_and_nothing_else_is(roots):
 
 
 def test_old_bundles_go_but_for_the_newest_and_the_one_in_use(tmp_path):
-    for age, name in enumerate(("a", "b", "c", "d")):
+    a, b, c, d = (letter * 16 for letter in "abcd")
+    for age, name in enumerate((a, b, c, d)):
         (tmp_path / name).mkdir()
         (tmp_path / name / CARD).write_text("{}")
         os.utime(tmp_path / name / CARD, (1000 - age, 1000 - age))
-    for name, age in ((".half", 0), (".old", 100_000)):
+    for name, age in ((f".{a}.half", 0), (f".{b}.old", 100_000), (".git", 100_000)):
         (tmp_path / name).mkdir()
         os.utime(tmp_path / name, (time.time() - age, time.time() - age))
-    assert prune(tmp_path, keep=2, in_use={"d"}) == ["c"]
-    assert sorted(path.name for path in tmp_path.iterdir()) == [".half", "a", "b", "d"]
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / CARD).write_text("{}")
+    os.utime(tmp_path / "mine" / CARD, (1, 1))
+    assert prune(tmp_path, keep=2, in_use={d}) == [c]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [f".{a}.half", ".git", a, b, d, "mine"]
 
 
 @contextmanager

@@ -146,6 +146,16 @@ def test_a_batch_without_a_target_costs_nothing(form):
 
 
 @pytest.mark.parametrize("form", ["shared", "per_example"])
+def test_what_is_first_sold_after_the_cutoff_is_no_negative(form):
+    later = range(5, NUM_ITEMS + 1)
+    trainee = trainee_of(ObjectiveOptions(form=form, num_negatives=200), unknown=tuple(later))
+    trainee.loss(batch_of([Query(1, ((2, 1.0),), (3,))]), 0).backward()
+    gradient = trainee.model.towers.item_emb.weight.grad
+    assert gradient is not None
+    assert set(gradient.to_dense().any(dim=1).nonzero().flatten().tolist()) == {1, 2, 3, 4}
+
+
+@pytest.mark.parametrize("form", ["shared", "per_example"])
 def test_the_loss_under_bfloat16_is_near_the_full_one(form):
     task = make_task(replace(SHAPE, user_tower="both", pooling="attention", num_blocks=2), temperature=0.5)
     trainee = make_trainee(task, ObjectiveOptions(form=form, num_negatives=6))
@@ -191,7 +201,8 @@ def test_recent_sales_are_the_logarithm_of_counts_by_period_whatever_the_order_o
     sales = RecentSales.of_rows(period, items, counts, num_items=3, num_periods=3)
     expected = torch.tensor([[0, 0, 0, 7], [0, 1, 4, 0], [0, 0, 0, 0]]).log1p()
     assert torch.allclose(torch.stack([sales.of_period(number) for number in range(3)]), expected)
-    assert bool((sales.of_period(9) == 0).all())  # none is known
+    assert bool((sales.of_period(-1) == 0).all())  # none is known
+    assert torch.equal(sales.of_period(9), sales.of_period(2))  # later ones look at what serving would look at
     periods = torch.tensor([1, 0, 1, 2])
     assert torch.allclose(sales.log_counts(periods, torch.tensor([3, 1])), expected[periods][:, [3, 1]])
     own = torch.tensor([[1, 2], [3, 3], [0, 1], [1, 1]])

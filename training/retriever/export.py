@@ -110,6 +110,9 @@ def _write_users(model: RetrieverTask, vectors: Tensor, users_path: str, path: P
         )
         pooled = PooledHistory.of(history.long(), days, everything)
         found = model.towers.users(users, pooled, vectors, context.long())
+        table = model.towers.user_emb
+        if shape.user_tower == "id" and table is not None:  # blocks make a vector of nothing too
+            found[~table.weight[users].any(dim=1)] = 0
         out[users.cpu().numpy()] = found.float().cpu().numpy()
     out[PAD_IDX] = 0
     out.flush()

@@ -74,6 +74,10 @@ class RetrieverTrainee:
         self.sales = None if sales is None else sales.to(group.device)
         self.side = None if side is None else side.to(group.device)
         self.num_items = len(share) - 1
+        # Negatives are drawn among these: an item first sold after the cutoff would tell that it will be.
+        self.known_items = torch.cat([self.is_known.new_zeros(1).long(), self.is_known.nonzero().flatten()])
+        self.num_known = len(self.known_items) - 1
+        self.place_of = self.is_known.long().cumsum(0) * self.is_known  # of an item among them, from 1; 0 for others
 
     def loss(self, batch: RetrieverBatch, step: int) -> Tensor:
         """A rank's part of a global step, such that the mean over ranks is the mean over all targets.
@@ -87,15 +91,15 @@ class RetrieverTrainee:
         options = self.options
         in_batch = self.group.gather_rows(batch.positives[self._is_target(batch)])
         drawn_by = negatives.generator(self.seed, step, _UNIFORM)
-        drawn = negatives.uniform_items(options.num_negatives, self.num_items, drawn_by)
-        candidates_N = torch.unique(torch.cat([in_batch, drawn.to(in_batch.device)]))
+        places = negatives.uniform_items(options.num_negatives, self.num_known, drawn_by)
+        candidates_N = torch.unique(torch.cat([in_batch, self.known_items[places.to(in_batch.device)]]))
         users, items_M, vectors = self._encode(batch, candidates_N)
         cosines = self._shared_cosines(batch, users, candidates_N, items_M, vectors)
         trend = None if self.sales is None else self.sales.log_counts(batch.period, candidates_N)
         log_q = torch.zeros(len(candidates_N), device=cosines.device)
         if options.log_q:
             share = self.share[candidates_N]
-            log_q = negatives.log_inclusion(share, len(in_batch), options.num_negatives, self.num_items)
+            log_q = negatives.log_inclusion(share, len(in_batch), options.num_negatives, self.num_known)
         place = torch.searchsorted(candidates_N, batch.positives).clamp_max(len(candidates_N) - 1)
         masked = negatives.masked_candidates(candidates_N, batch.positives)
         weights = self._weights(batch)
@@ -103,7 +107,9 @@ class RetrieverTrainee:
         return self._over_all_ranks(loss, weights)
 
     def _per_example(self, batch: RetrieverBatch, step: int) -> Tensor:
-        own_BK = negatives.own_negatives(batch.history, batch.positives, self._own_draws(batch, step), self.num_items)
+        places = (self.place_of[batch.history], self.place_of[batch.positives])
+        draws = self._own_draws(batch, step)
+        own_BK = self.known_items[negatives.own_negatives(*places, draws, self.num_known)]
         offered = torch.cat([batch.positives, own_BK], dim=1)
         users, items_M, vectors = self._encode(batch, offered.flatten())
         cosines = self._own_cosines(batch, users, offered, items_M, vectors)

@@ -68,7 +68,8 @@ class RecentSales:
         return found
 
     def of_period(self, period: int) -> Tensor:
-        """log(1 + count) of all items, (num_items + 1,)."""
+        """log(1 + count) of all items, (num_items + 1,); after the last period those of the last, as when serving."""
+        period = min(period, self.num_periods - 1)
         if period not in self._dense:
             if len(self._dense) >= _DENSE_KEPT:
                 self._dense.pop(next(iter(self._dense)))
@@ -85,6 +86,7 @@ class RecentSales:
         log((1 + count) / (1 + mean count of what was sold)), the share but for a constant, and
         log((1 + count) / (1 + count in as many days before)), the trend.
         """
+        period = min(period, self.num_periods - 1)
         if period not in self._inputs:
             if len(self._inputs) >= _DENSE_KEPT:
                 self._inputs.pop(next(iter(self._inputs)))
