@@ -69,7 +69,7 @@ class SegmentPopularity:
         num_known = np.maximum(has_place.astype(np.float64) + has_mix, 1)
         by_place, by_mix = has_place / num_known, has_mix / num_known
         weights = (
-            sparse.diags_array(by_mix * in_mix, format="csr") @ mix
+            sparse.diags(by_mix * in_mix, format="csr") @ mix
             + _at(wide, by_place * (1 - in_narrow) * in_wide, size)
             + _at(narrow, by_place * in_narrow, size)
         ).tocsr()
@@ -96,7 +96,7 @@ def _rows_of_mix(batch: QueryBatch, segment_of: Ints, size: int) -> sparse.csr_m
         (np.ones(int(held.sum())), (rows[held], segment_of[items[held]])), shape=(len(batch), size)
     )
     sums = np.asarray(counts.sum(axis=1)).ravel()
-    return sparse.diags_array(1 / np.maximum(sums, 1), format="csr") @ counts
+    return sparse.diags(1 / np.maximum(sums, 1), format="csr") @ counts
 
 
 def _with_popular(shares: sparse.csr_matrix, others: Floats, wanted: Ints, popular: Popular) -> sparse.csr_matrix:
