@@ -34,6 +34,7 @@ from recsys_spark.baselines.ranking import Model, rank
 from recsys_spark.baselines.segment_fit import fit_segment_popularity
 from recsys_spark.baselines.segment_popularity import SegmentPopularity
 from recsys_spark.baselines.tuning import GRIDS
+from recsys_spark.command_line import storage_of
 from recsys_spark.contracts import artifacts
 from recsys_spark.contracts.artifacts import SPLIT_OF_FIT
 from recsys_spark.contracts.columns import LIST_LENGTH, LIST_PROTOCOLS
@@ -44,7 +45,6 @@ from recsys_spark.evaluation.runs import Run
 from recsys_spark.sequences.histories import customer_histories
 from recsys_spark.sequences.split import END_OF_TIME, cutoff
 from recsys_spark.session import get_session
-from recsys_spark.storage import Storage
 
 FOLDS, K, REPLICATES = 5, 20, 1000
 ITEM_KS = (5, 20)  # where few items are new, twenty hold them all
@@ -225,7 +225,7 @@ def main() -> None:
     spark = get_session(SessionConfig(app_name="benchmark", conf={**conf, "spark.driver.memory": "4g"}))
     for name, root in (pair.split("=", 1) for pair in given.run):
         with tempfile.TemporaryDirectory() as folder:
-            world = World(Run(Storage(root, spark)), Path(folder))
+            world = World(Run(storage_of(root, spark)), Path(folder))
             items = [figure for fit in SPLIT_OF_FIT for figure in item_figures(world, fit, name)]
             report(f"cold_start_{name}", [*items, *customer_figures(world, name)])
         spark.catalog.clearCache()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import logging
 import os
 import signal
@@ -51,6 +52,7 @@ def run_server(holder: Holder, stop_making: Callable[[], None]) -> None:
     """Answer until told to stop. stop_making: ends a bundle that is being made, for which the end would wait."""
     serve = holder.served.config.serve
     sys.setswitchinterval(_SWITCH_SECONDS)
+    gc.freeze()  # what is loaded by now stays: a collection need not look through it, for which answers would wait
     desk = Desk(serve.threads, serve.max_waiting, serve.timeout_seconds)
 
     @asynccontextmanager
