@@ -85,7 +85,7 @@ $(DBR154)/.installed: $(SETTINGS) constraints-dbr154.txt $(STAMP)
 
 test-dbr154: $(DBR154)/.installed  ## run the tests on the versions of Databricks Runtime 15.4 LTS ML
 	@LD_LIBRARY_PATH=$(DBR154_CUDA) $(DBR154)/bin/python -m pytest -q $(IN_TWO) -m "not slow and not cluster" \
-		--ignore=tests/deploy $(ARGS)
+		--ignore=tests/deploy --ignore=tests/serving $(ARGS)
 
 clean-env:  ## remove the environments
 	@rm -rf $(VENV) $(SPARK4) $(DBR154)

@@ -216,7 +216,7 @@ def test_two_processes_under_torchruns_environment_train_one_tower(job, tmp_path
     ]
     processes = [subprocess.Popen(command, cwd=ROOT, env=env, stdout=subprocess.PIPE, text=True) for env in own]
     try:
-        said = [process.communicate(timeout=120)[0] for process in processes]
+        said = [process.communicate(timeout=400)[0] for process in processes]
     finally:
         for process in processes:
             process.kill()

@@ -113,7 +113,7 @@ def two_ranks(job) -> list[dict[str, Any]]:
         for rank in range(2)
     ]
     try:
-        assert [process.wait(timeout=120) for process in processes] == [0, 0]
+        assert [process.wait(timeout=400) for process in processes] == [0, 0]
     finally:
         for process in processes:
             process.kill()
