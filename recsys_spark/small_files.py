@@ -40,6 +40,8 @@ def create_whole(fs: AbstractFileSystem, path: str, content: bytes) -> bool:
     try:
         if is_local(fs):
             _create_local(path, content)
+        elif fs.exists(path):  # older versions of fsspec know no mode
+            return False
         else:
             fs.pipe_file(path, content, mode="create")
     except FileExistsError:

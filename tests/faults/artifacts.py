@@ -10,9 +10,11 @@ from typing import Any
 import openpyxl
 
 from recsys_spark.manifest import SUFFIX
+from tests.support.report_page import ReportPage
 
 # Documents that also tell of the run itself: how long it took, and how long for lack of data.
 TOLD_OF_A_RUN = ("seconds", "seconds_waiting", "share_waiting", "per_second")
+TOLD_SECTIONS = ("training", "run")  # of the report, likewise
 # Means over tasks are summed in the order in which tasks end, so their last digits differ between any two runs.
 RELATIVE = 1e-9
 
@@ -26,6 +28,9 @@ def contents(run: Path) -> dict[str, Any]:
             found[label] = json.loads((run / label).read_text().replace(str(run.resolve()), "."))
         elif label.endswith(".xlsx"):
             found[label] = _cells(run / label)
+        elif label.endswith(".html"):
+            sections = ReportPage((run / label).read_text(encoding="utf-8")).sections
+            found[label] = {name: text for name, text in sections.items() if name not in TOLD_SECTIONS}
         else:
             manifest = json.loads(path.read_text())
             found[label] = [manifest["rows"], manifest["content"]]
