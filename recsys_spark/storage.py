@@ -26,8 +26,8 @@ from recsys_spark.session import SessionSource, end_own, started
 from recsys_spark.small_files import read_json, write_whole
 
 MARKER = "_recsys.json"  # tells a root of ours from a folder that holds something else
-_STAGING = "_staging"
-_CHECKPOINTS = "_checkpoints"
+STAGING = "_staging"
+CHECKPOINTS = "_checkpoints"
 _STAGES = "_stages"
 
 
@@ -195,15 +195,15 @@ class Storage:
 
     def checkpoint_folder(self, stage: str, name: str) -> str:
         """Where a stage keeps what a killed run goes on from, as Python opens it."""
-        return self._below(f"{_CHECKPOINTS}/{stage}/{name}")
+        return self._below(f"{CHECKPOINTS}/{stage}/{name}")
 
     def drop_checkpoints(self, stage: str) -> None:
         """Remove them: the stage is done, and the next time begins anew."""
-        self._remove(_CHECKPOINTS, stage)
+        self._remove(CHECKPOINTS, stage)
 
     def sweep(self, stage: str) -> None:
         """Remove what a stage staged and did not publish."""
-        self._remove(_STAGING, stage)
+        self._remove(STAGING, stage)
 
     def _remove(self, folder: str, stage: str) -> None:
         """Remove a stage's part of a folder, and the folder where that was all."""
@@ -251,7 +251,7 @@ class Storage:
 
     def _staged(self, stage: str, label: str) -> str:
         self._at(label)  # raises for a label that leads elsewhere, before anything is written
-        return f"{_STAGING}/{stage}/{label}"
+        return f"{STAGING}/{stage}/{label}"
 
     def _staged_manifest(
         self, stage: str, label: str, kind: str, ddl: str | None, rows: int | None, content: str | None

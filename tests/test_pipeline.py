@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 import re
 import shutil
 import subprocess
@@ -35,6 +34,7 @@ from tests.support.business import check_rules
 from tests.support.frames import rows
 from tests.support.report_page import ReportPage, wrong_figures
 from tests.support.small_shop import CONFIG, HEADERS, REPOSITORY, recsys, settings_of, write_shop
+from tests.support.tour import told_by_the_tour
 
 NEEDED = ("interactions_clean", "item_id_map", "customer_id_map", "queries_test", "rankings_two_stage_test")
 
@@ -111,6 +111,23 @@ def test_the_workbook_lists_every_customer_and_runs_no_formula(first_run, shop):
 
 
 @pytest.mark.spark
+def test_one_core_and_one_partition_give_the_same_rows_in_every_table(first_run, shop, tmp_path):
+    assert first_run.returncode == 0
+    (tmp_path / "shop.csv").write_bytes((shop / "shop.csv").read_bytes())
+    other = recsys(tmp_path, cores=1, partitions=1)
+    assert other.returncode == 0, other.stderr
+    here, there = manifests(shop / "run" / "current"), manifests(tmp_path / "run" / "current")
+    tables = [label for label, manifest in here.items() if manifest["kind"] == "table"]
+    assert len(tables) > 20
+    # raw_lines and rejected_lines name the source file, which lies elsewhere
+    named = {"raw_lines.parquet.manifest.json", "rejected_lines.parquet.manifest.json"}
+    assert [t for t in tables if t not in named and here[t]["content"] != there[t]["content"]] == []
+    for label in ("split_cutoffs.json", "evaluation.json"):
+        one, two = (root / "run" / "current" / label for root in (shop, tmp_path))
+        assert not one.exists() or one.read_text() == two.read_text()
+
+
+@pytest.mark.spark
 def test_a_second_run_skips_what_is_up_to_date_and_a_table_can_be_handed_on(first_run, shop):
     assert first_run.returncode == 0
     second = recsys(shop)
@@ -129,17 +146,7 @@ def test_a_second_run_skips_what_is_up_to_date_and_a_table_can_be_handed_on(firs
 @pytest.mark.filterwarnings("ignore")
 def test_every_cell_of_the_tour_runs_as_it_is(first_run, shop, monkeypatch):
     assert first_run.returncode == 0
-    nbformat, nbclient = (pytest.importorskip(name) for name in ("nbformat", "nbclient"))
-    monkeypatch.setenv("RECSYS_TOUR", ";".join([str(CONFIG), *settings_of(shop)]))
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(REPOSITORY), os.environ.get("PYTHONPATH", "")]))
-    monkeypatch.setenv("MPLBACKEND", "agg")
-    notebook = nbformat.read(REPOSITORY / "docs" / "tour.ipynb", as_version=4)
-    assert not any(cell.get("outputs") for cell in notebook.cells), "the tour is kept without outputs"
-    where = {"metadata": {"path": str(REPOSITORY / "docs")}}
-    nbclient.NotebookClient(notebook, timeout=600, resources=where).execute()
-    said = "".join(
-        output.get("text", "") for cell in notebook.cells if cell.cell_type == "code" for output in cell.outputs
-    )
+    said = told_by_the_tour([str(CONFIG), *settings_of(shop)], monkeypatch)
     assert "405 lines read, 401 kept" in said
     assert "share of what was bought that is among the candidates" in said
 

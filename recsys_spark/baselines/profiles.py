@@ -67,12 +67,7 @@ def fitted_to(matrix: sparse.csr_matrix, num_columns: int) -> sparse.csr_matrix:
 
 def trend(popularity: FittedPopularity, exponent: float, num_items: int) -> Floats:
     """((recent share of sales) / (share of all sales)) ** exponent by item_idx, one event added to every count."""
-    if exponent == 0:
-        return np.ones(num_items)
-    known = _trend(popularity, exponent)
-    return (
-        known[:num_items] if num_items <= len(known) else np.pad(known, (0, num_items - len(known)), constant_values=1)
-    )
+    return trend_of(popularity, exponent, np.arange(num_items))
 
 
 def trend_of(popularity: FittedPopularity, exponent: float, items: Ints) -> Floats:

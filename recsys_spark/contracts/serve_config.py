@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 from recsys_spark.contracts.checks import require
 
+BUNDLES = "serving"  # folder of bundles below a run
+
 
 @dataclass(frozen=True, kw_only=True)
 class ServeConfig:

@@ -33,7 +33,8 @@ def embedding_measures(reference: SeenRun, current: SeenRun, config: MonitorConf
         return [not_measured(GROUP, "item_mean_shift", "the runs have no tower in common")]
     items = common_ids(reference.table(ITEM_ID_MAP), current.table(ITEM_ID_MAP), "stock_code", "item_idx")
     users = common_ids(reference.table(CUSTOMER_ID_MAP), current.table(CUSTOMER_ID_MAP), "customer_id", "user_idx")
-    found, items = [], items.persist()
+    items.persist()
+    found = []
     for tower, fit in sorted(towers.items()):
         vectors = [_files(runs, artifact, tower, fit) for artifact in (ITEM_EMBEDDINGS, USER_EMBEDDINGS)]
         found += moved_vectors(tower, items, users, vectors[0], vectors[1], config)

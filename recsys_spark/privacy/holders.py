@@ -10,8 +10,9 @@ from fsspec import AbstractFileSystem
 from recsys_spark.contracts import artifacts
 from recsys_spark.contracts.artifacts import ARTIFACTS, Artifact
 from recsys_spark.contracts.errors import ConfigError
+from recsys_spark.contracts.serve_config import BUNDLES
 from recsys_spark.manifest import SUFFIX
-from recsys_spark.storage import MARKER
+from recsys_spark.storage import CHECKPOINTS, MARKER, STAGING
 
 CUSTOMER_COLUMNS = frozenset(("customer_id", "user_idx", "query_id"))  # a query's id begins with the customer's index
 # Files without a row per customer. A file that is not named here is taken to have one.
@@ -23,7 +24,7 @@ _FREE = (
     artifacts.TOWER_JOB,
     artifacts.RANKER_BEST,
 )
-_NO_ARTIFACTS = ("_staging", "_checkpoints", "serving")  # of runs that were killed, and bundles of `recsys serve`
+_NO_ARTIFACTS = (STAGING, CHECKPOINTS, BUNDLES)  # the first two of runs that were killed
 
 
 def holds_customers(artifact: Artifact) -> bool:

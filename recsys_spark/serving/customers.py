@@ -23,8 +23,13 @@ from recsys_spark.sequences.windows import Ints
 
 _QUERIES_AT_A_TIME = 256  # bounds the memory of their candidates' features
 _ROWS_AT_A_TIME = 256
-_PLACE_COLUMNS = {"showrooms": np.int64, "channels": np.int64}  # where a model looks at them
-_EVENT_COLUMNS = {"items": np.int64, "micros": np.int64, "quantities": np.float64, **_PLACE_COLUMNS}
+_EVENT_COLUMNS = {
+    "items": np.int64,
+    "micros": np.int64,
+    "quantities": np.float64,
+    "showrooms": np.int64,
+    "channels": np.int64,
+}
 _BARRED_COLUMNS = {"barred_items": np.int64}
 _OFFER_COLUMNS = {"offer_items": np.int64, "offer_ranks": np.int32, "offer_features": np.float32}
 
@@ -61,7 +66,7 @@ class CustomersKernel:
                 for first in range(0, len(whole), _QUERIES_AT_A_TIME):
                     batch = whole.part(slice(first, first + _QUERIES_AT_A_TIME))
                     asked = arrow.take(pa.array(batch.customers))
-                    events = {name: _of_events(asked, name) for name in _EVENT_COLUMNS}
+                    events = {name: asked.column(name) for name in _EVENT_COLUMNS}
                     barred = {"barred_items": _barred(asked)}
                     columns = {"user_idx": pa.array(batch.users), **events, **self._offers(batch), **barred}
                     yield pa.RecordBatch.from_pydict({name: columns[name] for name in SERVED_CUSTOMERS.names})
@@ -106,14 +111,6 @@ def write_customers(asked: DataFrame, kernel: CustomersKernel, scratch: str, fol
         np.save(folder / f"{group}_offsets.npy", offsets)
         for name, kind in columns.items():
             _lay_out(folder / f"{name}.npy", files, name, offsets, np.dtype(kind), widths.get(name, ()))
-
-
-def _of_events(asked: pa.RecordBatch, name: str) -> pa.Array:
-    """A column with a value for each event; zeros for places that no model asked for."""
-    if name in asked.schema.names or name not in _PLACE_COLUMNS:
-        return asked.column(name)
-    sizes = asked.column("items").value_lengths().fill_null(0).to_numpy()
-    return as_lists(np.concatenate([[0], np.cumsum(sizes)]), np.zeros(sizes.sum(), dtype=np.int64), pa.int64())
 
 
 def _barred(asked: pa.RecordBatch) -> pa.Array:

@@ -16,6 +16,7 @@ from recsys_spark.contracts.artifacts import CUSTOMER_ID_MAP, EVALUATION, INTERA
 from recsys_spark.contracts.columns import LIST_PROTOCOLS
 from recsys_spark.contracts.config import PipelineConfig
 from recsys_spark.contracts.errors import ArtifactError, ConfigError
+from recsys_spark.contracts.serve_config import BUNDLES
 from recsys_spark.manifest import digest_of
 from recsys_spark.paths import filesystem
 from recsys_spark.privacy.entry import CustomerEntry
@@ -97,7 +98,7 @@ def bundles_folder(config: PipelineConfig, storage: Storage) -> Path:
     fs, plain = filesystem(storage.location)
     if not isinstance(fs, LocalFileSystem):
         raise ConfigError(f"bundles are mapped from local disk, and {storage.location} is not; set serve.folder")
-    return Path(plain) / "serving"
+    return Path(plain) / BUNDLES
 
 
 def _plan_of_fit(served: Served, storage: Storage, fit: str) -> Plan:

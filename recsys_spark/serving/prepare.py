@@ -131,8 +131,7 @@ def _asked(io: StageIO, config: PipelineConfig) -> DataFrame:
         io.read(each) for each in (INTERACTIONS_CLEAN, CUSTOMER_ID_MAP, ITEM_ID_MAP)
     )
     merge_minutes = config.sequences.merge_minutes
-    places = config.baselines.uses_segments or config.retriever.uses_places
-    histories = customer_histories(interactions, item_ids, customer_ids, merge_minutes, True, with_places=places)
+    histories = customer_histories(interactions, item_ids, customer_ids, merge_minutes, True, with_places=True)
     queries = queries_at(customer_ids, interactions, moment_after(interactions, None))
     asked = with_queries(histories, queries)
     root = config.paths.processed
