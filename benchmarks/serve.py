@@ -28,6 +28,7 @@ from recsys_spark.candidates.index import load_index
 from recsys_spark.candidates.towers import load_tower
 from recsys_spark.command_line import common_arguments, config_from
 from recsys_spark.serving.holder import Holder
+from recsys_spark.serving.replies import Replies
 from recsys_spark.serving.state import State
 
 DEPTH, SEARCHES = 100, 2000
@@ -106,7 +107,9 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=60.0)
     arguments = parser.parse_args()
     served = served_by(config_from(arguments))
-    state = Holder(served, BundleMaker(arguments)).state
+    held = Holder(served, BundleMaker(arguments), lambda folder, run: Replies.open(folder, served, run)).held
+    assert isinstance(held, Replies)
+    state = held.state
     index = index_milliseconds(state)
     plan = {"rate": arguments.rate, "seconds": arguments.seconds, "warm_up": 3.0, "seed": 1}
     before = os.getloadavg()

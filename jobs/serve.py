@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import subprocess
 import sys
+from contextlib import closing
 
 from jobs import recommend
 from recsys_spark.command_line import common_arguments, config_from, finish, guarded
@@ -45,13 +46,15 @@ def serve(arguments: argparse.Namespace) -> None:
         print(prepare(served_by(config), run_to_serve(config, with_session=True)))
         return
     try:
+        from recsys_spark.serving.crew import Crew
         from recsys_spark.serving.server import run_server
     except ImportError as error:
         raise ConfigError(
             f"{error.name} is missing: install the extra serve (pip install 'b2b-recommender[serve]')"
         ) from None
-    maker = BundleMaker(arguments)
-    run_server(Holder(served_by(config), maker), maker.stop)
+    maker, served = BundleMaker(arguments), served_by(config)
+    with closing(Crew(served, config.serve.processes, arguments.log_format)) as crew:
+        run_server(Holder(served, maker, crew.open), maker.stop)
 
 
 class BundleMaker:
@@ -84,4 +87,4 @@ class BundleMaker:
 
 if __name__ == "__main__":
     given = add_arguments(argparse.ArgumentParser(description=__doc__)).parse_args()
-    finish(guarded(lambda: serve(given), debug=given.debug))
+    finish(guarded(lambda: serve(given), debug=given.debug, log_format=given.log_format))

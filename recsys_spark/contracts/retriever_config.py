@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from recsys_spark.contracts.checks import one_of, require
+from recsys_spark.contracts.columns import LIST_PROTOCOLS
 from recsys_spark.contracts.context import CONTEXT_SIZES, PLACE_CONTEXT
 
+ALL_ITEMS, FIRST_PURCHASE = LIST_PROTOCOLS
 TOWERS = ("all", "first", "plain")
 SIDE_FEATURES = ("brand", "category", "price", "description")
 RANK_BY = ("tower", "history")
@@ -50,6 +52,7 @@ class TowerConfig:
     weight_decay: float = 0.01
     max_epochs: int = 6
     patience: int = 1
+    dev_protocol: str = ALL_ITEMS
 
     def __post_init__(self) -> None:
         one_of(self.examples, ("queries", "sequences"), "retriever.<tower>.examples")
@@ -58,6 +61,7 @@ class TowerConfig:
         one_of(self.start, ("random", "ppmi"), "retriever.<tower>.start")
         one_of(self.loss, ("shared", "per_example"), "retriever.<tower>.loss")
         one_of(self.targets, ("all", "new"), "retriever.<tower>.targets")
+        one_of(self.dev_protocol, LIST_PROTOCOLS, "retriever.<tower>.dev_protocol")
         for feature in self.side_features:
             one_of(feature, SIDE_FEATURES, "an entry of retriever.<tower>.side_features")
         for feature in self.context:
@@ -72,7 +76,7 @@ class TowerConfig:
 
 
 def _first() -> TowerConfig:
-    return TowerConfig(temperature=0.15)
+    return TowerConfig(temperature=0.15, dev_protocol=FIRST_PURCHASE)
 
 
 def _plain() -> TowerConfig:

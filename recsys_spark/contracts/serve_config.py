@@ -11,14 +11,16 @@ BUNDLES = "serving"  # folder of bundles below a run
 
 @dataclass(frozen=True, kw_only=True)
 class ServeConfig:
-    """folder: local; where it is None, `serving` below the run. Beyond max_waiting requests the answer is 503."""
+    """folder: local; where it is None, `serving` below the run. processes: how many answer. Beyond max_waiting requests
+    the answer is 503.
+    """
 
     host: str = "127.0.0.1"
     port: int = 8000
     allowed_hosts: tuple[str, ...] = ("127.0.0.1", "localhost")
     folder: str | None = None
     keep_bundles: int = 3
-    threads: int = 2
+    processes: int = 2
     max_waiting: int = 64
     timeout_seconds: float = 5.0
     max_body_bytes: int = 65_536
@@ -27,7 +29,7 @@ class ServeConfig:
 
     def __post_init__(self) -> None:
         require(0 <= self.port <= 65_535, "serve.port", "0 (any free one) to 65535", self.port)
-        for key in ("threads", "max_body_bytes", "max_basket_items"):
+        for key in ("processes", "max_body_bytes", "max_basket_items"):
             require(getattr(self, key) >= 1, f"serve.{key}", "at least 1", getattr(self, key))
         require(self.keep_bundles >= 2, "serve.keep_bundles", "at least 2", self.keep_bundles)
         for key in ("max_waiting", "watch_seconds"):

@@ -12,7 +12,6 @@ from typing import Annotated, Any
 from fastapi import Depends, FastAPI, Path, Query, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
-from pydantic import BaseModel
 from starlette.exceptions import HTTPException as StarletteHTTPException
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
@@ -21,7 +20,6 @@ from recsys_spark.contracts.columns import LIST_LENGTH
 from recsys_spark.serving import documents as doc
 from recsys_spark.serving.desk import BoundedBody, BusyError, Desk, LateError
 from recsys_spark.serving.holder import Holder
-from recsys_spark.serving.replies import Refused, Replies, run_of
 
 TOKEN_HEADER = "X-Reload-Token"
 _LOOPBACK = ("127.0.0.1", "::1")
@@ -65,12 +63,11 @@ def create_app(holder: Holder, desk: Desk, token: str | None = None, lifespan: L
 
 
 def _add_answers(app: FastAPI, holder: Holder, desk: Desk) -> None:
-    """The routes that the desk answers, each from the state that is held when it begins."""
-    replies = Replies(holder.served.config)
+    """The routes that the desk answers, each from what is held when it begins."""
 
-    async def answered(reply: Callable[..., BaseModel], *asked: Any) -> Response:
-        state = holder.state
-        text = await desk.answer(lambda: reply(state, *asked).model_dump_json())
+    async def answered(kind: str, *asked: Any) -> Response:
+        held = holder.held
+        text = await desk.answer(lambda: held.reply(kind, *asked))
         return Response(text, media_type="application/json")
 
     @app.get("/recommend/{customer_id:path}", response_model=doc.CustomerProducts, responses=_PROBLEMS | _NOT_FOUND)
@@ -80,19 +77,19 @@ def _add_answers(app: FastAPI, holder: Holder, desk: Desk) -> None:
         fallback: Annotated[bool, Query(description="false: 404 for a customer that is not known")] = True,
     ) -> Response:
         """Recommendations of a customer: the list that the batch run has for him."""
-        return await answered(replies.customer, customer_id, asked, fallback)
+        return await answered("customer", customer_id, asked, fallback)
 
     @app.post("/recommend", response_model=doc.BasketProducts, responses=_PROBLEMS)
     async def recommend_basket(basket: doc.Basket) -> Response:
         """Recommendations for what someone new just bought."""
-        return await answered(replies.basket, basket)
+        return await answered("basket", basket)
 
     @app.get("/similar/{stock_code:path}", response_model=doc.SimilarProducts, responses=_PROBLEMS | _NOT_FOUND)
     async def similar(
         stock_code: Id, k: Annotated[int, Query(ge=1, le=LIST_LENGTH, description="products wanted")] = 10
     ) -> Response:
         """Products that go to the same customers as this one."""
-        return await answered(replies.similar, stock_code, k)
+        return await answered("similar", stock_code, k)
 
 
 def _add_upkeep(app: FastAPI, holder: Holder, desk: Desk, token: str | None) -> None:
@@ -101,12 +98,12 @@ def _add_upkeep(app: FastAPI, holder: Holder, desk: Desk, token: str | None) -> 
     @app.get("/health", response_model=doc.Health)
     async def health() -> doc.Health:
         """Whether the server answers, and what from."""
-        state = holder.state
+        card = holder.held.card
         return doc.Health(
             ready=True,
-            run=run_of(state),
-            models=state.card.models,
-            counts={name: getattr(state.card, f"num_{name}") for name in ("customers", "items", "events", "offers")},
+            run=doc.run_of(card),
+            models=card.models,
+            counts={name: getattr(card, f"num_{name}") for name in ("customers", "items", "events", "offers")},
             uptime_seconds=round(time.monotonic() - holder.started, 3),
             requests_waiting=desk.num_taken,
             reloads=holder.num_reloads,
@@ -127,9 +124,9 @@ def _add_upkeep(app: FastAPI, holder: Holder, desk: Desk, token: str | None) -> 
 def _require_allowed(request: Request, token: str | None) -> None:
     if token:
         if not hmac.compare_digest(request.headers.get(TOKEN_HEADER, "").encode(), token.encode()):
-            raise Refused(403, "forbidden", f"the header {TOKEN_HEADER} does not bring the server's token")
+            raise doc.Refused(403, "forbidden", f"the header {TOKEN_HEADER} does not bring the server's token")
     elif request.client is None or request.client.host not in _LOOPBACK:
-        raise Refused(403, "forbidden", "without a token, a reload can be asked for from this machine alone")
+        raise doc.Refused(403, "forbidden", "without a token, a reload can be asked for from this machine alone")
 
 
 def _problem(status: int, problem: doc.Problem, **headers: str) -> JSONResponse:
@@ -161,7 +158,7 @@ def _tell_faults(app: FastAPI) -> None:
         return _problem(500, doc.Problem(error="internal", detail="the server's log says what went wrong"))
 
     handlers: dict[type[Exception], Callable[[Request, Any], Awaitable[Response]]] = {
-        Refused: refused,
+        doc.Refused: refused,
         RequestValidationError: invalid,
         StarletteHTTPException: http,
         BusyError: busy,

@@ -6,7 +6,6 @@ import asyncio
 import json
 from collections.abc import Awaitable, Callable, MutableMapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from typing import Any, TypeVar
 
 Answer = TypeVar("Answer")
@@ -25,10 +24,12 @@ class LateError(Exception):
 
 
 class Desk:
-    """Threads that answer. A request that gave up counts until its thread is free, so the bound holds."""
+    """Threads, each waiting for one answer at a time. A request that gave up counts until its thread is free, so the
+    bound holds.
+    """
 
     def __init__(self, threads: int, max_waiting: int, timeout_seconds: float) -> None:
-        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="answer", initializer=_one_thread_each)
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="answer")
         self._most, self._timeout = threads + max_waiting, timeout_seconds
         self.num_taken = 0
 
@@ -55,20 +56,6 @@ class Desk:
 def _soon(loop: asyncio.AbstractEventLoop, work: Callable[[], None]) -> None:
     if not loop.is_closed():
         loop.call_soon_threadsafe(work)
-
-
-def _one_thread_each() -> None:
-    """Answers run beside one another; one that spreads over all cores delays the others."""
-    import pyarrow  # noqa: F401  before torch
-
-    with suppress(ImportError):  # extras: runs without towers and ranker do without
-        import torch
-
-        torch.set_num_threads(1)
-    with suppress(ImportError):
-        import faiss
-
-        faiss.omp_set_num_threads(1)
 
 
 class BoundedBody:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from datetime import datetime, timedelta, timezone
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from recsys_spark.contracts.columns import LIST_LENGTH
+from recsys_spark.serving.bundle import BundleCard
 
+_EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 MAX_ID = 200  # characters of a customer id or stock code
 Protocol = Literal["all_items", "first_purchase"]
 Id = Annotated[str, Field(min_length=1, max_length=MAX_ID)]
@@ -132,3 +136,17 @@ class Problem(BaseModel):
     error: str = Field(description="a word that programs can compare", examples=["unknown_stock_code"])
     detail: str = Field(description="a sentence", examples=["no product has the code 'XYZ'"])
     where: list[str] = Field(default_factory=list, description="the parts of the request that are wrong")
+
+
+class Refused(Exception):  # noqa: N818 (an answer, not a fault)
+    """A problem as the caller gets it."""
+
+    def __init__(self, status: int, error: str, detail: str, where: Sequence[str] = ()) -> None:
+        super().__init__(status, error, detail, where)  # with which it travels between processes
+        self.status, self.problem = status, Problem(error=error, detail=detail, where=list(where))
+
+
+def run_of(card: BundleCard) -> Run:
+    """The run as every answer names it."""
+    moment = (_EPOCH + timedelta(microseconds=card.moment)).isoformat().replace("+00:00", "Z")
+    return Run(id=card.run, digest=card.digest, fit=card.fit, moment=moment)

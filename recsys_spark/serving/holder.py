@@ -1,4 +1,4 @@
-"""The state that is served now, and how another takes its place without a request noticing."""
+"""The bundle that is served now, and how another takes its place without a request noticing."""
 
 from __future__ import annotations
 
@@ -6,58 +6,70 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Protocol
 
 from recsys_spark.contracts.errors import ArtifactError, PipelineError
-from recsys_spark.serving.bundle import CARD, prune
+from recsys_spark.serving.bundle import CARD, BundleCard, prune
 from recsys_spark.serving.plan import Served, bundles_folder, is_unchanged, plan_of, run_to_serve, tables_of_rules
-from recsys_spark.serving.state import State
 
 _AGAIN_SECONDS = 600.0
 log = logging.getLogger("recsys")
 
 
-class Holder:
-    """Holds one state. A request takes it once and answers from it alone; an old one goes when its last request ends.
+class Held(Protocol):
+    """An open bundle that answers."""
 
-    make: makes the bundle of the run, in a process of its own, as a server needs no Java.
+    @property
+    def card(self) -> BundleCard: ...
+
+    def reply(self, kind: str, *asked: Any) -> str:
+        """See `Replies.reply`."""
+
+
+class Holder:
+    """Holds one bundle. A request takes it once and is answered from it alone.
+
+    make: makes the bundle of the run, in a process of its own, as a server needs no Java. open_bundle: by its folder
+    and the name of the run.
     """
 
-    def __init__(self, served: Served, make: Callable[[], None]) -> None:
+    def __init__(self, served: Served, make: Callable[[], None], open_bundle: Callable[[Path, str], Held]) -> None:
         self.served = served
         self.started = time.monotonic()
         self.num_reloads = 0
         self.last_error: str | None = None
-        self._make = make
+        self._make, self._open_bundle = make, open_bundle
         self._busy = threading.Lock()
         self._not_made: str | None = None
         self._try_after = 0.0
-        self._state: State | None = None
-        self._state = self._open()
+        self._held: Held | None = None
+        self._held = self._open()
 
     @property
-    def state(self) -> State:
-        assert self._state  # from the end of __init__ on
-        return self._state
+    def held(self) -> Held:
+        assert self._held  # from the end of __init__ on
+        return self._held
 
     @property
     def is_reloading(self) -> bool:
         return self._busy.locked()
 
     def refresh(self) -> bool:
-        """Serve the run as it is now; returns whether that is another. What fails leaves the state as it is."""
+        """Serve the run as it is now; returns whether that is another. What fails leaves it as it is."""
         if not self._busy.acquire(blocking=False):
             return False
         try:
             if self._is_current():
                 self.last_error = None
                 return False
-            state = self._open()
-            if (state.card.digest, state.card.run) == (self.state.card.digest, self.state.card.run):
+            held = self._open()
+            if (held.card.digest, held.card.run) == (self.held.card.digest, self.held.card.run):
                 return False
-            self._state = state  # one assignment: a request sees the old one or the new one
+            self._held = held  # one assignment: a request sees the old one or the new one
             self.num_reloads += 1
             self.last_error = None
-            log.info("serve: run %s, bundle %s", state.card.run, state.card.digest)
+            log.info("serve: run %s, bundle %s", held.card.run, held.card.digest)
             return True
         except (PipelineError, OSError) as error:
             self._remember(str(error))
@@ -74,24 +86,24 @@ class Holder:
 
     def _is_current(self) -> bool:
         storage = run_to_serve(self.served.config)
-        card = self.state.card
+        card = self.held.card
         is_same_run = storage.location == self._location and is_unchanged(storage, card.inputs)
         return is_same_run and tables_of_rules(self.served.config) == card.tables
 
-    def _open(self) -> State:
+    def _open(self) -> Held:
         storage = run_to_serve(self.served.config)
         plan = plan_of(self.served, storage)
         folder = bundles_folder(self.served.config, storage)
         if not (folder / plan.digest / CARD).exists():
             self._make_once(plan.digest)
-        state = State.open(folder / plan.digest, self.served, plan.run)
+        held = self._open_bundle(folder / plan.digest, plan.run)
         self._location = storage.location
-        in_use = {plan.digest, self._state.card.digest} if self._state else {plan.digest}
+        in_use = {plan.digest, self._held.card.digest} if self._held else {plan.digest}
         try:
             prune(folder, self.served.config.serve.keep_bundles, in_use)
         except OSError as error:  # another server of the folder tidies too
             log.warning("serve: old bundles stay: %s", error)
-        return state
+        return held
 
     def _make_once(self, digest: str) -> None:
         """Make a bundle; one that could not be made is tried again after a while, as each try starts Spark."""

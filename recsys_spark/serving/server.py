@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import gc
 import logging
 import os
 import signal
-import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from socket import IPPROTO_TCP, TCP_NODELAY
@@ -22,7 +20,6 @@ from recsys_spark.serving.desk import Desk
 from recsys_spark.serving.holder import Holder
 
 TOKEN_VARIABLE = "RECSYS_RELOAD_TOKEN"
-_SWITCH_SECONDS = 0.0005  # threads that compute hand over to the one that talks to clients sooner than after 5 ms
 _GRACE_SECONDS = 10
 log = logging.getLogger("recsys")
 
@@ -38,7 +35,7 @@ class _Server(uvicorn.Server):
         await super().startup(sockets)
         for socket in sockets or []:
             address = "http://{}:{}".format(*socket.getsockname()[:2])
-            log.info("serve: %s answers from run %s", address, self._holder.state.card.run)
+            log.info("serve: %s answers from run %s", address, self._holder.held.card.run)
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -51,9 +48,7 @@ class _Server(uvicorn.Server):
 def run_server(holder: Holder, stop_making: Callable[[], None]) -> None:
     """Answer until told to stop. stop_making: ends a bundle that is being made, for which the end would wait."""
     serve = holder.served.config.serve
-    sys.setswitchinterval(_SWITCH_SECONDS)
-    gc.freeze()  # what is loaded by now stays: a collection need not look through it, for which answers would wait
-    desk = Desk(serve.threads, serve.max_waiting, serve.timeout_seconds)
+    desk = Desk(serve.processes, serve.max_waiting, serve.timeout_seconds)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -77,7 +72,7 @@ def run_server(holder: Holder, stop_making: Callable[[], None]) -> None:
         proxy_headers=False,  # a client could else say that it is this machine
         timeout_keep_alive=30,
         timeout_graceful_shutdown=_GRACE_SECONDS,
-        limit_concurrency=2 * (serve.threads + serve.max_waiting) + 100,  # connections; idle ones count
+        limit_concurrency=2 * (serve.processes + serve.max_waiting) + 100,  # connections; idle ones count
     )
     listening = settings.bind_socket()
     # uvicorn's socket does not say that it speaks TCP, so asyncio leaves Nagle's algorithm on: a body would wait until

@@ -11,7 +11,7 @@ from recsys_spark.serving.app import create_app
 from recsys_spark.serving.desk import Desk
 from recsys_spark.serving.holder import Holder
 from recsys_spark.serving.prepare import prepare
-from tests.serving.worlds import EVENTS, served, write_run
+from tests.serving.worlds import EVENTS, held_here, served, write_run
 
 ADDRESS = "http://127.0.0.1"
 
@@ -26,7 +26,7 @@ def run_root(spark, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def holder(run_root) -> Holder:
-    return Holder(served(run_root), make=lambda: pytest.fail("the bundle is there"))
+    return held_here(served(run_root))
 
 
 @pytest.fixture(scope="module")

@@ -94,7 +94,7 @@ def test_a_product_that_no_model_has_neighbours_of_gets_what_everyone_buys(clien
 
 
 def test_every_answer_names_the_run_it_comes_from(client, holder):
-    card = holder.state.card
+    card = holder.held.card
     answers = (client.get("/recommend/acme"), client.post("/recommend", json={"items": ["A1"]}), client.get("/health"))
     for answer in answers:
         assert answer.json()["run"] == {

@@ -22,12 +22,11 @@ from recsys_spark.contracts.errors import ArtifactError
 from recsys_spark.serving.app import create_app
 from recsys_spark.serving.bundle import CARD, BundleCard, Ids, prune
 from recsys_spark.serving.desk import Desk
-from recsys_spark.serving.holder import Holder
 from recsys_spark.serving.plan import plan_of
 from recsys_spark.serving.prepare import prepare
 from recsys_spark.serving.state import State
 from recsys_spark.storage import Storage
-from tests.serving.worlds import EVENTS, SETTINGS, served, write_run
+from tests.serving.worlds import EVENTS, SETTINGS, held_here, served, write_run
 
 pytestmark = [pytest.mark.torch, pytest.mark.slow]
 REPOSITORY = Path(__file__).parents[2]
@@ -64,7 +63,7 @@ def test_requests_go_on_during_reloads_and_no_answer_mixes_two_runs(roots, tmp_p
     folder = tmp_path / "bundles"
     for run in roots.values():
         shutil.copytree(run / "serving", folder, dirs_exist_ok=True)
-    holder = Holder(served(root, f"serve.folder={folder}"), make=lambda: pytest.fail("both bundles are there"))
+    holder = held_here(served(root, f"serve.folder={folder}"))
     desk = Desk(threads=2, max_waiting=64, timeout_seconds=30.0)
     stop, wrong, counts = threading.Event(), [], {"first": 0, "second": 0}
     run_of = {digest: name for name, digest in digests.items()}
@@ -101,13 +100,13 @@ def test_requests_go_on_during_reloads_and_no_answer_mixes_two_runs(roots, tmp_p
 def test_a_run_that_is_being_written_is_not_served_and_the_old_one_goes_on(roots, tmp_path):
     root = tmp_path / "first"
     put_in_place(roots["first"], root)
-    holder = Holder(served(root), make=lambda: pytest.fail("the bundle is there"))
-    before = holder.state
+    holder = held_here(served(root))
+    before = holder.held
     storage = Storage(str(root))
     plan = plan_of(served(root), storage)
     (root / "evaluation.json.manifest.json").unlink()
     assert not holder.refresh()
-    assert holder.state is before
+    assert holder.held is before
     assert "evaluation.json" in holder.last_error
     put_in_place(roots["first"], root)
     storage.write_stage_record("recommend", {"inputs": {**plan.inputs, "item_id_map.parquet": "older"}})

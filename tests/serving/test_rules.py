@@ -6,12 +6,11 @@ import pytest
 
 from recsys_spark.contracts.errors import ConfigError
 from recsys_spark.serving.answers import Wish, basket_of, for_basket, for_customer, most_popular, similar_to
-from recsys_spark.serving.holder import Holder
 from recsys_spark.serving.plan import plan_of
 from recsys_spark.serving.prepare import prepare
 from recsys_spark.serving.state import State
 from recsys_spark.storage import Storage
-from tests.serving.worlds import served
+from tests.serving.worlds import held_here, served
 
 pytestmark = pytest.mark.torch
 
@@ -86,19 +85,19 @@ def test_a_table_that_changed_is_taken_over_and_one_that_is_gone_leaves_what_is_
     def make() -> None:
         made.append(prepare(ruled, Storage(str(run_root), spark)))
 
-    holder = Holder(ruled, make)
-    assert holder.state.card.digest == state.card.digest
+    holder = held_here(ruled, make)
+    assert holder.held.card.digest == state.card.digest
     assert not holder.refresh()
     stock = tables["eligibility.table"]
     before = stock.read_text(encoding="utf-8")
     stock.write_text("stock_code,stock,to\nB2,7,\nD4,3,2011-01-10\n", encoding="utf-8")
     assert holder.refresh()
     assert len(made) == 1
-    assert codes(most_popular(holder.state, 1)) == ["B2"]
+    assert codes(most_popular(holder.held.state, 1)) == ["B2"]
     stock.unlink()
     assert not holder.refresh()
     assert "does not exist" in holder.last_error
-    assert codes(most_popular(holder.state, 1)) == ["B2"]
+    assert codes(most_popular(holder.held.state, 1)) == ["B2"]
     with pytest.raises(ConfigError, match="does not exist"):
         plan_of(ruled, Storage(str(run_root)))
     stock.write_text(before, encoding="utf-8")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,7 +17,9 @@ from recsys_spark.contracts.load_config import load_config
 from recsys_spark.contracts.model_schemas import ITEM_NEIGHBOURS
 from recsys_spark.contracts.schemas import ITEMS_CLEAN
 from recsys_spark.entities.id_maps import dense_index
+from recsys_spark.serving.holder import Holder
 from recsys_spark.serving.plan import Served
+from recsys_spark.serving.replies import Replies
 from recsys_spark.stage import StageIO
 from recsys_spark.storage import Storage
 from tests.support.frames import frame
@@ -42,6 +45,15 @@ EVENTS = [
 def served(root: Path, *pairs: str) -> Served:
     """What serves the run below a root, watching nothing."""
     return served_by(load_config(pairs=[f"paths.processed={root}", "serve.watch_seconds=0", *SETTINGS, *pairs]))
+
+
+def no_bundle_is_missing() -> None:
+    raise AssertionError("the bundle is there")
+
+
+def held_here(plan: Served, make: Callable[[], None] = no_bundle_is_missing) -> Holder:
+    """What is served, answered in this process."""
+    return Holder(plan, make, lambda folder, run: Replies.open(folder, plan, run))
 
 
 def write_run(spark: SparkSession, root: Path, events: list[tuple[str, str, int]]) -> Storage:

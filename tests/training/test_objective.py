@@ -167,22 +167,23 @@ def test_the_loss_under_bfloat16_is_near_the_full_one(form):
     assert rounded.item() == pytest.approx(full.item(), rel=0.02)
 
 
-@pytest.mark.parametrize("targets", ["all", "new"])
+@pytest.mark.parametrize("protocol", ["all_items", "first_purchase"])
 @pytest.mark.parametrize(("items_per_slice", "told"), [(5, False), (1000, False), (5, True)])
-def test_dev_recall_equals_a_loop_over_targets(targets, items_per_slice, told, monkeypatch):
+def test_dev_recall_equals_a_loop_over_what_the_protocol_counts(protocol, items_per_slice, told, monkeypatch):
     monkeypatch.setattr(objective, "_ITEMS_PER_SLICE", items_per_slice)
     unknown = (4, 9)
     whole = batch_of(QUERIES)
     parts = [rows_of(whole, first, last) for first, last in ((0, 7), (7, 7), (7, 12))]  # a rank may have an empty one
     options = {"dev": lambda: parts, "unknown": unknown, "k": (1, 4, 40)}
-    trainee = trainee_of(ObjectiveOptions(targets=targets), "both", told=told, **options)
+    trainee = trainee_of(ObjectiveOptions(dev_protocol=protocol), "both", told=told, **options)
+    counted = ObjectiveOptions(targets="new" if protocol == "first_purchase" else "all")
     hits, count = {1: 0, 4: 0, 40: 0}, 0
     for query in QUERIES:
         logits = scores(trainee, query)
-        bought = {item for item, _ in query.history} if targets == "new" else set()
+        bought = {item for item, _ in query.history} if protocol == "first_purchase" else set()
         eligible = [item for item in range(1, NUM_ITEMS + 1) if item not in unknown and item not in bought]
         ranked = sorted(eligible, key=lambda item: -logits[item])
-        for target in targets_of(query, trainee.options):
+        for target in targets_of(query, counted):
             count += 1
             for k in hits:
                 hits[k] += target in ranked[:k]
@@ -191,7 +192,9 @@ def test_dev_recall_equals_a_loop_over_targets(targets, items_per_slice, told, m
 
 
 def test_a_dev_slice_without_targets_gives_no_metric():
-    trainee = trainee_of(ObjectiveOptions(targets="new"), dev=lambda: [batch_of([Query(1, ((2, 1.0),), (2,), (2,))])])
+    trainee = trainee_of(
+        ObjectiveOptions(dev_protocol="first_purchase"), dev=lambda: [batch_of([Query(1, ((2, 1.0),), (2,), (2,))])]
+    )
     assert trainee.evaluate() == {}
     assert trainee_of(ObjectiveOptions()).evaluate() == {}
 

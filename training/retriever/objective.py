@@ -8,13 +8,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from recsys_spark.contracts.columns import PAD_IDX
+from recsys_spark.contracts.columns import LIST_PROTOCOLS, PAD_IDX
 from training import losses, negatives
 from training.batches import RetrieverBatch
 from training.process_group import Group
 from training.retriever.model import PooledHistory, TwoTower
 from training.retriever.trends import RecentSales
 
+_, FIRST_PURCHASE = LIST_PROTOCOLS
 _ITEMS_PER_SLICE = 65_536
 _UNIFORM, _OWN = 1, 2  # purposes of draws
 
@@ -24,7 +25,8 @@ class ObjectiveOptions:
     """form: `shared` (in-batch and uniform candidates with logQ) or `per_example` (own uniform negatives).
 
     num_negatives: uniform draws, of the batch or of each query. targets: `all` items of the basket, or only the `new`
-    ones. basket_exponent: a target weighs (targets of its basket) to the minus this.
+    ones. basket_exponent: a target weighs (targets of its basket) to the minus this. dev_protocol: what Recall@K on the
+    dev slice counts; for first_purchase new items alone, ranked without those of the history.
     """
 
     form: str = "shared"
@@ -34,6 +36,7 @@ class ObjectiveOptions:
     targets: str = "all"
     basket_exponent: float = 0.5
     log_q: bool = True
+    dev_protocol: str = "all_items"
 
 
 class RetrieverTask(nn.Module):
@@ -168,6 +171,10 @@ class RetrieverTrainee:
         filled = batch.positives != PAD_IDX
         return filled & ~batch.is_repeat if self.options.targets == "new" else filled
 
+    def _is_counted(self, batch: RetrieverBatch) -> Tensor:
+        filled = batch.positives != PAD_IDX
+        return filled & ~batch.is_repeat if self.options.dev_protocol == FIRST_PURCHASE else filled
+
     def _weights(self, batch: RetrieverBatch) -> Tensor:
         """Of each target, (B, P); 0 for what is none."""
         is_target = self._is_target(batch).float()
@@ -185,10 +192,7 @@ class RetrieverTrainee:
 
     @torch.no_grad()
     def evaluate(self) -> dict[str, float]:
-        """Recall@K per dev target over the whole catalogue; for `new` targets with what was bought before masked.
-
-        Empty where there is no dev target.
-        """
+        """Recall@K per dev target of `dev_protocol` over the whole catalogue; empty where there is no such target."""
         if self.dev is None:
             return {}
         vectors = self.item_vectors()
@@ -198,7 +202,7 @@ class RetrieverTrainee:
             if len(read) == 0:
                 continue
             batch = read.to(self.group.device)
-            is_target = self._is_target(batch)
+            is_target = self._is_counted(batch)
             top = self._top(batch, vectors)
             for place, k in enumerate(self.k):
                 hit = (batch.positives[:, :, None] == top[:, None, :k]).any(dim=2)
@@ -226,7 +230,7 @@ class RetrieverTrainee:
             trend = None if self.sales is None else self.sales.log_counts(batch.period, items)
             cosines = self._shared_cosines(batch, users, items, everything, vectors)
             offered = self.model.logits(cosines, trend).masked_fill(~self.is_known[items], -torch.inf)
-            if self.options.targets == "new":
+            if self.options.dev_protocol == FIRST_PURCHASE:
                 offered = _without(offered, items, batch.history)
             scores, top = torch.cat([scores, offered], dim=1), torch.cat([top, items.expand(offered.shape)], dim=1)
             scores, place = scores.topk(min(max(self.k), scores.shape[1]), dim=1)

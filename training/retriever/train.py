@@ -137,6 +137,7 @@ def objective_of(tower: TowerConfig) -> ObjectiveOptions:
         targets=tower.targets,
         basket_exponent=tower.basket_exponent,
         log_q=tower.log_q,
+        dev_protocol=tower.dev_protocol,
     )
 
 
