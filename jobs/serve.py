@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import subprocess
 import sys
-from contextlib import closing
 
 from jobs import recommend
 from recsys_spark.command_line import common_arguments, config_from, finish, guarded
@@ -53,8 +52,16 @@ def serve(arguments: argparse.Namespace) -> None:
             f"{error.name} is missing: install the extra serve (pip install 'b2b-recommender[serve]')"
         ) from None
     maker, served = BundleMaker(arguments), served_by(config)
-    with closing(Crew(served, config.serve.processes, arguments.log_format)) as crew:
-        run_server(Holder(served, maker, crew.open), maker.stop)
+    crew = Crew(served, arguments.log_format)
+
+    def stop() -> None:
+        maker.stop()
+        crew.close()
+
+    try:
+        run_server(Holder(served, maker, crew.open), stop)
+    finally:
+        stop()
 
 
 class BundleMaker:

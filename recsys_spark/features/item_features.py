@@ -20,6 +20,7 @@ from recsys_spark.sequences.windows import MICROS_PER_DAY, Ints
 Floats = npt.NDArray[np.float64]
 SALES_DAYS = (7, 28, 90)
 _DAY_BITS = 20  # an item and a day as one integer
+_NEVER = 1 << _DAY_BITS  # the day on which an item was first sold that the fit does not know
 _TABLES_KEPT = 2  # of one Python process
 
 
@@ -45,9 +46,10 @@ def _latest(name: str) -> Column:
 
 @dataclass(frozen=True)
 class ItemFacts:
-    """ITEM_FACTS by item_idx, each (num_items + 1,); brand and category as numbers from 1, 0 for none.
+    """ITEM_FACTS by item_idx, up to the largest that the fit knows; brand and category as numbers from 1, 0 for none.
 
-    price_z: standardised log price over the items that have one; 0 for the others.
+    price_z: standardised log price over the items that have one; 0 for the others. Look items up by their `places`, as
+    lists and histories hold items that the fit does not know; those have no events, and are as new as can be.
     """
 
     num_events: Floats
@@ -57,6 +59,11 @@ class ItemFacts:
     price_z: Floats
     brand: Ints
     category: Ints
+
+    def places(self, items: Ints) -> Ints:
+        """Where each item stands; 0, as padding, for those that the fit does not know."""
+        inside = np.where(items < len(self.num_events), items, 0)
+        return np.where(self.num_events[inside] > 0, inside, 0)
 
     @cached_property
     def popularity(self) -> Floats:
@@ -70,8 +77,8 @@ def load_item_facts(table: FittedTable) -> ItemFacts:
     columns = read_columns(table.path)
     items = numbers(columns, "item_idx")
 
-    def by_item(values: np.ndarray) -> np.ndarray:
-        out = np.zeros(int(items.max(initial=0)) + 1, dtype=values.dtype)
+    def by_item(values: np.ndarray, unknown: float = 0) -> np.ndarray:
+        out = np.full(int(items.max(initial=0)) + 1, unknown, dtype=values.dtype)
         out[items] = values
         return out
 
@@ -83,8 +90,8 @@ def load_item_facts(table: FittedTable) -> ItemFacts:
     return ItemFacts(
         num_events=by_item(numbers(columns, "num_events").astype(np.float64)),
         num_customers=by_item(numbers(columns, "num_customers").astype(np.float64)),
-        first_day=by_item(numbers(columns, "first_day")),
-        log_price=by_item(np.where(has_price, logs, middle)),
+        first_day=by_item(numbers(columns, "first_day"), unknown=_NEVER),
+        log_price=by_item(np.where(has_price, logs, middle), unknown=middle),
         price_z=by_item(np.where(has_price, (logs - middle) / spread, 0.0)),
         brand=by_item(_numbered(numbers(columns, "brand"))),
         category=by_item(_numbered(numbers(columns, "category"))),
@@ -124,13 +131,14 @@ def load_daily_sales(table: FittedTable) -> DailySales:
 def item_features(facts: ItemFacts, sales: DailySales, items: Ints, days: Ints) -> dict[str, Floats]:
     """The groups `item`, and `pop` and `price_z` of the base, of C (item, day of the query) pairs; (C,) each."""
     sold = {window: sales.before(items, days, window) for window in SALES_DAYS}
-    events = facts.num_events[items]
+    places = facts.places(items)
+    events = facts.num_events[places]
     return {
-        "pop": facts.popularity[items],
-        "price_z": facts.price_z[items],
+        "pop": facts.popularity[places],
+        "price_z": facts.price_z[places],
         **{f"sales_{window}": counts for window, counts in sold.items()},
         "trend": np.log((sold[28] + 1) / 28) - np.log((sold[90] + 1) / 90),
-        "repeat_rate": 1.0 - facts.num_customers[items] / np.maximum(events, 1),
-        "item_age": np.maximum(days - facts.first_day[items], 0).astype(np.float64),
-        "num_customers": facts.num_customers[items],
+        "repeat_rate": 1.0 - facts.num_customers[places] / np.maximum(events, 1),
+        "item_age": np.maximum(days - facts.first_day[places], 0).astype(np.float64),
+        "num_customers": facts.num_customers[places],
     }

@@ -66,28 +66,31 @@ _REPEAT_NAMES = (
 
 def affinity_features(batch: QueryBatch, purchases: Purchases, offers: Offers, facts: ItemFacts) -> dict[str, Floats]:
     """The groups `affinity` and `price`: the item's brand, category and price against what was bought; (C,) each."""
-    rows, items = rows_of_keys(purchases.keys), items_of_keys(purchases.keys)
-    known = items < len(facts.brand)  # items that the fit has not seen have neither brand nor price
+    rows, items = rows_of_keys(purchases.keys), facts.places(items_of_keys(purchases.keys))
+    known = items > 0  # items that the fit has not seen have neither brand nor price
     rows, items, times = rows[known], items[known], purchases.times[known]
+    offered = facts.places(offers.items)
     total = np.bincount(rows, weights=times, minlength=len(batch))
     paid = np.bincount(rows, weights=times * facts.log_price[items], minlength=len(batch)) / np.maximum(total, 1)
-    gap = facts.log_price[offers.items] - paid[offers.rows]
+    gap = facts.log_price[offered] - paid[offers.rows]
     return {
-        "brand_share": _share(rows, facts.brand[items], times, total, offers, facts.brand),
-        "category_share": _share(rows, facts.category[items], times, total, offers, facts.category),
-        "price_gap": np.where(total[offers.rows] > 0, gap, MISSING["price_gap"]),
+        "brand_share": _share(rows, facts.brand[items], times, total, offers.rows, facts.brand[offered]),
+        "category_share": _share(rows, facts.category[items], times, total, offers.rows, facts.category[offered]),
+        "price_gap": np.where((total[offers.rows] > 0) & (offered > 0), gap, MISSING["price_gap"]),
     }
 
 
-def _share(rows: Ints, labels: Ints, times: Ints, total: np.ndarray, offers: Offers, label_of: Ints) -> Floats:
-    """Share of what each query's customer bought that has the label of the candidate; 0 for candidates without."""
+def _share(rows: Ints, labels: Ints, times: Ints, total: np.ndarray, offered_to: Ints, wanted: Ints) -> Floats:
+    """Share of what each query's customer bought that has the label of the candidate; 0 for candidates without.
+
+    rows, labels, times: what was bought by which query's customer; offered_to, wanted: of each candidate, (C,).
+    """
     found, inverse = np.unique(pair_keys(rows, labels), return_inverse=True)
     counts = np.bincount(inverse, weights=times, minlength=len(found))
-    wanted = label_of[offers.items]
-    places, is_there = find(found, pair_keys(offers.rows, wanted))
+    places, is_there = find(found, pair_keys(offered_to, wanted))
     shares = np.zeros(len(wanted))
     held = is_there & (wanted > 0)
-    shares[held] = counts[places[held]] / total[offers.rows[held]]
+    shares[held] = counts[places[held]] / total[offered_to[held]]
     return shares
 
 

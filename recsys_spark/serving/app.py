@@ -98,9 +98,10 @@ def _add_upkeep(app: FastAPI, holder: Holder, desk: Desk, token: str | None) -> 
     @app.get("/health", response_model=doc.Health)
     async def health() -> doc.Health:
         """Whether the server answers, and what from."""
-        card = holder.held.card
+        card, processes = holder.held.card, holder.held.num_processes
         return doc.Health(
-            ready=True,
+            ready=processes > 0,
+            processes=processes,
             run=doc.run_of(card),
             models=card.models,
             counts={name: getattr(card, f"num_{name}") for name in ("customers", "items", "events", "offers")},

@@ -113,7 +113,8 @@ class SimilarProducts(Products):
 class Health(BaseModel):
     """Whether the server answers, and what from."""
 
-    ready: bool
+    ready: bool = Field(description="whether a process can answer")
+    processes: int = Field(description="processes that can answer; fewer than serve.processes while some are replaced")
     run: Run
     models: dict[str, str] = Field(description="the model of each protocol")
     counts: dict[str, int] = Field(description="customers, items, events, and offers: candidates of known customers")

@@ -23,6 +23,10 @@ class Held(Protocol):
     @property
     def card(self) -> BundleCard: ...
 
+    @property
+    def num_processes(self) -> int:
+        """Those that can answer now."""
+
     def reply(self, kind: str, *asked: Any) -> str:
         """See `Replies.reply`."""
 

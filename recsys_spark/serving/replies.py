@@ -43,6 +43,10 @@ class Replies:
     def card(self) -> BundleCard:
         return self.state.card
 
+    @property
+    def num_processes(self) -> int:
+        return 1  # this one
+
     def reply(self, kind: str, *asked: Any) -> str:
         """The document of a kind (customer, basket, similar) as JSON. Raises doc.Refused."""
         kinds: dict[str, Callable[..., doc.Products]] = {

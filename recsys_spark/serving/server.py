@@ -27,15 +27,21 @@ log = logging.getLogger("recsys")
 class _Server(uvicorn.Server):
     """Stops at SIGTERM and SIGINT when requests have ended, and then returns, so that the exit code is 0."""
 
-    def __init__(self, settings: uvicorn.Config, holder: Holder) -> None:
+    def __init__(self, settings: uvicorn.Config, holder: Holder, stop: Callable[[], None]) -> None:
         super().__init__(settings)
-        self._holder = holder
+        self._holder, self._stop = holder, stop
 
     async def startup(self, sockets: list[Socket] | None = None) -> None:
         await super().startup(sockets)
         for socket in sockets or []:
             address = "http://{}:{}".format(*socket.getsockname()[:2])
             log.info("serve: %s answers from run %s", address, self._holder.held.card.run)
+
+    async def shutdown(self, sockets: list[Socket] | None = None) -> None:
+        try:
+            await super().shutdown(sockets)
+        finally:
+            self._stop()
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -45,8 +51,8 @@ class _Server(uvicorn.Server):
         yield
 
 
-def run_server(holder: Holder, stop_making: Callable[[], None]) -> None:
-    """Answer until told to stop. stop_making: ends a bundle that is being made, for which the end would wait."""
+def run_server(holder: Holder, stop: Callable[[], None]) -> None:
+    """Answer until told to end. stop: ends a reload, for which the end would wait, and whoever answers."""
     serve = holder.served.config.serve
     desk = Desk(serve.processes, serve.max_waiting, serve.timeout_seconds)
 
@@ -58,7 +64,6 @@ def run_server(holder: Holder, stop_making: Callable[[], None]) -> None:
         watch = loop.create_task(_watch(holder, serve.watch_seconds, told))
         yield
         watch.cancel()
-        stop_making()
         desk.close()
 
     app = create_app(holder, desk, os.environ.get(TOKEN_VARIABLE) or None, lifespan)
@@ -78,7 +83,7 @@ def run_server(holder: Holder, stop_making: Callable[[], None]) -> None:
     # uvicorn's socket does not say that it speaks TCP, so asyncio leaves Nagle's algorithm on: a body would wait until
     # the client acknowledges the head, 40 ms.
     listening.setsockopt(IPPROTO_TCP, TCP_NODELAY, 1)
-    _Server(settings, holder).run([listening])
+    _Server(settings, holder, stop).run([listening])
 
 
 async def _watch(holder: Holder, seconds: float, told: asyncio.Event) -> None:

@@ -1,4 +1,4 @@
-"""The life of a process that answers: it opens bundles as it is told, whose files all processes map, and replies."""
+"""The life of a process that answers: it holds the bundles it is told to, whose files all of them map, and replies."""
 
 from __future__ import annotations
 
@@ -19,36 +19,35 @@ from recsys_spark.serving.plan import Served
 if TYPE_CHECKING:  # torch, which the server itself does without
     from recsys_spark.serving.replies import Replies
 
-BUNDLES_KEPT = 2  # the one that is served, and the one before it for requests that began with it
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # meant for the server; its whole group may get them
 _SWITCH_SECONDS = 0.0005  # a bundle that is being opened hands over to answers sooner than after 5 ms
-_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # meant for the server; its whole group may get them
 log = logging.getLogger("recsys")
 
 Key = tuple[Path, str]  # folder of a bundle, name of its run
 
 
 def work(served: Served, log_format: str, requests: Connection, orders: Connection) -> None:
-    """Answer until the server is gone.
+    """Answer until the server is gone. SIGNALS are blocked when it begins.
 
     requests: brings (key, kind, asked) and takes what `Replies.reply` says, a Refused, or None for a fault, which is
-    logged. orders: brings the key of a bundle to open, and takes None, or why it could not be.
+    logged. orders: brings the keys of all bundles to hold, and takes None, or why one could not be opened.
     """
-    for number in _SIGNALS:
+    for number in SIGNALS:
         signal.signal(number, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
     set_up_logs(log_format)
     sys.setswitchinterval(_SWITCH_SECONDS)
     _compute_on_one_core()
     held: dict[Key, Replies] = {}
-    threading.Thread(target=_open_as_told, args=(served, orders, held), daemon=True).start()
+    threading.Thread(target=_hold_as_told, args=(served, orders, held), daemon=True).start()
     with suppress(EOFError, OSError):
         while True:
             requests.send(_replied(held, *requests.recv()))
 
 
 def _replied(held: dict[Key, Replies], key: Key, kind: str, asked: tuple[object, ...]) -> str | Refused | None:
-    replies = held.get(key) or list(held.values())[-1]  # a request that waited through two reloads gets the newest
     try:
-        return replies.reply(kind, *asked)
+        return held[key].reply(kind, *asked)
     except Refused as refused:
         return refused
     except Exception:
@@ -56,25 +55,34 @@ def _replied(held: dict[Key, Replies], key: Key, kind: str, asked: tuple[object,
         return None
 
 
-def _open_as_told(served: Served, orders: Connection, held: dict[Key, Replies]) -> None:
-    from recsys_spark.serving.replies import Replies  # torch, which the server itself does without
-
-    _compute_on_one_core()
-    with suppress(EOFError, OSError):
+def _hold_as_told(served: Served, orders: Connection, held: dict[Key, Replies]) -> None:
+    try:
+        _compute_on_one_core()
         while True:
-            folder, run = orders.recv()
-            try:
-                replies = Replies.open(folder, served, run)
-            except Exception as error:
-                orders.send(str(error) or type(error).__name__)
-                continue
-            held.pop((folder, run), None)
-            held[folder, run] = replies
-            for old in list(held)[:-BUNDLES_KEPT]:
-                del held[old]
-            if len(held) == 1:
-                gc.freeze()  # what is loaded stays: a collection, for which answers wait, need not look through it
-            orders.send(None)
+            orders.send(_fault_of_holding(served, orders.recv(), held))
+    except (EOFError, OSError):
+        return
+    finally:
+        orders.close()  # whatever ended it, the server is not to wait
+
+
+def _fault_of_holding(served: Served, keys: tuple[Key, ...], held: dict[Key, Replies]) -> str | None:
+    """Open what is not held yet, then drop what is not wanted any more; where one cannot be opened all stays."""
+    from recsys_spark.serving.replies import Replies
+
+    is_first = not held
+    try:
+        for key in keys:
+            if key not in held:
+                folder, run = key
+                held[key] = Replies.open(folder, served, run)
+    except Exception as error:
+        return str(error) or type(error).__name__
+    for old in held.keys() - set(keys):
+        del held[old]
+    if is_first:
+        gc.freeze()  # what is loaded stays: a collection, for which answers wait, need not look through it
+    return None
 
 
 def _compute_on_one_core() -> None:

@@ -7,6 +7,7 @@ from itertools import pairwise
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
@@ -47,6 +48,11 @@ def world(seed=1):
 
 @pytest.fixture
 def builder(tmp_path):
+    return builder_of(tmp_path)
+
+
+def builder_of(tmp_path, unknown=()):
+    """unknown: items that the fit has not seen."""
     counts = {}
     for _, half, item, _ in world():
         counts[item, half // 2] = counts.get((item, half // 2), 0) + 1
@@ -63,7 +69,8 @@ def builder(tmp_path):
         "brand": np.where(numbers % 3 == 0, 0, numbers % 3 * 1_000_003),
         "category": -(numbers % 2) * 77,
     }
-    pq.write_table(pa.table(facts), tmp_path / "facts.parquet")
+    known = pc.invert(pc.is_in(pa.array(numbers), pa.array(unknown, pa.int64())))
+    pq.write_table(pa.table(facts).filter(known), tmp_path / "facts.parquet")
     # Item n sold n times in showroom n % 2 and once in the other; odd customers are of showroom 1, the last of none.
     sold = [("showroom", 500 + place, item, item if item % 2 == place else 1) for item in numbers for place in (0, 1)]
     sold_columns = dict(
@@ -151,6 +158,24 @@ def test_features_agree_with_a_slow_second_method(builder):
     for place, (customer, item) in enumerate(zip(offers.rows.tolist(), offers.items.tolist(), strict=True)):
         for name, value in slow(events, customer, item).items():
             assert found[name][place] == pytest.approx(value, rel=1e-5, abs=1e-6), (name, customer, item)
+
+
+@pytest.mark.parametrize("unknown", [(), (7, NUM_ITEMS)])
+def test_prices_and_labels_are_of_what_the_fit_knows(tmp_path, unknown):
+    events, offers = world(), all_pairs()
+    found = builder_of(tmp_path, unknown).columns(batch_of(events), offers)
+    logs = {item: math.log(item / 2) for item in range(1, NUM_ITEMS + 1) if item != 4 and item not in unknown}
+    logs[4] = sum(logs.values()) / len(logs)  # the one without a price
+    for place, (customer, item) in enumerate(zip(offers.rows.tolist(), offers.items.tolist(), strict=True)):
+        before = [code for who, half, code, _ in events if who == customer and half < 241 and code not in unknown]
+        paid = sum(logs[code] for code in before) / len(before)
+        brand = 0 if item in unknown else item % 3
+        share = sum(code % 3 == brand for code in before) / len(before) if brand else 0
+        assert found["price_gap"][place] == pytest.approx(0 if item in unknown else logs[item] - paid), (customer, item)
+        assert found["brand_share"][place] == pytest.approx(share), (customer, item)
+        if item in unknown:
+            told = [found[name][place] for name in ("pop", "price_z", "item_age", "num_customers", "category_share")]
+            assert told == [0, 0, 0, 0, 0]
 
 
 def test_events_at_the_query_and_later_change_no_feature(builder):

@@ -1,13 +1,14 @@
-"""Processes that answer: what they say is what one process says, and one that dies is replaced."""
+"""Processes that answer: what they say is what one process says, and one that dies or hangs is replaced."""
 
 from __future__ import annotations
 
+import multiprocessing
 import os
+import shutil
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import psutil
 import pytest
 
 from recsys_spark.contracts.errors import ArtifactError
@@ -28,7 +29,7 @@ def folder(run_root) -> Path:
 
 @pytest.fixture(scope="module")
 def crew(run_root) -> Iterator[Crew]:
-    found = Crew(served(run_root), 1)
+    found = Crew(served(run_root, "serve.processes=1", "serve.timeout_seconds=1"))
     yield found
     found.close()
 
@@ -38,9 +39,20 @@ def shift(crew, folder) -> Shift:
     return crew.open(folder, "first")
 
 
-def processes() -> list[int]:
-    """Those of this one's children that answer."""
-    return [child.pid for child in psutil.Process().children() if "spawn_main" in " ".join(child.cmdline())]
+@pytest.fixture
+def copied(folder, tmp_path) -> Callable[[str], Path]:
+    return lambda name: Path(shutil.copytree(folder, tmp_path / name))
+
+
+def pids() -> list[int]:
+    """Of the processes that live."""
+    return [process.pid for process in multiprocessing.active_children() if process.name == "answers"]
+
+
+def spoil(bundle: Path) -> None:
+    """Leave a bundle that only who opens it finds damaged."""
+    ids = bundle / "items.arrow"
+    ids.write_bytes(bytes(ids.stat().st_size))
 
 
 def test_a_process_says_what_this_one_would(run_root, folder, shift):
@@ -55,41 +67,69 @@ def test_refusals_come_as_they_are_and_faults_as_one(shift):
     with pytest.raises(Refused) as refused:
         shift.reply("customer", "nobody", (3, "all_items", None), False)
     assert (refused.value.status, refused.value.problem.error) == (404, "unknown_customer")
+    (pid,) = pids()
     with pytest.raises(RuntimeError, match="which it has logged"):
         shift.reply("nothing of the kind")
     assert "acme" in shift.reply(*ACME)
+    assert pids() == [pid]
 
 
 def test_signals_of_the_server_do_not_end_a_process_and_one_that_is_killed_is_replaced(shift):
-    before, (pid,) = shift.reply(*ACME), processes()
+    before, (pid,) = shift.reply(*ACME), pids()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         os.kill(pid, number)
     assert shift.reply(*ACME) == before
-    assert processes() == [pid]
+    assert pids() == [pid]
     os.kill(pid, signal.SIGKILL)
     assert shift.reply(*ACME) == before
-    assert len(processes()) == 1
-    assert processes() != [pid]
+    assert len(pids()) == 1
+    assert pids() != [pid]
 
 
-def test_a_bundle_that_cannot_be_opened_leaves_what_was_open(crew, shift, folder, tmp_path):
+def test_a_process_that_hangs_is_replaced(shift):
+    before, (pid,) = shift.reply(*ACME), pids()
+    os.kill(pid, signal.SIGSTOP)
+    assert shift.reply(*ACME) == before  # after six times a second
+    assert pid not in pids()
+
+
+def test_a_bundle_that_cannot_be_opened_leaves_what_was_open(crew, shift, copied, tmp_path):
     with pytest.raises(ArtifactError, match="holds no bundle"):
-        crew.open(tmp_path, "first")
-    (tmp_path / CARD).write_bytes((folder / CARD).read_bytes())
-    with pytest.raises(ArtifactError, match="differs from its"):
-        crew.open(tmp_path, "first")
+        crew.open(tmp_path / "nowhere", "first")
+    for number in range(3):
+        bad = copied(f"bad{number}")
+        spoil(bad)
+        with pytest.raises(ArtifactError):
+            crew.open(bad, "bad")
+        assert "acme" in shift.reply(*ACME)
+    os.kill(pids()[0], signal.SIGKILL)
     assert "acme" in shift.reply(*ACME)
 
 
-def test_a_shift_goes_on_after_the_next_has_begun(crew, shift, folder):
+def test_a_shift_goes_on_after_the_next_has_begun_and_the_one_before_may_be_gone(crew, folder, copied):
+    older = copied("older")
+    first = crew.open(older, "first")
     second = crew.open(folder, "second")
-    assert '"id":"first"' in shift.reply(*ACME)
+    assert '"id":"first"' in first.reply(*ACME)
     assert '"id":"second"' in second.reply(*ACME)
+    shutil.rmtree(older)
+    os.kill(pids()[0], signal.SIGKILL)
+    assert [('"id":"second"' in second.reply(*ACME)) for _ in range(2)] == [True, True]
 
 
-def test_the_processes_end_with_the_crew(run_root):
-    before = set(processes())
-    other = Crew(served(run_root), 2)
-    assert len(set(processes()) - before) == 2
+def test_a_bundle_is_opened_though_a_process_died_when_nobody_asked(crew, folder):
+    os.kill(pids()[0], signal.SIGKILL)
+    assert '"id":"third"' in crew.open(folder, "third").reply(*ACME)
+
+
+def test_the_processes_end_with_the_crew_and_none_takes_their_place(run_root, folder):
+    before = set(pids())
+    other = Crew(served(run_root, "serve.processes=2"))
+    shift = other.open(folder, "first")
+    assert (shift.num_processes, len(set(pids()) - before)) == (2, 2)
     other.close()
-    assert set(processes()) == before
+    with pytest.raises(RuntimeError, match="the server ends"):
+        shift.reply(*ACME)
+    with pytest.raises(ArtifactError, match="the server ends"):
+        other.open(folder, "second")
+    assert set(pids()) == before

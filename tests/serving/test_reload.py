@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import psutil
 import pytest
 from fastapi.testclient import TestClient
 
@@ -205,12 +206,15 @@ def test_a_server_starts_without_java_reloads_by_signal_and_by_request_and_ends_
         assert "Traceback" not in process.stderr.read()
 
 
-def test_a_server_finds_a_new_run_by_itself(roots, tmp_path):
+def test_a_server_finds_a_new_run_by_itself_and_nobody_answers_for_one_that_is_killed(roots, tmp_path):
     root, folder = tmp_path / "run", tmp_path / "bundles"
     put_in_place(roots["first"], root)
     for run in roots.values():
         shutil.copytree(run / "serving", folder, dirs_exist_ok=True)
-    with server(root, f"serve.folder={folder}", "serve.watch_seconds=0.2") as (_, address):
+    with server(root, f"serve.folder={folder}", "serve.watch_seconds=0.2") as (process, address):
         put_in_place(roots["second"], root)
         wait_for_reload(address, 1)
         assert own_products(ask(f"{address}/recommend/acme")) == OWN["second"]
+        children = psutil.Process(process.pid).children()
+        process.kill()
+        assert psutil.wait_procs(children, timeout=30)[1] == []
