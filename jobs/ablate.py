@@ -15,6 +15,7 @@ from recsys_spark.contracts.candidate_config import REPEAT_SOURCES
 from recsys_spark.contracts.config import PipelineConfig
 from recsys_spark.contracts.errors import ConfigError
 from recsys_spark.contracts.features import chosen_features
+from recsys_spark.contracts.ranker_config import GBDT_MODELS
 from recsys_spark.contracts.ranker_file import RANKER_FILE
 from recsys_spark.gpu_launch import launch
 from recsys_spark.paths import on_disk
@@ -33,6 +34,10 @@ def run(io: StageIO, config: PipelineConfig) -> Metrics:
     sources = {name: quotas.of(name) for name in source_names(quotas, config.retriever.towers)}
     features = chosen_features(config.features.set, tuple(sources))
     chosen = variants(config.ablations.variants, features, sources, config.ranker)
+    if any(variant.is_trained and variant.config.model in GBDT_MODELS for variant in chosen):
+        from training.ranker.gbdt import import_lightgbm  # torch, which other commands need not load
+
+        import_lightgbm()  # before hours of training
     found: dict[str, dict[str, ByProtocol]] = {split: {} for split in SPLIT_OF_FIT.values()}
     trained = {}
     for variant in chosen:

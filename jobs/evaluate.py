@@ -21,6 +21,7 @@ from recsys_spark.contracts.config import PipelineConfig
 from recsys_spark.evaluation.console import evaluation_table
 from recsys_spark.evaluation.document import evaluation_document
 from recsys_spark.evaluation.summary import SplitFrames, summarise
+from recsys_spark.sequences.split import iso_in_utc
 from recsys_spark.stage import Metrics, Stage, StageIO
 
 
@@ -41,10 +42,11 @@ def _frames(
 ) -> SplitFrames:
     """two_stage: those of the models that rank candidates."""
     cutoffs = io.read_json(SPLIT_CUTOFFS)
+    end = test_end and iso_in_utc(test_end, "evaluation.test_end")
     return SplitFrames(
         split=split,
         cutoff=cutoffs[f"{fit}_end"],
-        until=cutoffs.get(f"{split}_end", test_end),
+        until=cutoffs.get(f"{split}_end", end),
         sequences=io.read(SEQUENCES, split=split),
         interactions=io.read(INTERACTIONS_CLEAN),
         customer_id_map=io.read(CUSTOMER_ID_MAP),

@@ -11,6 +11,7 @@ from recsys_spark.contracts.errors import ConfigError
 from recsys_spark.ingest.bad_files import BadFiles
 from recsys_spark.ingest.readers import read_sources, source_files
 from recsys_spark.ingest.report import ingest_report
+from recsys_spark.ingest.splits import splits_kept
 from recsys_spark.ingest.tables import read_tables, table_files
 from recsys_spark.privacy.entry import CustomerEntry
 from recsys_spark.stage import Metrics, Stage, StageIO
@@ -34,7 +35,8 @@ def run(io: StageIO, config: PipelineConfig) -> Metrics:
     bad = BadFiles(skip=config.ingest.on_bad_file == "skip")
     read = read_tables if config.ingest.tables.transactions else read_sources
     entry, left_out = CustomerEntry.of(config.ingest, config.paths.processed), Observation("forgotten")
-    lines = io.write(RAW_LINES, entry.admit(read(io.spark, config.ingest, bad), left_out))
+    with splits_kept(io.spark):
+        lines = io.write(RAW_LINES, entry.admit(read(io.spark, config.ingest, bad), left_out))
     report = ingest_report(io.read(RAW_LINES), files, bad.found)
     forgotten = left_out.get["lines"] if entry.forgotten else 0
     key = entry.facts().get("pseudonymise_key")

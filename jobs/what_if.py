@@ -47,7 +47,7 @@ from recsys_spark.recommendations.what_if import (
     ruled_rankings,
 )
 from recsys_spark.sequences.histories import customer_histories
-from recsys_spark.sequences.split import cutoff
+from recsys_spark.sequences.split import cutoff, iso_in_utc
 from recsys_spark.stage import Metrics, Stage, StageIO
 
 FIT, SPLIT = "val", "test"
@@ -76,7 +76,8 @@ def run(io: StageIO, config: PipelineConfig) -> Metrics:
     }
     sequences = io.read(SEQUENCES, split=SPLIT)
     if config.evaluation.test_end:
-        sequences = sequences.filter(F.col("event_time") <= timestamp(config.evaluation.test_end))
+        end = iso_in_utc(config.evaluation.test_end, "evaluation.test_end")
+        sequences = sequences.filter(F.col("event_time") <= timestamp(end))
     activity = customer_activity(interactions, customer_ids, val_end)
     facts = io.materialise("facts", positive_facts(sequences, io.read(ITEM_POPULARITY, fit=FIT), activity))
     after = {model: positive_ranks(frame, sequences, item_ids) for model, frame in ruled.items()}

@@ -15,7 +15,7 @@ from pyspark.sql import DataFrame
 
 from recsys_spark.baselines.query_batches import QueryBatch, query_batches
 from recsys_spark.contracts.schemas import RANKINGS
-from recsys_spark.evaluation.protocols import ALL_ITEMS, FIRST_PURCHASE, MASKED_SEEN, PROTOCOLS
+from recsys_spark.evaluation.protocols import ALL_ITEMS, FIRST_PURCHASE, MASKED_NEW, MASKED_SEEN, PROTOCOLS
 from recsys_spark.sequences.windows import Ints
 
 SCORE_DECIMALS = 6  # scores are rounded before ranking, so that lists do not depend on the order of additions
@@ -53,6 +53,16 @@ class Popular:
         flags[self.items] = True
         return flags
 
+    def places_of(self, items: Ints) -> Ints:
+        """Where items stand, from 0; -1 for those that are not eligible."""
+        return np.where(items < len(self._places), self._places[np.minimum(items, len(self._places) - 1)], -1)
+
+    @cached_property
+    def _places(self) -> Ints:
+        places = np.full(len(self.eligible), -1, dtype=np.int64)
+        places[self.items] = np.arange(len(self.items))
+        return places
+
 
 class Model(Protocol):
     """A fitted model as it travels to the tasks: small values and paths; arrays are loaded there."""
@@ -89,7 +99,8 @@ def rank_batch(model: Model, batch: QueryBatch, k: int) -> Iterator[Lists]:
     """Each query's lists: the top k under all_items, the top k never bought under first_purchase.
 
     The third, masked_seen, is the full order down to the k-th never bought item: what tells how many such items stand
-    before a repeat. It is as long as it takes.
+    before a repeat. It is as long as it takes. Of a model that orders first purchases otherwise, masked_new are the
+    never bought items of that order.
     """
     popular = model.popular()
     scored = eligible_only(model.score(replace(batch, depth=k)), popular.eligible)
@@ -97,7 +108,9 @@ def rank_batch(model: Model, batch: QueryBatch, k: int) -> Iterator[Lists]:
     own_first = own if scored.first is None else best_first(replace(scored, scores=scored.first), len(batch))
     seen = np.zeros(1 + max(int(popular.items.max(initial=0)), int(batch.events.items.max(initial=0))), dtype=bool)
     taken = seen.copy()
-    listed: dict[str, list[_Listed]] = {protocol: [] for protocol in PROTOCOLS}
+    has_two_orders = own_first is not own
+    kinds = (*PROTOCOLS, MASKED_NEW) if has_two_orders else PROTOCOLS
+    listed: dict[str, list[_Listed]] = {kind: [] for kind in kinds}
     for row, (items, scores) in enumerate(own):
         # At most the own and the seen items can be missing from the head of the popular ones.
         head = slice(k + len(items) + batch.end[row] - batch.start[row])
@@ -105,15 +118,17 @@ def rank_batch(model: Model, batch: QueryBatch, k: int) -> Iterator[Lists]:
         behind = np.flatnonzero(~taken[popular.items[head]])
         taken[items] = False
         whole = _filled_up(items, scores, popular, behind)
-        whole_first = whole if own_first is own else _filled_up(*own_first[row], popular, behind)
+        whole_first = _filled_up(*own_first[row], popular, behind) if has_two_orders else whole
         seen[batch.seen(row)] = True
         new_only = np.flatnonzero(~seen[whole.items])[:k]
-        new_first = new_only if whole_first is whole else np.flatnonzero(~seen[whole_first.items])[:k]
+        new_first = np.flatnonzero(~seen[whole_first.items])[:k] if has_two_orders else new_only
         seen[batch.seen(row)] = False
         listed[ALL_ITEMS].append(whole.at(np.arange(min(k, len(whole.items)))))
         listed[FIRST_PURCHASE].append(whole_first.at(new_first))
         reach = new_only[-1] + 1 if len(new_only) == k else len(whole.items)
         listed[MASKED_SEEN].append(whole.at(np.arange(reach)))
+        if has_two_orders:
+            listed[MASKED_NEW].append(whole.at(new_only))
     for protocol, lists in listed.items():
         yield _laid_out(protocol, lists)
 

@@ -16,7 +16,13 @@ from recsys_spark.baselines.registry import Fitted, ModelSettings, ranking_model
 from recsys_spark.baselines.tuning import Changes, K, changed, choose, chosen_settings, tune
 from recsys_spark.contracts.artifacts import ITEM_ID_MAP, POSITIVE_RANKS, QUERIES, RANKINGS, SEQUENCES
 from recsys_spark.contracts.columns import LIST_LENGTH, LIST_PROTOCOLS
-from recsys_spark.evaluation.protocols import ALL_ITEMS, FIRST_PURCHASE, positive_ranks, recall_by_protocol
+from recsys_spark.evaluation.protocols import (
+    ALL_ITEMS,
+    FIRST_PURCHASE,
+    MASKED_NEW,
+    positive_ranks,
+    recall_by_protocol,
+)
 from recsys_spark.stage import StageIO
 
 _BUCKETS = 1_000_000
@@ -55,14 +61,15 @@ def publish_lists(io: StageIO, name: str, split: str, lists: DataFrame, positive
 
 
 def lists_by_protocol(asked: DataFrame, name: str, fitted: Fitted, settings: Mapping[str, ModelSettings]) -> DataFrame:
-    """RANKINGS where each protocol has settings of its own; masked_seen goes with all_items."""
+    """RANKINGS where each protocol has settings of its own; masked_seen and masked_new go with all_items."""
     general, first = settings[ALL_ITEMS], settings[FIRST_PURCHASE]
     lists = rank(asked, ranking_model(name, fitted, general), fitted.codes, LIST_LENGTH)
     if general == first:
         return lists
     others = rank(asked, ranking_model(name, fitted, first), fitted.codes, LIST_LENGTH)
     is_first = F.col("protocol") == FIRST_PURCHASE
-    return lists.filter(~is_first).unionByName(others.filter(is_first))
+    renamed = F.when(is_first, F.lit(MASKED_NEW)).otherwise(F.col("protocol"))
+    return lists.withColumn("protocol", renamed).unionByName(others.filter(is_first))
 
 
 def choose_settings(io: StageIO, settings: ModelSettings, histories: DataFrame, fit: str, split: str) -> dict[str, Any]:
@@ -71,9 +78,13 @@ def choose_settings(io: StageIO, settings: ModelSettings, histories: DataFrame, 
     fitted = fitted_tables(io, fit, models, settings)
     queries, positives = io.read(QUERIES, split=split), io.read(SEQUENCES, split=split)
     share = min(settings.baselines.tune_queries / max(queries.count(), 1), 1.0)
-    is_sampled = F.pmod(F.xxhash64("query_id"), F.lit(_BUCKETS)) < int(share * _BUCKETS)
-    asked = io.materialise("tuning_asked", with_queries(histories, queries.filter(is_sampled)))
-    sampled = io.materialise("tuning_positives", positives.filter(is_sampled))
+    # Not by query_id, which holds the customer's index: one more customer would have other settings chosen.
+    bucket = F.pmod(F.xxhash64("customer_id", "event_time"), F.lit(_BUCKETS))
+    named = queries.join(histories.select("user_idx", "customer_id"), on="user_idx", how="inner")
+    drawn = named.filter(bucket < int(share * _BUCKETS)).drop("customer_id")
+    asked = io.materialise("tuning_asked", with_queries(histories, drawn))
+    ids = asked.select(F.explode("query_ids").alias("query_id"))
+    sampled = io.materialise("tuning_positives", positives.join(ids, on="query_id", how="left_semi"))
     tried = {}
     for name in models:
 

@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 
 from recsys_spark.contracts.checks import one_of, require
 
-RANKER_MODELS = ("mlp", "lambdarank", "binary", "none")
+GBDT_MODELS = ("lambdarank", "binary")
+RANKER_MODELS = ("mlp", *GBDT_MODELS, "none")
 TWO_STAGE = "two_stage"  # the model of candidates, their features and a ranker
 SCHEDULES = ("cosine", "plateau")  # of the learning rate
 VARIANTS = ("base", "no_ranker", "bce", "lambdarank", "groups", "sources")  # of ablations

@@ -251,7 +251,7 @@ RECOMMENDATIONS = Table(
         Column("rank", "int", "from 1"),
         Column("stock_code", "string", "recommended product"),
         Column("description", "string", "its text in the catalogue"),
-        Column("score", "double", "score of the model, comparable within a customer"),
+        Column("score", "double", "of the model, which may order new products and repeats each; see rank"),
         Column("reason", "string", "why, in words"),
         Column("reason_kind", "string", "repeat | bought_together | similar | popular_in_category | popular"),
         Column(

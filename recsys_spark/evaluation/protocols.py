@@ -12,6 +12,7 @@ ALL_ITEMS, FIRST_PURCHASE = LIST_PROTOCOLS
 # Optimistic: it hides what a customer bought before except the positive itself, which gives every repeat away.
 MASKED_SEEN = "masked_seen"
 PROTOCOLS = (*LIST_PROTOCOLS, MASKED_SEEN)
+MASKED_NEW = "masked_new"  # no protocol: the never bought items of the order of masked_seen, beside it
 
 
 def protocols_of(is_repeat: Column) -> Column:
@@ -33,10 +34,11 @@ def positive_ranks(rankings: DataFrame, sequences: DataFrame, item_id_map: DataF
     and every positive of a query without a list, has rank null. A list that names an item twice ranks it once, at
     the better place.
 
-    Under masked_seen a first purchase stands where it stands among the items never bought, which is its rank in the
-    first_purchase list; a repeat stands behind the never bought items that the model's full order puts before it. That
-    order is the optional list `masked_seen`: all items, bought before or not, down to the 100th never bought one.
-    Without it the all_items list stands in: exact for the repeats it holds, and the others count as missed.
+    Under masked_seen a first purchase stands where it stands among the items never bought, and a repeat behind those of
+    them that the model's full order puts before it. That order is the optional list `masked_seen`: all items, bought
+    before or not, down to the 100th never bought one. Without it the all_items list stands in: exact for the repeats it
+    holds, and the others count as missed. Its never bought items are the first_purchase list or, of a model that orders
+    that one otherwise, the list `masked_new`.
     """
     codes = item_id_map.select(F.col("item_idx").alias("pos_item_idx"), "stock_code")
     positives = sequences.join(codes, on="pos_item_idx", how="left")
@@ -47,13 +49,13 @@ def positive_ranks(rankings: DataFrame, sequences: DataFrame, item_id_map: DataF
     found = (
         wanted.join(_lists_by_query(rankings), on="query_id", how="left")
         .withColumn("positive", F.explode("wanted"))
-        .select("query_id", *PROTOCOLS, "positive.*")
+        .select("query_id", *PROTOCOLS, MASKED_NEW, "positive.*")
+        .withColumn(MASKED_NEW, F.coalesce(MASKED_NEW, FIRST_PURCHASE, F.array().cast("array<string>")))
     )
-    new_rank = rank_in(FIRST_PURCHASE, "stock_code")
     ranks = {
         ALL_ITEMS: rank_in(ALL_ITEMS, "stock_code"),
-        FIRST_PURCHASE: new_rank,
-        MASKED_SEEN: F.when(F.col("is_repeat"), _rank_behind_new_items()).otherwise(new_rank),
+        FIRST_PURCHASE: rank_in(FIRST_PURCHASE, "stock_code"),
+        MASKED_SEEN: F.when(F.col("is_repeat"), _rank_behind_new_items()).otherwise(rank_in(MASKED_NEW, "stock_code")),
     }
     each = F.array(*(F.struct(F.lit(name).alias("protocol"), rank.alias("rank")) for name, rank in ranks.items()))
     counts = f"not is_repeat or ranked.protocol <> '{FIRST_PURCHASE}'"
@@ -71,7 +73,7 @@ def _lists_by_query(rankings: DataFrame) -> DataFrame:
     """One row per query with a list in a column per protocol; null where there is none."""
     lists = [
         F.first(F.when(F.col("protocol") == protocol, F.col("stock_codes")), ignorenulls=True).alias(protocol)
-        for protocol in PROTOCOLS
+        for protocol in (*PROTOCOLS, MASKED_NEW)
     ]
     return rankings.groupBy("query_id").agg(*lists)
 
@@ -80,7 +82,7 @@ def _rank_behind_new_items() -> Column:
     order = f"coalesce({MASKED_SEEN}, {ALL_ITEMS})"
     position = f"array_position({order}, stock_code)"
     in_front = f"slice({order}, 1, cast({position} as int) - 1)"
-    num_new = F.expr(f"size(array_intersect({in_front}, coalesce({FIRST_PURCHASE}, array())))")
+    num_new = F.expr(f"size(array_intersect({in_front}, {MASKED_NEW}))")
     return F.when(F.expr(f"{position} > 0") & (num_new < LIST_LENGTH), num_new + 1)
 
 

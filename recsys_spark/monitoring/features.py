@@ -15,7 +15,7 @@ from recsys_spark.monitoring.runs import SeenRun
 
 GROUP = "features"
 PART = "test"  # the newest queries
-_BY_CLOCK = "context"  # the group of features that tell the season alone
+_BY_CLOCK = ("context", "calendar")  # groups of features that tell the season alone
 
 
 def feature_measures(reference: SeenRun, current: SeenRun, config: MonitorConfig) -> list[Measure]:
@@ -35,11 +35,13 @@ def moved_features(reference: DataFrame, current: DataFrame, config: MonitorConf
     columns = {feature.name: feature.missing for feature in FEATURES}
     first, second = (fine_histograms(side, columns) for side in (reference, current))
     draws = Draws(num_queries(reference), num_queries(current), "queries")
+    if not (draws.reference and draws.current):
+        return [not_measured(GROUP, "psi", "one of the runs has no test queries with candidates")]
     return [
         measure
         for feature in FEATURES
         for measure in moved_values(
-            GROUP, feature.name, (first[feature.name], second[feature.name]), draws, config, feature.group == _BY_CLOCK
+            GROUP, feature.name, (first[feature.name], second[feature.name]), draws, config, feature.group in _BY_CLOCK
         )
     ]
 

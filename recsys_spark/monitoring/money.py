@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import reduce
 from typing import Any
 
@@ -48,6 +49,11 @@ def period_measures(
             ]
         sides[side] = captured_of_positives(run, best, config.top_k)
     sums = weekly_sums(sides, evaluation.replicates, seed)
+    lacking = [side for side in sides if (side, _ALL) not in sums or not sums[side, _ALL][0, 2]]
+    if lacking:
+        return [
+            not_measured(GROUP, "captured", f"no money was spent in the test of the {' and the '.join(lacking)} run")
+        ]
     return [captured_change(sums, config), uplift(sums, "current", config)]
 
 
@@ -57,8 +63,12 @@ def new_measures(
     """Of new lines: how much of their money stood in the run's recommendations, and the uplift."""
     if not (run.has(RECOMMENDATIONS) and run.has(ITEM_POPULARITY, fit="full")):
         return [not_measured(GROUP, "new_captured", "the run has no recommendations")]
+    listed = run.table(RECOMMENDATIONS)
+    longest = listed.agg(F.max("rank").alias("rank")).first()
+    assert longest is not None  # an aggregate without keys has one row
+    config = replace(config, top_k=min(config.top_k, longest["rank"] or config.top_k))  # lists of one length compare
     popular = most_popular(run.table(ITEM_POPULARITY, fit="full"), run.table(ITEM_ID_MAP), config.top_k)
-    bought = captured_of_lines(lines, run.table(RECOMMENDATIONS), popular, config.top_k)
+    bought = captured_of_lines(lines, listed, popular, config.top_k)
     sums = weekly_sums({"new": bought}, evaluation.replicates, seed)
     if ("new", _ALL) not in sums or not sums["new", _ALL][0, 2]:
         return [not_measured(GROUP, "new_captured", "there is no money in the new lines")]

@@ -6,7 +6,7 @@ are paired over customers.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -45,26 +45,37 @@ def variants(
 ) -> list[Variant]:
     """The whole, then what `ablations.variants` names. features: of the whole; quotas: of the sources it has."""
     every = tuple(features)
-    found = [Variant(WHOLE, every, config)]
+    found = [_variant(WHOLE, every, config)]
     for name in names:
         if name == "base":
-            found.append(Variant(name, tuple(each for each in every if each.group == "base"), config))
+            found.append(_variant(name, (each for each in every if each.group == "base"), config))
         elif name == "no_ranker":
             found.append(Variant(name, every, config, is_trained=False))
         elif name == "bce":
-            found.append(Variant(name, every, replace(config, model="mlp", loss="bce")))
+            found.append(_variant(name, every, replace(config, model="mlp", loss="bce")))
         elif name == "lambdarank":
-            found.append(Variant(name, every, replace(config, model="lambdarank")))
+            found.append(_variant(name, every, replace(config, model="lambdarank")))
         elif name == "groups":
             groups = dict.fromkeys(each.group for each in every)
             found += [_without_group(every, group, config) for group in groups]
         elif name == "sources" and len(quotas) > 1:
             found += [_without_source(every, source, quotas, config) for source in quotas]
-    return found
+    return [variant for variant in found if variant.features]
+
+
+def _variant(
+    name: str, features: Iterable[Feature], config: RankerConfig, proposers: Mapping[str, int] | None = None
+) -> Variant:
+    """A variant whose rows train without those of `ranker.drop_features` that it has."""
+    kept = tuple(features)
+    names = {each.name for each in kept}
+    dropped = tuple(name for name in config.drop_features if name in names)
+    share = config.feature_drop if dropped else 0.0
+    return Variant(name, kept, replace(config, drop_features=dropped, feature_drop=share), proposers)
 
 
 def _without_group(features: tuple[Feature, ...], group: str, config: RankerConfig) -> Variant:
-    return Variant(f"without_{group}", tuple(each for each in features if each.group != group), config)
+    return _variant(f"without_{group}", (each for each in features if each.group != group), config)
 
 
 def _without_source(
@@ -72,9 +83,8 @@ def _without_source(
 ) -> Variant:
     # num_sources counts the one that is left out as well, so it goes too.
     gone = {f"rank_{source}", f"score_{source}", "num_sources"}
-    kept = tuple(each for each in features if each.name not in gone)
     others = {name: quota for name, quota in quotas.items() if name != source}
-    return Variant(f"without_{source}", kept, config, others)
+    return _variant(f"without_{source}", (each for each in features if each.name not in gone), config, others)
 
 
 def positive_totals(sequences: DataFrame) -> DataFrame:

@@ -112,7 +112,8 @@ def listed_of(
     if new_only:
         entries = entries_of(ranked[FIRST_PURCHASE], asked)
     else:
-        entries = offered(ranked[ALL_ITEMS], ranked[FIRST_PURCHASE], asked, lister.policy.share_new)
+        share, popular = lister.policy.share_new, lister.model.popular()
+        entries = offered(ranked[ALL_ITEMS], ranked[FIRST_PURCHASE], asked, share, popular)
     return make_lists(entries, asked, lister.policy, lister.rules(), lister.model.popular(), new_only)
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from recsys_spark.baselines.ranking import Floats, Lists, Popular
-from recsys_spark.candidates.purchases import find, pair_keys
+from recsys_spark.candidates.purchases import find, items_of_keys, pair_keys, rows_of_keys
 from recsys_spark.recommendations.rules import NUMBER_OF, RULES, ItemRules, Numbers, with_pairs
 from recsys_spark.sequences.windows import Ints
 
@@ -95,14 +95,25 @@ def entries_of(lists: Lists, asked: Asked) -> Entries:
     return Entries(rows, lists.items, lists.scores, places < lists.num_scored[rows], ~is_bought)
 
 
-def offered(lists: Lists, new: Lists, asked: Asked, share_new: float | None) -> Entries:
-    """What a list is made of: the ranking, or, where a share is asked for, its repeats and the ranking of new items."""
+def offered(lists: Lists, new: Lists, asked: Asked, share_new: float | None, popular: Popular) -> Entries:
+    """What a list is made of: the ranking, or, where a share is asked for, all that was bought, in the order of the
+    ranking and then of popularity, and the ranking of new items.
+    """
     every = entries_of(lists, asked)
     if share_new is None:
         return every
-    both = [every.at(~every.is_new), entries_of(new, asked)]
-    joined = Entries(*(np.concatenate(parts) for parts in zip(*map(_arrays, both), strict=True)))
-    return joined.at(np.argsort(joined.rows, kind="stable"))
+    repeats = every.at(~every.is_new)
+    return _joined(repeats, _other_repeats(repeats, asked, popular), entries_of(new, asked))
+
+
+def _other_repeats(repeats: Entries, asked: Asked, popular: Popular) -> Entries:
+    """What was bought before and may be ranked but is not among the repeats, the most popular first."""
+    _, is_listed = find(np.sort(pair_keys(repeats.rows, repeats.items)), asked.bought)
+    rows, places = rows_of_keys(asked.bought), popular.places_of(items_of_keys(asked.bought))
+    left = np.flatnonzero(~is_listed & (places >= 0))
+    left = left[np.lexsort((places[left], rows[left]))]
+    places, nothing = places[left], np.zeros(len(left), dtype=bool)
+    return Entries(rows[left], popular.items[places], popular.scores[places], nothing, nothing)
 
 
 def make_lists(
@@ -115,11 +126,13 @@ def make_lists(
     while short.any():
         tail = Popular(popular.items[behind[:reach]], popular.scores[behind[:reach]])
         rows = np.flatnonzero(short)
-        longer = _with_tail(ranked.at(short[ranked.rows]), rows, tail, asked, new_only)
-        again = _part_by_part(longer, asked, policy, rules).chosen
-        kept = found.chosen.at(~short[found.chosen.rows])
-        joined = Entries(*(np.concatenate(parts) for parts in zip(_arrays(kept), _arrays(again), strict=True)))
-        found = replace(found, chosen=joined.at(np.argsort(joined.rows, kind="stable")))
+        step = max(_CELLS // max(len(tail.items), 1), 1)
+        again = []
+        for first in range(0, len(rows), step):  # a cap that cannot be met leads to the end of the catalogue
+            part = rows[first : first + step]
+            longer = _with_tail(ranked.at(np.isin(ranked.rows, part)), part, tail, asked, new_only)
+            again.append(_part_by_part(longer, asked, policy, rules).chosen)
+        found = replace(found, chosen=_joined(found.chosen.at(~short[found.chosen.rows]), *again))
         short = (np.bincount(found.chosen.rows, minlength=len(asked)) < policy.top_n) & (reach < len(behind))
         reach *= _REACH_GROWS
     return found
@@ -133,8 +146,7 @@ def _with_tail(ranked: Entries, rows: Ints, tail: Popular, asked: Asked, new_onl
     _, is_bought = find(asked.bought, keys)
     behind = Entries(each, items, np.tile(tail.scores, len(rows)), np.zeros(len(each), bool), ~is_bought)
     behind = behind.at(~is_ranked & (~is_bought | (not new_only)))
-    joined = Entries(*(np.concatenate(parts) for parts in zip(_arrays(ranked), _arrays(behind), strict=True)))
-    return joined.at(np.argsort(joined.rows, kind="stable"))
+    return _joined(ranked, behind)
 
 
 def _part_by_part(ranked: Entries, asked: Asked, policy: Policy, rules: ItemRules) -> Listed:
@@ -219,6 +231,12 @@ def _by_query(order: list[tuple[Ints, Ints]]) -> Ints:
     rows = np.concatenate([nothing, *(rows for rows, _ in order)])
     positions = np.concatenate([nothing, *(positions for _, positions in order)])
     return positions[np.argsort(rows, kind="stable")]
+
+
+def _joined(*parts: Entries) -> Entries:
+    """The entries of all parts query by query, of one query in the order of the parts."""
+    joined = Entries(*(np.concatenate(arrays) for arrays in zip(*map(_arrays, parts), strict=True)))
+    return joined.at(np.argsort(joined.rows, kind="stable"))
 
 
 def _arrays(entries: Entries) -> tuple[npt.NDArray, ...]:

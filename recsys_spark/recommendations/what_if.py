@@ -82,7 +82,7 @@ def ruled_batches(batches: Iterable[pa.RecordBatch], ruler: Ruler) -> Iterator[p
         asked = Asked(arrow.column("micros").to_numpy(), np.sort(pair_keys(owner, items)), excluded_keys(arrow, rows))
         codes = ruler.codes()
         ranked = {protocol: _lists(arrow.column(protocol), protocol, codes) for protocol in LIST_PROTOCOLS}
-        of_all = offered(ranked[ALL_ITEMS], ranked[FIRST_PURCHASE], asked, ruler.policy.share_new)
+        of_all = offered(ranked[ALL_ITEMS], ranked[FIRST_PURCHASE], asked, ruler.policy.share_new, popular)
         of_new = entries_of(ranked[FIRST_PURCHASE], asked)
         only_new = replace(ruler.policy, share_new=None)
         for protocol, entries, policy in ((ALL_ITEMS, of_all, ruler.policy), (FIRST_PURCHASE, of_new, only_new)):

@@ -20,19 +20,20 @@ def fit_cutoffs(interactions: DataFrame, config: SplitConfig) -> dict[str, str]:
     """fold_end, train_end, val_end as ISO texts in UTC.
 
     They are quantiles, at times that occur, of the times of the events that have a strictly earlier event of the
-    same customer; or the dates of the config. Raises DataError where there are too few such events to part.
+    same customer; or the dates of the config. Raises DataError where there are too few such events to part, so that
+    nothing would be left after one of them.
     """
     dates = (config.fold_end, config.train_end, config.val_end)
     if all(dates):
         return {name: iso_in_utc(str(date), f"split.{name}") for name, date in zip(CUTOFFS, dates, strict=True)}
-    quantiles = _time_quantiles(interactions, (config.fold_share, config.train_share, config.val_share))
-    if None in quantiles or len(set(quantiles)) < len(CUTOFFS):
+    quantiles = _time_quantiles(interactions, (config.fold_share, config.train_share, config.val_share, 1.0))
+    if None in quantiles or len(set(quantiles)) < len(quantiles):
         raise DataError(
             "too few orders to split by time: the cutoffs at "
-            f"{config.fold_share}, {config.train_share} and {config.val_share} of the repeat customers' events "
-            "coincide; give split.fold_end, split.train_end and split.val_end"
+            f"{config.fold_share}, {config.train_share} and {config.val_share} of the repeat customers' events, or the "
+            "last one and the end of the data, coincide; give split.fold_end, split.train_end and split.val_end"
         )
-    return {name: _iso(micros) for name, micros in zip(CUTOFFS, quantiles, strict=True) if micros is not None}
+    return {name: _iso(micros) for name, micros in zip(CUTOFFS, quantiles[:-1], strict=True) if micros is not None}
 
 
 def cutoff(iso: str) -> Column:

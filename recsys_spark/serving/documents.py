@@ -68,7 +68,7 @@ class Product(BaseModel):
     rank: int = Field(ge=1, description="from 1, best first")
     stock_code: str = Field(examples=["84029G"])
     description: str | None = Field(description="its text in the catalogue", examples=["KNITTED UNION FLAG"])
-    score: float = Field(description="of the model; compares within this list alone")
+    score: float = Field(description="of the model that ranked it; the order of the list is `rank`")
     reason: str = Field(description="why, in words", examples=["bought 7 times, about every 30 days, last 12 days ago"])
     reason_kind: Literal["repeat", "bought_together", "similar", "popular_in_category", "popular"] = Field(
         description="what the reason is about"

@@ -54,6 +54,13 @@ def test_the_full_order_reaches_down_to_the_last_item_that_was_never_bought():
     assert lists(model, batch_of([[3, 5]]), 2)["masked_seen"] == [[3, 4, 5, 2]]
 
 
+def test_a_model_of_two_orders_tells_the_never_bought_items_of_the_first_too():
+    model = GivenScores((5, 4, 3, 2, 1), ((0, 4, 1.0), (0, 3, 2.0), (0, 2, 3.0)), first=(3.0, 1.0, 2.0))
+    found = lists(model, batch_of([[3, 5]]), 2)
+    assert (found["first_purchase"], found["masked_new"]) == ([[4, 2]], [[2, 4]])
+    assert "masked_new" not in lists(GivenScores((5, 4), ((0, 4, 1.0),)), batch_of([[]]), 2)
+
+
 @given(
     seen=st.lists(st.lists(st.integers(1, 8), max_size=6), min_size=1, max_size=4),
     scores=st.dictionaries(st.tuples(st.integers(0, 3), st.integers(1, 10)), st.integers(-2, 3), max_size=20),

@@ -67,6 +67,7 @@ def test_each_protocol_is_ranked_with_its_own_settings(spark, tmp_path):
     found = lists_by_protocol(asked, "personal_frequency", fitted, {"all_items": short, "first_purchase": long})
     lists = {row.protocol: row.stock_codes for row in found.collect()}
     assert lists["all_items"][:2] == lists["masked_seen"][:2] == ["i2", "i1"]
-    assert sorted(lists) == ["all_items", "first_purchase", "masked_seen"]
+    assert sorted(lists) == ["all_items", "first_purchase", "masked_new", "masked_seen"]
+    assert lists["masked_new"] == [code for code in lists["masked_seen"] if code not in ("i1", "i2")]
     same = lists_by_protocol(asked, "personal_frequency", fitted, {"all_items": long, "first_purchase": long})
     assert {row.protocol: row.stock_codes for row in same.collect()}["all_items"][:2] == ["i1", "i2"]

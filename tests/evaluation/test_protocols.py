@@ -70,6 +70,14 @@ def test_masked_seen_counts_only_never_bought_items_in_front_of_a_repeat(spark):
     assert _masked(found) == {2: 1, 4: 3, 31: 2}
 
 
+def test_masked_seen_takes_one_order_for_first_purchases_and_repeats(spark):
+    lists = [(1, "all_items", [30, 31, 4]), (1, "first_purchase", [32, 31, 33]), (1, "masked_new", [30, 31, 32])]
+    found = _ranks(spark, lists, [(1, 4, True), (1, 31, False), (1, 30, False)])
+    assert _masked(found) == {4: 3, 31: 2, 30: 1}
+    first = {item: rank for _, item, protocol, rank in found if protocol == "first_purchase"}
+    assert first == {31: 2, 30: None}
+
+
 def test_masked_seen_finds_repeats_beyond_one_hundred_in_the_longer_order(spark):
     bought, new = list(range(1, 111)), [111, 112]  # the model puts 110 repeats first
     lists = [(1, "all_items", bought[:100]), (1, "first_purchase", new)]

@@ -6,7 +6,7 @@ from recsys_spark.contracts.candidate_schemas import RANKER_FEATS
 from recsys_spark.contracts.features import FEATURES
 from recsys_spark.contracts.monitor_config import MonitorConfig
 from recsys_spark.monitoring.features import moved_features
-from recsys_spark.monitoring.measures import DRIFTED, INFO
+from recsys_spark.monitoring.measures import DRIFTED, INFO, NOT_MEASURED
 
 CONFIG = MonitorConfig()
 PER_QUERY = 4
@@ -64,9 +64,16 @@ def test_a_feature_that_is_gone_is_missing_and_unstable_and_no_other_is(alarms):
     assert alarms(table(), gone) == {"psi.mean_gap", "missing.mean_gap"}
 
 
-def test_what_follows_the_calendar_is_told_and_raises_no_alarm(frame_of):
-    first, second = table(), table(month_sin=lambda values: values + 9)
+@pytest.mark.parametrize("name", ["month_sin", "quarter_cos"])
+def test_what_follows_the_calendar_is_told_and_raises_no_alarm(frame_of, name):
+    first, second = table(), table(**{name: lambda values: values + 9})
     sides = frame_of(first), frame_of(second)
-    (measure,) = [measure for measure in moved_features(*sides, CONFIG) if measure.name == "psi.month_sin"]
+    (measure,) = [measure for measure in moved_features(*sides, CONFIG) if measure.name == f"psi.{name}"]
     assert measure.verdict == INFO
     assert measure.value > 1
+
+
+def test_a_run_without_test_queries_is_not_measured(frame_of):
+    some = frame_of(table())
+    for sides in ((some, some.limit(0)), (some.limit(0), some)):
+        assert [measure.verdict for measure in moved_features(*sides, CONFIG)] == [NOT_MEASURED]

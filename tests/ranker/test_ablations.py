@@ -32,6 +32,16 @@ def test_each_variant_lacks_what_its_name_says():
     }
 
 
+def test_variants_drop_only_features_that_they_have_and_none_is_left_without_any():
+    config = RankerConfig(feature_drop=0.3, drop_features=("dot_uv", "pop", "rank_ease"))
+    found = {each.name: each.config for each in variants(VARIANTS, FEATURES, QUOTAS, config)}
+    assert (found["without_base"].drop_features, found["without_base"].feature_drop) == (("rank_ease",), 0.3)
+    assert found["without_ease"].drop_features == ("dot_uv", "pop")
+    base = chosen_features("base", tuple(QUOTAS))
+    lone = variants(("groups",), base, QUOTAS, RankerConfig(feature_drop=0.3))
+    assert [each.name for each in lone] == ["whole"]  # without its only group there is nothing to train on
+
+
 def test_one_source_alone_cannot_be_left_out():
     assert [each.name for each in variants(("sources",), FEATURES, {"own": 9}, CONFIG)] == ["whole"]
 

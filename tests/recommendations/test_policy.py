@@ -35,8 +35,8 @@ def asked_at(bought: list[list[int]], excluded: list[list[int]] | None = None, m
 def made(ranking, policy, rules=None, bought=None, excluded=None, popular=(), new=None, micros=0):
     """The lists of some queries as lists of items, and what was passed over by rule and query."""
     asked = asked_at(bought or [[] for _ in ranking], excluded, micros)
-    entries = offered(lists_of(ranking), lists_of(new or ranking), asked, policy.share_new)
     behind = Popular(np.array(popular, dtype=np.int64), np.zeros(len(popular)))
+    entries = offered(lists_of(ranking), lists_of(new or ranking), asked, policy.share_new, behind)
     found = make_lists(entries, asked, policy, rules or ItemRules.none(NUM_ITEMS), behind)
     chosen = [found.chosen.items[found.chosen.rows == row].tolist() for row in range(len(ranking))]
     passed = {rule: found.passed_over[:, place].tolist() for place, rule in enumerate(RULES)}
@@ -143,6 +143,18 @@ def test_a_share_of_new_products_is_kept_although_rules_bar_some():
     )
     assert chosen == [[8, 2, 9, 3]]
     assert passed == {"withdrawn": [1], "out_of_stock": [1]}
+
+
+def test_repeats_that_the_ranking_does_not_reach_take_their_places_before_new_products():
+    found = made([[7, 8, 1], [9, 7]], Policy(4, share_new=0.25), bought=[[1, 2, 3], [5]], popular=(3, 7, 8, 9, 2, 6))
+    assert found == ([[1, 7, 3, 2], [9, 7, 3, 8]], {})  # 5 may not be ranked
+    assert made([[7, 8, 1]], Policy(3, share_new=0.0), bought=[[1, 2, 3]], popular=(3, 7, 8, 2))[0] == [[1, 3, 2]]
+
+
+def test_a_cap_that_cannot_be_met_looks_through_the_catalogue_part_by_part(monkeypatch):
+    rules = grouped(dict.fromkeys(range(1, 13), 1))
+    monkeypatch.setattr("recsys_spark.recommendations.policy._CELLS", 12)
+    assert made([[4], [2], []], Policy(3, max_per_category=1), rules, popular=range(1, 13))[0] == [[4], [2], [1]]
 
 
 def test_new_and_repeated_products_share_the_places_of_their_category():

@@ -32,8 +32,9 @@ def test_cutoffs_are_times_that_occur_at_quantiles_of_the_repeat_customers_event
 
 
 def test_an_event_weighs_as_often_as_its_basket_has_items(spark):
-    events = [("7", "A", 0), ("7", "A", 1), *(("7", f"B{n}", 2) for n in range(6)), ("7", "A", 3), ("7", "A", 4)]
-    # 9 events count: 1 on day 1, 6 on day 2, 1 on day 3, 1 on day 4; 0.6 of them are reached on day 2.
+    events = [("7", "A", 0), ("7", "A", 1), *(("7", f"B{n}", 2) for n in range(6))]
+    events += [("7", "A", day) for day in (3, 4, 5, 6)]
+    # 11 events count: 1 on day 1, 6 on day 2, 1 on each of the days 3 to 6; 0.6 of them are reached on day 2.
     assert fit_cutoffs(interactions(spark, events), SplitConfig())["fold_end"] == "2011-01-03T09:00:00.000000"
 
 
@@ -45,6 +46,12 @@ def test_cutoffs_of_the_config_are_taken_as_they_are(spark):
 def test_too_few_orders_to_split_is_an_error(spark):
     with pytest.raises(DataError, match="too few orders"):
         fit_cutoffs(interactions(spark, [("7", "A", 0), ("7", "B", 1), ("8", "A", 4)]), SplitConfig())
+
+
+def test_a_test_split_that_would_be_empty_is_an_error(spark):
+    # Days 1 to 5 count: 0.9 of the five events is reached on the last of them.
+    with pytest.raises(DataError, match="the last one and the end of the data, coincide"):
+        fit_cutoffs(interactions(spark, [("7", "A", day) for day in range(6)]), SplitConfig())
 
 
 def test_a_cutoff_that_is_no_date_is_an_error(spark):

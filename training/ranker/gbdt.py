@@ -58,7 +58,7 @@ def train_gbdt(job: RankerJob, group: Group) -> dict[str, Any]:
     """
     if not group.is_first:
         return {}
-    started, lightgbm = time.perf_counter(), _lightgbm()
+    started, lightgbm = time.perf_counter(), import_lightgbm()
     dev = dev_batches(job, _ALONE)
     boosters, told = {}, {}
     for place, head in enumerate(HEADS):
@@ -116,7 +116,8 @@ def _scored(boosters: Mapping[str, Any], batches: Iterable[RankerBatch]) -> Iter
             yield batch, torch.from_numpy(np.stack(columns, axis=1))
 
 
-def _lightgbm() -> Any:
+def import_lightgbm() -> Any:
+    """LightGBM's module. Raises ConfigError where it is missing."""
     try:
         import lightgbm
     except (ImportError, OSError) as error:  # the second where the machine lacks libgomp
