@@ -29,6 +29,11 @@ REQUIRED_CONF = {
     "spark.sql.legacy.javaCharsets": "true",
     "spark.sql.legacy.timeParserPolicy": "CORRECTED",
     "spark.sql.parquet.outputTimestampType": "TIMESTAMP_MICROS",
+    # Times before 1900 in Parquet as they are: Spark 3.5 fails at each, Spark 4 does not.
+    "spark.sql.parquet.datetimeRebaseModeInRead": "CORRECTED",
+    "spark.sql.parquet.datetimeRebaseModeInWrite": "CORRECTED",
+    "spark.sql.parquet.int96RebaseModeInRead": "CORRECTED",
+    "spark.sql.parquet.int96RebaseModeInWrite": "CORRECTED",
     "spark.sql.execution.arrow.pyspark.enabled": "true",
     "spark.sql.debug.maxToStringFields": "1000",  # wide tables are no news: without it every plan of one is a warning
     # Writers kept open at once: with the default of 0, writing to two partitions first sorts all rows.

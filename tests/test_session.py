@@ -3,14 +3,19 @@ from __future__ import annotations
 import builtins
 import os
 import sys
+from datetime import datetime
 from pathlib import Path
 from types import SimpleNamespace
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
+from pyspark.sql import functions as F
 
 from recsys_spark.contracts.config import SessionConfig
 from recsys_spark.contracts.errors import EXIT_USAGE, ConfigError
 from recsys_spark.session import REQUIRED_CONF, ensure_java, get_session
+from tests.support.frames import column
 
 LINES = {
     11: 'openjdk version "11.0.20" 2023-07-18',
@@ -96,6 +101,21 @@ def test_an_active_session_gets_the_settings_that_results_depend_on(spark):
     session = get_session(SessionConfig())
     assert session is spark
     assert {key: session.conf.get(key) for key in REQUIRED_CONF} == REQUIRED_CONF
+
+
+def test_old_times_pass_through_parquet_as_they_are(spark, tmp_path):
+    get_session(SessionConfig())
+    times = [datetime(1, 1, 1), datetime(1753, 1, 1, 12, 30), datetime(1899, 12, 30)]
+    source = str(tmp_path / "source.parquet")
+    for form in ({"coerce_timestamps": "us"}, {"use_deprecated_int96_timestamps": True}):
+        pq.write_table(pa.table({"time": pa.array(times[1:], pa.timestamp("us", "UTC"))}), source, **form)
+        shown = spark.read.parquet(source).select(F.col("time").cast("string"))
+        assert sorted(column(shown, "time")) == ["1753-01-01 12:30:00", "1899-12-30 00:00:00"]
+    written = str(tmp_path / "written.parquet")
+    spark.createDataFrame([(str(time),) for time in times], "text string").select(
+        F.col("text").cast("timestamp").alias("time")
+    ).coalesce(1).write.parquet(written)
+    assert pq.read_table(written)["time"].cast(pa.timestamp("us")).to_pylist() == times
 
 
 def test_workers_load_modules_from_folders_and_leave_them_to_no_collection(spark):

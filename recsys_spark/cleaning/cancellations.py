@@ -6,7 +6,8 @@ import pandas as pd
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from recsys_spark.contracts.columns import LINE_COLUMNS, SOURCE_COLUMNS
+from recsys_spark.cleaning.rules import CONTENT, is_return
+from recsys_spark.contracts.columns import SOURCE_COLUMNS
 
 _MATCHED_BY = ["customer_id", "stock_code", "size", "unit_price"]
 _SOURCE_DDL = "source_file string, source_sheet string, source_row bigint"
@@ -18,7 +19,9 @@ def label_cancelled(lines: DataFrame, labelled: DataFrame) -> DataFrame:
     A return reverses the latest purchase before it, or at its time, of the same customer, code, quantity and price
     that no return reversed yet. Copies of purchases and of returns do not take part.
     """
-    returns = labelled.filter("rule = 'return' and units < 0").dropDuplicates([*LINE_COLUMNS, "extra"])
+    # Where the rule `return` is off, the next rule that a return breaks has taken it out.
+    is_out = F.col("rule").isin("return", "non_positive_quantity")
+    returns = labelled.filter(is_out & is_return() & (F.col("units") < 0)).dropDuplicates([*CONTENT])
     moves = lines.filter("rule is null or rule <> 'exact_duplicate'").select(
         "customer_id", "stock_code", "invoice_date", "quantity", "line_amount", "source"
     )
@@ -58,8 +61,8 @@ def _match(moves: pd.DataFrame) -> pd.DataFrame:
     ordered = moves.sort_values(["invoice_date", "is_return", *source])
     open_purchases: list[int] = []
     cancelled: list[int] = []
-    for position, is_return in enumerate(ordered["is_return"]):
-        if not is_return:
+    for position, goes_back in enumerate(ordered["is_return"]):
+        if not goes_back:
             open_purchases.append(position)
         elif open_purchases:
             cancelled.append(open_purchases.pop())

@@ -12,6 +12,7 @@ from recsys_spark.contracts.config import DatesConfig
 # right from 1 March 1900 on.
 _EPOCH_OFFSET_DAYS = {1900: 25_569, 1904: 24_107}
 _SECONDS_PER_DAY = 86_400
+_FIRST_YEAR, _LAST_YEAR = 1900, 2200
 # Five digits: 1927 to 2173. Fewer could as well be a year or a day, so they are no serial.
 _SERIAL = r"^[1-9]\d{4}(\.\d+)?$"
 _MONTH_DAY = r"^([A-Za-z]{3})[a-z]*[-/ .]?(\d{1,2})$"
@@ -19,9 +20,20 @@ _DAY_MONTH = r"^(\d{1,2})[-/ .]?([A-Za-z]{3})[a-z]*$"
 
 
 def parse_date(text: Column, year: Column, config: DatesConfig) -> Column:
-    """Timestamp of a date text; `year` is the row's own year text, which completes tokens such as `Jan-1`."""
+    """Timestamp of a date text; `year` is the row's own year text, which completes tokens such as `Jan-1`.
+
+    The default year stands in for a blank year alone: a year that is no number leaves the token null.
+    """
     trimmed = F.trim(text)
-    return F.coalesce(_iso(trimmed), _other_forms(latin_digits(trimmed), year, config))
+    latin = latin_digits(trimmed)
+    # Nearly every text has no digits to translate: those that do are asked once more.
+    return F.coalesce(_iso(trimmed), _iso(latin), _other_forms(latin, year, config))
+
+
+def plausible(time: Column) -> Column:
+    """The time of a purchase, null outside the years 1900 to 2200: what stands there is a placeholder, no date."""
+    start, end = (F.lit(f"{year}-01-01").cast("timestamp") for year in (_FIRST_YEAR, _LAST_YEAR + 1))
+    return F.when((time >= start) & (time < end), time)
 
 
 def _iso(text: Column) -> Column:
@@ -53,9 +65,10 @@ def _token(text: Column, year: Column, config: DatesConfig) -> Column:
     if config.token_means == "year":
         parts, form = (F.lpad(number, 2, "0"), month, F.lit("1")), "yy-MMM-d"
     else:
-        own_year = F.coalesce(year.cast("int"), F.lit(config.default_year))
-        plausible = F.when(own_year.between(1900, 2200), own_year)
-        parts, form = (plausible.cast("string"), month, number), "yyyy-MMM-d"
+        own = latin_digits(F.trim(year))
+        full_year = F.when(own != "", own.cast("int")).otherwise(F.lit(config.default_year))
+        in_range = F.when(full_year.between(_FIRST_YEAR, _LAST_YEAR), full_year)
+        parts, form = (in_range.cast("string"), month, number), "yyyy-MMM-d"
     is_token = is_month_first | text.rlike(_DAY_MONTH)
     has_parts = parts[0].isNotNull()  # concat_ws would skip a missing year
     return F.when(is_token & has_parts, F.to_timestamp(F.concat_ws("-", *parts), form))

@@ -22,7 +22,7 @@ def parse_decimal(text: Column) -> Column:
     """Decimal of four places, null for what is no finite number.
 
     Understands `1234.5`, `1,234.50`, `(12.00)` and `12.00-` for minus twelve, and Arabic-Indic digits. `1.234,50`
-    stays null: whether a comma separates thousands or decimals is not guessed.
+    and `0,500` stay null: whether a comma separates thousands or decimals is not guessed.
     """
     # Nearly every value is plain, and `coalesce` reaches for the regular expressions only where the cast fails.
     return F.coalesce(text.cast(MONEY), _normalised(text).cast(MONEY))
@@ -36,5 +36,6 @@ def _normalised(text: Column) -> Column:
     minus_behind = latin.rlike(r"^[^-]+-$")
     bare = F.regexp_replace(latin, r"^\(|\)$|-$", "")
     signed = F.when(in_brackets | minus_behind, F.concat(F.lit("-"), bare)).otherwise(latin)
-    grouped = signed.rlike(r"^[-+]?\d{1,3}(,\d{3})+(\.\d*)?$")
+    # No thousands begin with 0: `0,500` is as likely one half.
+    grouped = signed.rlike(r"^[-+]?[1-9]\d{0,2}(,\d{3})+(\.\d*)?$")
     return F.when(grouped, F.regexp_replace(signed, ",", "")).otherwise(signed)

@@ -61,16 +61,18 @@ def is_outlier() -> Column:
 
 
 def winsorise(bounded: DataFrame) -> DataFrame:
-    """Move quantity and price to their bounds and flag the rows moved; whole quantities stay whole."""
+    """Move quantity and price to their bounds and flag the rows moved; whole quantities stay whole, and at least 1."""
     quantity = F.col("quantity").cast("double")
     is_whole = quantity == F.floor(quantity)
+    whole_high = F.greatest(F.floor("quantity_high").cast("double"), F.lit(1.0))
     low = F.when(is_whole, F.ceil("quantity_low").cast("double")).otherwise(F.col("quantity_low"))
-    high = F.when(is_whole, F.floor("quantity_high").cast("double")).otherwise(F.col("quantity_high"))
+    high = F.when(is_whole, whole_high).otherwise(F.col("quantity_high"))
     moved = F.when(_beyond("quantity"), F.greatest(F.least(quantity, high), low).cast(MONEY))
     price = F.when(_beyond("price"), F.greatest(F.least("price", "price_high"), F.col("price_low")))
     return bounded.withColumns(
         {
-            "was_winsorised": is_outlier(),
+            # A whole 1 above a bound below 1 stays where it is.
+            "was_winsorised": F.coalesce(moved != F.col("quantity"), F.lit(False)) | _beyond("price"),
             "quantity": F.coalesce(moved, F.col("quantity")),
             "price": F.coalesce(price, F.col("price")),
         }

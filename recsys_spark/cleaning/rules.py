@@ -5,11 +5,15 @@ from __future__ import annotations
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from recsys_spark.cleaning.dates import parse_date
+from recsys_spark.cleaning.dates import parse_date, plausible
 from recsys_spark.cleaning.numbers import parse_decimal
 from recsys_spark.cleaning.text import replace_by, tidy
 from recsys_spark.contracts.columns import LINE_COLUMNS
 from recsys_spark.contracts.config import INGEST_RULES, CleanConfig
+from recsys_spark.privacy.customer_ids import normal_ids
+
+# What makes a line a copy of another. The customer by its one spelling, so that pseudonyms make the same copies.
+CONTENT = tuple("customer" if name == "customer_id" else name for name in (*LINE_COLUMNS, "extra"))
 
 
 def label_lines(raw: DataFrame, config: CleanConfig, normal_forms: DataFrame | None) -> DataFrame:
@@ -24,10 +28,10 @@ def label_lines(raw: DataFrame, config: CleanConfig, normal_forms: DataFrame | N
     if normal_forms is not None:
         for column in ("code", "text"):
             lines = replace_by(lines, normal_forms, column)
-    time = parse_date(F.col("invoice_date"), F.col("year"), config.dates)
+    time = plausible(parse_date(F.col("invoice_date"), F.col("year"), config.dates))
     typed = lines.select(
         *raw.columns,
-        trimmed("customer_id").alias("customer"),
+        normal_ids(F.col("customer_id")).alias("customer"),
         tidy(F.col("code")).alias("code"),
         tidy(F.col("text")).alias("text"),
         (F.date_trunc("day", time) if config.date_grain == "day" else time).alias("time"),
@@ -46,11 +50,16 @@ def _own_rule(config: CleanConfig) -> Column:
         "missing_stock_code": F.col("code").isNull(),
         "missing_quantity": units.isNull(),
         "missing_amount": amount.isNull(),
-        "return": F.upper(F.substring(F.trim("invoice_id"), 1, 1)) == "C",
+        "return": is_return(),
         "non_positive_quantity": units <= 0,
         "non_positive_price": ((units > 0) & (amount <= 0)) | ((units < 0) & (amount >= 0)),
     }
     return first_rule({rule: broken for rule, broken in conditions.items() if config.applies(rule)})
+
+
+def is_return() -> Column:
+    """Whether the invoice id says that goods came back: it begins with C, in either case."""
+    return F.upper(F.substring(F.trim("invoice_id"), 1, 1)) == "C"
 
 
 def is_non_product(config: CleanConfig) -> Column:
@@ -76,12 +85,12 @@ def first_rule(conditions: dict[str, Column]) -> Column:
 
 
 def content_hash() -> Column:
-    """A hash of all source columns before any cleaning of text.
+    """A hash of all source columns before any cleaning of text, but for the spelling of the customer.
 
     It is compared only among lines of one customer, item and time, where 64 bits tell any two contents apart.
     """
     # xxhash64 skips nulls, so a null and the next column's value could pass for each other.
-    return F.xxhash64(*(F.coalesce(F.col(name), F.lit("\0")) for name in (*LINE_COLUMNS, "extra")))
+    return F.xxhash64(*(F.coalesce(F.col(name), F.lit("\0")) for name in CONTENT))
 
 
 def trimmed(name: str) -> Column:

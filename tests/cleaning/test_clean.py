@@ -9,6 +9,7 @@ from recsys_spark.cleaning.clean import clean_lines
 from recsys_spark.cleaning.report import check_law, funnel
 from recsys_spark.contracts.config import CleanConfig, CoverageConfig, OutlierConfig, SplitConfig
 from recsys_spark.contracts.errors import DataError
+from recsys_spark.privacy.customer_ids import pseudonymised
 from tests.support.frames import rows
 from tests.support.lines import raw_lines
 from tests.support.memory_io import MemoryIO
@@ -22,6 +23,26 @@ def cleaned(spark, lines, split=DATES, **config):
 
 def rejected(result):
     return [(row["source_row"], row["rule"]) for row in result.rejected.orderBy("source_row").collect()]
+
+
+def test_a_customer_is_one_however_its_id_is_spelled(spark):
+    ids = ["13085", "13085.0", "13085\u00a0", "\t13085.00 ", "013085", "A1.0", "1.0.0"]
+    result = cleaned(spark, [{"customer_id": text, "description": f"D{n}"} for n, text in enumerate(ids)])
+    assert rows(result.interactions, "customer_id", "num_lines") == [
+        ("013085", 1),
+        ("1.0.0", 1),
+        ("13085", 4),
+        ("A1.0", 1),
+    ]
+
+
+def test_pseudonyms_change_the_names_of_customers_and_nothing_else(spark):
+    ids = ["13085", "13085.0", "13085\u00a0", "\u00a0", "A1.0"]
+    raw = raw_lines(spark, [{"customer_id": text} for text in ids])
+    for named in (raw, pseudonymised(raw, b"a key of a test, no secret")):
+        result = clean_lines(named, CleanConfig(), DATES, MemoryIO(spark).materialise)
+        assert rows(result.interactions, "stock_code", "quantity", "num_lines") == [("A1", 2, 1), ("A1", 2, 1)]
+        assert rejected(result) == [(3, "exact_duplicate"), (4, "exact_duplicate"), (5, "missing_customer")]
 
 
 def test_copies_of_a_line_are_rejected_and_the_first_in_source_order_stays(spark):
@@ -78,6 +99,18 @@ def test_a_return_reverses_the_latest_open_purchase_before_it(spark):
     ]
     assert rejected(cleaned(spark, lines, net_cancellations=True)) == [(3, "cancelled"), (4, "return"), (6, "return")]
     assert rejected(cleaned(spark, lines)) == [(4, "return"), (6, "return")]
+
+
+def test_returns_reverse_purchases_whichever_rule_takes_them_out(spark):
+    reverse = {"quantity": "-2", "line_amount": "-3.50"}
+    lines = [
+        {"invoice_date": "2011-01-05", "invoice_id": "1"},
+        {"invoice_date": "2011-01-06", "invoice_id": "c2", **reverse},
+        {"invoice_date": "2011-01-07", "invoice_id": "3"},
+        {"invoice_date": "2011-01-08", "invoice_id": "4", **reverse},  # a correction of stock, no return
+    ]
+    found = rejected(cleaned(spark, lines, net_cancellations=True, rules={"return": False}))
+    assert found == [(2, "cancelled"), (3, "non_positive_quantity"), (5, "non_positive_quantity")]
 
 
 def test_a_copied_purchase_does_not_outlive_its_cancellation(spark):

@@ -18,6 +18,8 @@ CASES = {
     "1-Dec-2010": "2010-12-01 00:00:00",
     "1.12.2010": "2010-12-01 00:00:00",
     "٢٠١٠-١٢-٠١": "2010-12-01 00:00:00",
+    "٢٠١٠-١٢-٠١ ٠٨:٢٦:٠٠": "2010-12-01 08:26:00",
+    "۲۰۱۰-۱۲-۰۱T۰۸:۲۶:۰۰+۰۳:۰۰": "2010-12-01 05:26:00",
     "40513": "2010-12-01 00:00:00",  # Excel's number of that day in the 1900 system
     "40513.351389": "2010-12-01 08:26:00",  # 30360.0 seconds after midnight, rounded to the second
     # No date, and none is made of it
@@ -54,6 +56,23 @@ def test_month_day_tokens_are_completed_with_the_year_of_their_row(spark):
 def test_month_day_tokens_fall_back_to_the_default_year(spark):
     assert parsed(spark, ["Feb-29"], DatesConfig(default_year=2012)) == ["2012-02-29 00:00:00"]
     assert parsed(spark, ["Jan-1"], DatesConfig(default_year=2012), year="2011") == ["2011-01-01 00:00:00"]
+
+
+def test_the_default_year_stands_in_for_a_blank_year_alone(spark):
+    years = {
+        "٢٠٢١": "2021-01-01 00:00:00",
+        "۲۰۲۱": "2021-01-01 00:00:00",
+        " 2021 ": "2021-01-01 00:00:00",
+        "2021.0": "2021-01-01 00:00:00",
+        "FY2021": None,
+        "2o21": None,
+        "1899": None,
+        "": "2020-01-01 00:00:00",
+        "  ": "2020-01-01 00:00:00",
+        None: "2020-01-01 00:00:00",
+    }
+    found = {year: parsed(spark, ["Jan-1"], DatesConfig(default_year=2020), year)[0] for year in years}
+    assert found == years
 
 
 def test_tokens_can_mean_month_and_year(spark):

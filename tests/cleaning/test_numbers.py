@@ -13,6 +13,9 @@ CASES = {
     "1,234.50": "1234.50",
     "1,234,567": "1234567",
     "-1,234": "-1234",
+    "100,500.": "100500",
+    "0.500": "0.5",
+    "٠٫٥": "0.5",
     "(12.00)": "-12",
     "(1,200)": "-1200",
     "12.00-": "-12",
@@ -25,6 +28,11 @@ CASES = {
     # Not guessed, not finite, no number
     "1.234,50": None,
     "12,5": None,
+    "0,500": None,  # half a unit where the comma is a decimal point: no thousands begin with 0
+    "-0,500": None,
+    "(0,500)": None,
+    "012,500": None,
+    "٠٬٥٠٠": None,
     "NaN": None,
     "Infinity": None,
     "5 pcs": None,

@@ -1,11 +1,12 @@
 from recsys_spark.cleaning.rules import is_non_product, label_lines
 from recsys_spark.contracts.config import CleanConfig
+from tests.support.frames import column
 from tests.support.lines import raw_lines
 
 
 def rules_of(spark, lines, config=None):
     labelled = label_lines(raw_lines(spark, lines), config or CleanConfig(), None)
-    return [row["rule"] for row in labelled.orderBy("source_row").collect()]
+    return column(labelled.orderBy("source_row"), "rule")
 
 
 def test_each_line_leaves_with_the_first_rule_it_breaks(spark):
@@ -13,9 +14,20 @@ def test_each_line_leaves_with_the_first_rule_it_breaks(spark):
         ({}, None),
         ({"ingest_rule": "orphan_product", "invoice_date": "?"}, "orphan_product"),
         ({"invoice_date": "soon", "customer_id": None}, "unparsed_date"),
+        ({"invoice_date": "0001-01-01 00:00:00"}, "unparsed_date"),
+        ({"invoice_date": "1753-01-01"}, "unparsed_date"),
+        ({"invoice_date": "1899-12-30"}, "unparsed_date"),
+        ({"invoice_date": "1900-01-01T00:00:00+03:00"}, "unparsed_date"),  # 21:00 UTC of the day before
+        ({"invoice_date": "31/12/1899 23:59"}, "unparsed_date"),
+        ({"invoice_date": "1900-01-01"}, None),
+        ({"invoice_date": "2200-12-31 23:59:59"}, None),
+        ({"invoice_date": "2201-01-01"}, "unparsed_date"),
+        ({"invoice_date": "9999-12-31"}, "unparsed_date"),
         ({"customer_id": " ", "stock_code": None}, "missing_customer"),
+        ({"customer_id": "\u00a0\t"}, "missing_customer"),
         ({"stock_code": "  "}, "missing_stock_code"),
         ({"quantity": "NaN", "line_amount": None}, "missing_quantity"),
+        ({"quantity": "0,500"}, "missing_quantity"),
         ({"line_amount": "n/a"}, "missing_amount"),
         ({"invoice_id": "C536379", "quantity": "-1"}, "return"),
         ({"invoice_id": " c536379", "quantity": "-1"}, "return"),

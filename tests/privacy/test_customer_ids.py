@@ -8,7 +8,7 @@ import json
 import logging
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pyspark.sql import functions as F
 
@@ -19,7 +19,14 @@ from recsys_spark.contracts.errors import EXIT_USAGE, ConfigError, DataError
 from recsys_spark.contracts.load_config import load_config
 from recsys_spark.ingest.readers import read_sources
 from recsys_spark.ingest.tables import read_tables
-from recsys_spark.privacy.customer_ids import key_fingerprint, key_of, normal_id, pseudonym, pseudonymised
+from recsys_spark.privacy.customer_ids import (
+    key_fingerprint,
+    key_of,
+    normal_id,
+    normal_ids,
+    pseudonym,
+    pseudonymised,
+)
 from recsys_spark.privacy.entry import CustomerEntry
 from recsys_spark.stage import run_stage
 from recsys_spark.storage import Storage
@@ -64,6 +71,50 @@ def test_a_normal_id_is_normal(text):
 )
 def test_what_counts_as_the_same_customer(one, other, same):
     assert (pseudonym(KEY, one) == pseudonym(KEY, other)) is same
+
+
+SPELLINGS = {
+    "13085": "13085",
+    "13085.0": "13085",
+    "13085.000": "13085",
+    " 13085.0\t": "13085",
+    "17850\u00a0": "17850",
+    "\ufeff17850\u3000\n": "17850",
+    "00042": "00042",
+    "00042.0": "00042",
+    "0.0": "0",
+    ".0": ".0",
+    "13085.": "13085.",
+    "13085.10": "13085.10",
+    "-1.0": "-1.0",
+    "A1.0": "A1.0",
+    "1.0.0": "1.0.0",
+    "1 2.0": "1 2.0",
+    "1.0\x85": "1.0\x85",  # no blank here, though the end of a line to Java's $
+    "1.0\n2.0": "1.0\n2.0",
+    "\u0661.0": "\u0661.0",
+    "\u00a0 \t": None,
+    "": None,
+    None: None,
+}
+
+
+def test_ids_of_a_column_are_spelled_as_single_ids_are(spark):
+    assert all((normal_id(text) or None) == normal for text, normal in SPELLINGS.items() if text is not None)
+    frame = spark.createDataFrame(list(SPELLINGS.items()), "text string, normal string")
+    found = rows(frame.select("text", normal_ids(F.col("text")).alias("normal")))
+    assert found == rows(frame)
+
+
+NEAR_IDS = st.text(alphabet="01.٣A- \t\n\x0b\x1c\x85\u00a0\u200b\u2028\ufeff", max_size=6)
+
+
+@settings(max_examples=3, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(texts=st.lists(NEAR_IDS, max_size=300))
+def test_ids_of_any_column_are_spelled_as_single_ids_are(spark, texts):
+    frame = spark.createDataFrame([(text,) for text in texts], "text string")
+    found = column(frame.select(normal_ids(F.col("text")).alias("normal")), "normal")
+    assert found == [normal_id(text) or None for text in texts]
 
 
 def test_a_hundred_thousand_customers_have_as_many_pseudonyms_of_one_form():
