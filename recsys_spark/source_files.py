@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import PurePosixPath
+from itertools import takewhile
 
 from recsys_spark.contracts.errors import ConfigError, DataError
 from recsys_spark.paths import filesystem, is_glob
@@ -18,26 +18,33 @@ _HASHED_BYTES = 1 << 30
 def expand(patterns: Iterable[str], suffixes: tuple[str, ...]) -> list[str]:
     """Files that the paths, folders and globs name, sorted, each once.
 
-    A folder means its files with one of the suffixes; hidden ones and Excel's lock files (`~$`) are left out.
-    Raises ConfigError for a path that does not exist and for a folder or glob without a file.
+    A folder means its files with one of the suffixes. Of a folder or glob, what is hidden (`.`, `_`) and Excel's lock
+    files (`~$`) are left out, and so are files in hidden folders below it; a file that is named is taken whatever its
+    name. Raises ConfigError for a path that does not exist and for a folder or glob without a file.
     """
     found: set[str] = set()
     for pattern in patterns:
         fs, plain = filesystem(pattern)
-        if is_glob(pattern):
-            matches = [fs.unstrip_protocol(path) for path in fs.glob(plain) if fs.isfile(path)]
-        elif fs.isdir(plain):
-            paths = [path for path in fs.find(plain) if path.lower().endswith(suffixes)]
-            matches = [fs.unstrip_protocol(path) for path in paths]
-        elif fs.exists(plain):
-            matches = [fs.unstrip_protocol(plain)]
+        if fs.isdir(plain):
+            folder, paths = plain, [path for path in fs.find(plain) if path.lower().endswith(suffixes)]
+        elif fs.exists(plain):  # before the signs of a glob: they may be part of a name
+            found.add(fs.unstrip_protocol(plain))
+            continue
+        elif is_glob(pattern):
+            folder = "/".join(takewhile(lambda part: not is_glob(part), plain.split("/")))
+            paths = [path for path in fs.glob(plain) if fs.isfile(path)]
         else:
             raise ConfigError(f"'{pattern}' does not exist; give a file, a folder or a glob")
-        visible = [path for path in matches if not PurePosixPath(path).name.startswith(("~$", ".", "_"))]
+        visible = [path for path in paths if not any(map(_is_hidden, path.removeprefix(folder).split("/")))]
         if not visible:
             raise ConfigError(f"'{pattern}' holds no file that ends in {', '.join(suffixes)}")
-        found.update(visible)
+        found.update(fs.unstrip_protocol(path) for path in visible)
     return sorted(found)
+
+
+def _is_hidden(name: str) -> bool:
+    """Whether a file or folder is none of data; `_year=2011` is a column with its value, as Spark has it."""
+    return name.startswith(("~$", ".")) or (name.startswith("_") and "=" not in name)
 
 
 @dataclass(frozen=True)

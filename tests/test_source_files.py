@@ -35,6 +35,34 @@ def test_a_glob_and_a_file_mean_what_they_match(folder):
     assert names(expand([str(folder / "notes.txt")], SUFFIXES)) == ["notes.txt"]
 
 
+def test_folders_that_are_hidden_are_left_out_and_those_of_a_column_are_not(tmp_path):
+    for name in (".ipynb_checkpoints/a.csv", "_delta_log/b.csv", "sub/_old/c.csv", "_year=2011/d.csv", "sub/e.csv"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(name)
+    assert sorted(names(expand([str(tmp_path)], SUFFIXES))) == ["d.csv", "e.csv"]
+    assert sorted(names(expand([f"{tmp_path}/*/*.csv"], SUFFIXES))) == ["d.csv", "e.csv"]
+
+
+def test_a_hidden_folder_that_is_named_is_read(tmp_path):
+    (tmp_path / ".data").mkdir()
+    (tmp_path / ".data" / "a.csv").write_text("a")
+    assert names(expand([str(tmp_path / ".data")], SUFFIXES)) == ["a.csv"]
+    assert names(expand([f"{tmp_path}/.data/*.csv"], SUFFIXES)) == ["a.csv"]
+
+
+@pytest.mark.parametrize("name", ["orders[1].xlsx", "a*.csv", "_export.csv", ".hidden.csv", "folder[1]/b.csv"])
+def test_a_file_that_is_named_is_read_whatever_its_name(tmp_path, name):
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    (tmp_path / name).write_text(name)
+    assert names(expand([str(tmp_path / name)], SUFFIXES)) == [Path(name).name]
+
+
+def test_a_folder_may_bear_the_signs_of_a_pattern(tmp_path):
+    (tmp_path / "orders [2011]").mkdir()
+    (tmp_path / "orders [2011]" / "a.csv").write_text("a")
+    assert names(expand([str(tmp_path / "orders [2011]")], SUFFIXES)) == ["a.csv"]
+
+
 def test_a_file_named_twice_is_read_once(folder):
     assert names(expand([str(folder / "b.csv"), str(folder), f"{folder}/sub/../b.csv"], SUFFIXES)).count("b.csv") == 1
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any
@@ -14,8 +15,8 @@ def cell_text(value: Any) -> str | None:
     """The text of one cell, None for a blank one.
 
     Texts stay as they are, leading zeros and outer spaces included; numbers lose a fraction of zero; times are
-    rounded to the second. Excel's error cells come as None: calamine reads them as blank, and the reader of
-    openpyxl's cells leaves them out.
+    rounded to the second. What is no number (NaN, infinite) is blank. Excel's error cells come as None: calamine
+    reads them as blank, and the reader of openpyxl's cells leaves them out.
 
     >>> cell_text(71053.0), cell_text(2.55), cell_text("007"), cell_text(" "), cell_text(True)
     ('71053', '2.55', '007', None, 'TRUE')
@@ -29,7 +30,7 @@ def cell_text(value: Any) -> str | None:
     if isinstance(value, bool):
         return "TRUE" if value else "FALSE"
     if isinstance(value, (int, float)):
-        return _number_text(float(value))
+        return _number_text(float(value)) if math.isfinite(value) else None
     if isinstance(value, datetime):
         return _moment_text(value)
     if isinstance(value, date):  # calamine's reading of a date-time at midnight

@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import takewhile
+from pathlib import PurePosixPath
+from urllib.parse import unquote
 
+import pyarrow.parquet as pq
 from py4j.protocol import Py4JJavaError
 from pyspark.errors import PySparkException
 from pyspark.sql import Column, DataFrame, SparkSession
@@ -25,72 +30,111 @@ from pyspark.sql.types import (
 )
 
 from recsys_spark.contracts.config import IngestConfig
-from recsys_spark.contracts.errors import ArtifactError, DataError
-from recsys_spark.file_facts import size_and_rows
+from recsys_spark.contracts.errors import DataError
 from recsys_spark.ingest.bad_files import BadFiles
 from recsys_spark.ingest.headers import match_headers
-from recsys_spark.ingest.source_frames import SourceFrame, file_uri, position_name, shown_names, spark_pattern
+from recsys_spark.ingest.source_frames import (
+    SourceFrame,
+    decoded_percents,
+    file_uri,
+    filled,
+    position_name,
+    shown_names,
+    spark_pattern,
+)
 from recsys_spark.paths import filesystem
 
 log = logging.getLogger("recsys")
 
 _MAGIC = b"PAR1"
+_NULL_FOLDER = "__HIVE_DEFAULT_PARTITION__"
 _LARGEST_WHOLE = 1e18  # within bigint
 _SMALLEST_PLAIN = 1e-6  # Spark writes a smaller decimal with an exponent
 
 
+@dataclass(frozen=True)
+class _Shape:
+    """What files that are read together share: columns with their types, and the names of folders `name=value`."""
+
+    columns: tuple[tuple[str, str], ...]
+    folders: tuple[str, ...]  # the outermost first; every folder from there on is one
+
+    @property
+    def depths(self) -> dict[str, int]:
+        """How far above the file the folder of a column is, from 1, for columns that the file itself lacks."""
+        own = {name.casefold() for name, _ in self.columns}
+        at = {name: len(self.folders) - place for place, name in enumerate(self.folders)}
+        return {name: depth for name, depth in at.items() if name.casefold() not in own}
+
+
 def read_parquet(spark: SparkSession, paths: Sequence[str], config: IngestConfig, bad: BadFiles) -> list[SourceFrame]:
-    """One source frame for all files; a column that some of them lack is null there.
+    """Source frames of the files; those whose columns have the same names and types are read together.
 
-    source_row is the row in the file, from 1. bad: takes files that are no Parquet. Raises DataError for columns whose
-    types differ between files, and for two headers of one column.
+    Folders named `column=value` right above a file are columns of it, with the value as the folder spells it.
+    source_row is the row in the file, from 1. bad: takes files that are no Parquet. Raises DataError for two headers
+    of one column.
     """
-    problems = {path: _problem(path) for path in paths}
-    for path, problem in problems.items():
-        if problem:
-            bad.add(path, problem)
-    paths = [path for path in paths if not problems[path]]
-    if not paths:
-        return []
-    where = shown_names(paths)
-    try:
-        table = spark.read.option("mergeSchema", "true").parquet(*(spark_pattern(path) for path in paths))
-        num_rows = table.count()
-    except (PySparkException, Py4JJavaError) as error:
-        raise DataError(f"{where} cannot be read as Parquet: {_cause(error)}") from error
-    headers = match_headers(table.columns, config.aliases, where, row=0)
-    log.info("%s: %s rows x %d columns; %s", where, f"{num_rows:,}", len(table.columns), headers.describe())
-    return [SourceFrame(_texts(table), headers, where)]
+    alike: dict[_Shape, list[str]] = {}
+    for path in paths:
+        found = _shape(path)
+        if isinstance(found, str):
+            bad.add(path, found)
+        else:
+            alike.setdefault(found, []).append(path)
+    return [_source(spark, group, shape, config) for shape, group in alike.items()]
 
 
-def _problem(path: str) -> str | None:
-    """What is wrong with a file's footer; Spark would fail with pages of its log."""
+def _shape(path: str) -> _Shape | str:
+    """What the file's footer says, or what is wrong with it: Spark would fail with pages of its log."""
     fs, plain = filesystem(path)
     if fs.size(plain) < len(_MAGIC) or fs.tail(plain, len(_MAGIC)) != _MAGIC:
         return "is no Parquet file, or is cut off; write it again"
     try:
-        size_and_rows(fs, plain)
-    except ArtifactError as error:
+        with fs.open(plain, "rb") as file:
+            schema = pq.read_schema(file)
+    except Exception as error:  # whatever pyarrow makes of it
         return f"is no Parquet file that can be read: {error}; write it again"
-    return None
+    folders = list(takewhile(lambda name: "=" in name[1:], reversed(PurePosixPath(plain).parts[:-1])))
+    names = tuple(unquote(name.partition("=")[0]) for name in reversed(folders))
+    return _Shape(tuple((field.name, str(field.type)) for field in schema), names)
 
 
-def _texts(table: DataFrame) -> DataFrame:
-    texts = [
-        F.when(F.trim(text) != "", text).alias(position_name(at))
-        for at, text in enumerate(as_text(F.col(f"`{field.name}`"), field.dataType) for field in table.schema)
-    ]
+def _source(spark: SparkSession, paths: Sequence[str], shape: _Shape, config: IngestConfig) -> SourceFrame:
+    where = shown_names(paths)
+    try:
+        table = spark.read.parquet(*(spark_pattern(path) for path in paths))
+        num_rows = table.count()
+    except (PySparkException, Py4JJavaError) as error:
+        raise DataError(f"{where} cannot be read as Parquet: {_cause(error)}") from error
+    names = [*table.columns, *shape.depths]
+    headers = match_headers(names, config.aliases, where, row=0)
+    log.info("%s: %s rows x %d columns; %s", where, f"{num_rows:,}", len(names), headers.describe())
+    return SourceFrame(_texts(table, shape.depths.values()), headers, where)
+
+
+def _texts(table: DataFrame, depths: Iterable[int]) -> DataFrame:
+    """The text columns and the source columns. depths: of the folders that are columns too."""
+    file = file_uri(F.col("_metadata.file_path"))
+    texts = [as_text(F.col(f"`{field.name}`"), field.dataType) for field in table.schema]
+    texts += [_folder_value(F.element_at(F.split(file, "/"), -1 - depth)) for depth in depths]
     return table.select(
-        *texts,
-        file_uri(F.col("_metadata.file_path")).alias("source_file"),
+        *(filled(text).alias(position_name(at)) for at, text in enumerate(texts)),
+        file.alias("source_file"),
         F.lit("").alias("source_sheet"),
         (F.col("_metadata.row_index") + 1).alias("source_row"),
         F.lit(None).cast("bigint").alias("last_row"),
     )
 
 
+def _folder_value(folder: Column) -> Column:
+    """What stands behind the `=`, as Hive and Spark write it: some signs as %XX, and a name of its own for null."""
+    value = F.regexp_replace(folder, "^[^=]*=", "")
+    decoded = F.when(value.rlike("%(?![0-9A-Fa-f]{2})"), value).otherwise(decoded_percents(value))
+    return F.when(value != _NULL_FOLDER, decoded)
+
+
 def as_text(value: Column, type_: DataType) -> Column:
-    """A column of any type as text, spelled as `cells.cell_text` spells a cell."""
+    """A column of any type as text, spelled as `cells.cell_text` spells a cell; null for what is no number."""
     if isinstance(type_, (DoubleType, FloatType)):
         return _float_text(value)
     if isinstance(type_, DecimalType):
@@ -112,8 +156,11 @@ def _float_text(value: Column) -> Column:
     is_whole = (value == F.floor(value)) & (F.abs(value) < _LARGEST_WHOLE)
     is_plain = F.abs(value).between(_SMALLEST_PLAIN, _LARGEST_WHOLE)
     plain = _without_trailing_zeros(text.cast("decimal(38,18)").cast("string"))
+    is_number = F.abs(value) < float("inf")  # NaN is the largest of all
     return (
-        F.when(is_whole, value.cast("bigint").cast("string")).when(text.contains("E") & is_plain, plain).otherwise(text)
+        F.when(is_whole, value.cast("bigint").cast("string"))
+        .when(text.contains("E") & is_plain, plain)
+        .when(is_number, text)
     )
 
 

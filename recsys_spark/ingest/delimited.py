@@ -1,13 +1,15 @@
 """CSV files -> source frames, read by Spark, every line with its row number.
 
-Rows are counted as records: 1 is the first record of the file, whatever it holds; empty lines are no records.
+Rows are counted as records: 1 is the first record of the file, whatever it holds; empty lines are no records, nor
+are lines of ASCII white space alone in a file that Spark reads line by line.
 Spark splits a large file into blocks and numbers none of its rows, so they are counted first: within one scan
 `monotonically_increasing_id` rises by one from row to row of a block, hence
 
     row = id - first id of the block + rows in earlier blocks of the file + 1
 
-The figures per block come out of a scan that parses no field. A file with a line break inside quotes cannot be
-split; it shows by an odd number of quotes on some line and is read in one task.
+The figures per block come out of a scan that parses no field. They hold for a later one that splits the files alike:
+`splits.py` sees to that, and an id that its block did not have is an error. A file with a line break inside quotes
+cannot be split; it shows by an odd number of quotes on some line and is read in one task.
 """
 
 from __future__ import annotations
@@ -16,42 +18,52 @@ import csv
 import io
 import logging
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import islice
+from typing import TextIO
 
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from recsys_spark.contracts.config import IngestConfig
-from recsys_spark.contracts.errors import ConfigError, DataError
+from recsys_spark.contracts.errors import DataError
 from recsys_spark.ingest.bad_files import BadFiles
 from recsys_spark.ingest.headers import Headers, find_headers
 from recsys_spark.ingest.source_frames import (
     RAGGED,
+    WHITE_SPACE,
     SourceFrame,
     decoded_uri,
+    filled,
     position_name,
     shown_names,
     spark_pattern,
 )
+from recsys_spark.ingest.splits import fix_splits
 from recsys_spark.ingest.texts import check_texts
 from recsys_spark.paths import filesystem
 
 log = logging.getLogger("recsys")
 
-_BLOCKS = "file_path string, file_block_start bigint, source_file string, offset bigint, last_row bigint"
+_BLOCKS = (
+    "file_path string, file_block_start bigint, source_file string, first_id bigint, last_id bigint, offset bigint, "
+    "last_row bigint"
+)
+_TRIMMED = "".join(map(chr, range(ord(" ") + 1)))  # by Java's trim: a line that has nothing left is dropped
 
 
 def read_csv(spark: SparkSession, paths: Sequence[str], config: IngestConfig, bad: BadFiles) -> list[SourceFrame]:
     """Source frames of the files; those that share a header row are read together.
 
     bad: takes files that are no text. Raises DataError for one that has no header row, or two headers for one column.
+    The session keeps the number of splits that it has now: see `splits_kept`.
     """
     alike: dict[tuple[int, tuple[str, ...]], tuple[Headers, list[str]]] = {}
     texts = check_texts(spark, paths, config, bad)
-    for path in texts:
-        headers = find_headers(_first_records(path, config), config.aliases, shown_names([path]))
+    for path, whole in texts.items():
+        headers = find_headers(_first_records(path, config, whole), config.aliases, shown_names([path]))
         alike.setdefault((headers.row, headers.texts), (headers, []))[1].append(path)
+    fix_splits(spark)
     sources = []
     for headers, group in alike.values():
         for whole in (False, True):
@@ -61,23 +73,22 @@ def read_csv(spark: SparkSession, paths: Sequence[str], config: IngestConfig, ba
     return sources
 
 
-def _first_records(path: str, config: IngestConfig) -> list[list[str | None]]:
+def _first_records(path: str, config: IngestConfig, whole: bool) -> list[list[str | None]]:
     """The records among which the header row is looked for, counted as Spark counts them."""
     fs, plain = filesystem(path)
     encoding = "utf-8-sig" if config.csv_encoding.upper() in ("UTF-8", "UTF8") else config.csv_encoding
     try:
         with fs.open(plain, "rb", compression="infer") as file:
             text = io.TextIOWrapper(file, encoding=encoding, errors="replace", newline="")
-            records = (record for record in csv.reader(text, delimiter=config.csv_separator) if _is_record(record))
+            records = _records(text, config.csv_separator, whole)
             return [[cell.strip() or None for cell in record] for record in islice(records, config.header_search_rows)]
-    except LookupError:
-        raise ConfigError(f"ingest.csv_encoding '{config.csv_encoding}' is not known; UTF-8 is") from None
     except (csv.Error, OSError, EOFError) as error:
         raise DataError(f"{shown_names([path])} is no CSV file: {error} ({path})") from error
 
 
-def _is_record(record: list[str]) -> bool:
-    return len(record) > 1 or any(cell.strip() for cell in record)
+def _records(text: TextIO, separator: str, whole: bool) -> Iterator[list[str]]:
+    lines = text if whole else (line for line in text if line.strip(_TRIMMED))
+    return (record for record in csv.reader(lines, delimiter=separator) if record)
 
 
 def _source(spark: SparkSession, paths: list[str], headers: Headers, config: IngestConfig, whole: bool) -> SourceFrame:
@@ -88,11 +99,11 @@ def _source(spark: SparkSession, paths: list[str], headers: Headers, config: Ing
     log.info("%s: %s; %s", where, shape, headers.describe())
     numbered = rows.join(F.broadcast(blocks), on=["file_path", "file_block_start"], how="left")
     frame = numbered.select(
-        *(_filled(F.col(position_name(at))).alias(position_name(at)) for at in range(width)),
+        *(filled(F.col(position_name(at))).alias(position_name(at)) for at in range(width)),
         _ragged(config.csv_separator).alias(RAGGED),
         "source_file",
         F.lit("").alias("source_sheet"),
-        (F.col("id") + F.col("offset")).alias("source_row"),
+        _row_number().alias("source_row"),
         "last_row",
     )
     return SourceFrame(frame.filter(F.col("source_row") > headers.row), headers, where)
@@ -122,7 +133,7 @@ def _scan(spark: SparkSession, paths: list[str], width: int, config: IngestConfi
 def _blocks(spark: SparkSession, rows: DataFrame) -> tuple[DataFrame, int]:
     """(one row per block with what turns an id into a row number, rows in all files)."""
     counted = rows.groupBy("file_path", "file_block_start").agg(
-        F.count(F.lit(1)).alias("rows"), F.min("id").alias("first")
+        F.count(F.lit(1)).alias("rows"), F.min("id").alias("first"), F.max("id").alias("last")
     )
     found = sorted(counted.collect(), key=lambda block: (block["file_path"], block["file_block_start"]))
     num_rows: dict[str, int] = {}
@@ -132,16 +143,19 @@ def _blocks(spark: SparkSession, rows: DataFrame) -> tuple[DataFrame, int]:
         offsets.append(before - block["first"] + 1)
         num_rows[block["file_path"]] = before + block["rows"]
     values = [
-        (b["file_path"], b["file_block_start"], decoded_uri(b["file_path"]), offset, num_rows[b["file_path"]])
-        for b, offset in zip(found, offsets, strict=True)
+        (path, start, decoded_uri(path), first, last, offset, num_rows[path])
+        for (path, start, _, first, last), offset in zip(found, offsets, strict=True)
     ]
     return spark.createDataFrame(values, _BLOCKS), sum(num_rows.values())
 
 
-def _filled(text: Column) -> Column:
-    return F.when(F.trim(text) != "", text)
+def _row_number() -> Column:
+    """The row in the file, or an error: of a block that is another now, at least one row has an id that is not its."""
+    is_counted = F.col("id").between(F.col("first_id"), F.col("last_id"))  # null where the block was not there
+    moved = F.concat(F.lit("the rows of "), "file_path", F.lit(" are split otherwise than when counted; run again"))
+    return F.when(is_counted, F.col("id") + F.col("offset")).otherwise(F.raise_error(moved).cast("bigint"))
 
 
 def _ragged(separator: str) -> Column:
     """The text of a line with too many or too few fields, unless there is nothing in it."""
-    return F.when(F.col(RAGGED).rlike(rf'[^\s"{re.escape(separator)}]'), F.col(RAGGED))
+    return F.when(F.col(RAGGED).rlike(rf'[^{WHITE_SPACE}"{re.escape(separator)}]'), F.col(RAGGED))

@@ -19,6 +19,8 @@ from recsys_spark.ingest.headers import Headers
 from recsys_spark.paths import spark_uri
 
 RAGGED = "ragged_line"  # text of a CSV line that has more or fewer fields than the header row
+# What str.strip takes, and so the readers of workbooks; \s of Spark's expressions is white space of ASCII alone.
+WHITE_SPACE = "".join(filter(str.isspace, map(chr, range(0x3001))))
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,12 @@ class SourceFrame:
 def position_name(position: int) -> str:
     """Name of the text column at a position from 0; source headers may repeat, or differ in case alone."""
     return f"c{position}"
+
+
+def filled(text: Column) -> Column:
+    """A cell's text, null where there is nothing but white space in it."""
+    begins_in_ascii = (text >= "!") & (text < "\x80")  # told from bytes, where the pattern decodes each cell
+    return F.when(begins_in_ascii | text.rlike(f"[^{WHITE_SPACE}]"), text)
 
 
 def to_raw_lines(source: SourceFrame, totals_words: Sequence[str]) -> DataFrame:
@@ -84,8 +92,12 @@ def decoded_uri(path: str) -> str:
 
 def file_uri(path: Column) -> Column:
     """`decoded_uri` of a column."""
-    decoded = F.url_decode(F.replace(path, F.lit("+"), F.lit("%2B")))  # it takes a plus for a space
-    return F.regexp_replace(decoded, "^file:/+", "file:///")
+    return F.regexp_replace(decoded_percents(path), "^file:/+", "file:///")
+
+
+def decoded_percents(text: Column) -> Column:
+    """A text with its %XX as what they stand for."""
+    return F.url_decode(F.replace(text, F.lit("+"), F.lit("%2B")))  # it takes a plus for a space
 
 
 def _extra(source: SourceFrame) -> Column:
@@ -100,6 +112,8 @@ def _extra(source: SourceFrame) -> Column:
 def _is_total(source: SourceFrame, totals_words: Sequence[str]) -> Column:
     words = [word.strip().casefold() for word in totals_words]
     names = [position_name(at) for at in range(len(source.headers.texts))]
-    has_word = reduce(or_, (F.coalesce(F.lower(F.trim(name)).isin(words), F.lit(False)) for name in names))
+    has_word = reduce(
+        or_, (F.coalesce(F.lower(F.btrim(F.col(name), F.lit(WHITE_SPACE))).isin(words), F.lit(False)) for name in names)
+    )
     lacks_key = source.text("customer_id").isNull() | source.text("stock_code").isNull()
     return (F.col("source_row") == F.col("last_row")) & has_word & lacks_key

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 from collections.abc import Sequence
 
 from py4j.protocol import Py4JJavaError
@@ -10,7 +11,7 @@ from pyspark.sql import Row, SparkSession
 from pyspark.sql import functions as F
 
 from recsys_spark.contracts.config import IngestConfig
-from recsys_spark.contracts.errors import DataError
+from recsys_spark.contracts.errors import ConfigError, DataError
 from recsys_spark.ingest.bad_files import BadFiles
 from recsys_spark.ingest.file_tasks import packed_problems, undecodable
 from recsys_spark.ingest.packages import UnpackLimits
@@ -25,8 +26,13 @@ def check_texts(spark: SparkSession, paths: Sequence[str], config: IngestConfig,
     """The files that are text, in their order; of each, whether it must be read in one piece.
 
     A line with an odd number of quotes begins a field with a line break, which no split of the file may fall into.
-    bad: takes files with NUL characters, of another encoding, or packed and not whole.
+    bad: takes files with NUL characters, of another encoding, or packed and not whole. Raises ConfigError for an
+    encoding that nobody knows.
     """
+    try:
+        codecs.lookup(config.csv_encoding)
+    except LookupError:
+        raise ConfigError(f"ingest.csv_encoding '{config.csv_encoding}' is not known; UTF-8 is") from None
     problems = {path: problem for path in paths if (problem := _head_problem(path, config.csv_encoding))}
     limits = UnpackLimits(config.max_unpacked_bytes, config.max_unpacked_ratio)
     packed = [path for path in paths if path.lower().endswith(".gz") and path not in problems]
@@ -62,10 +68,13 @@ def _head_problem(path: str, encoding: str) -> str | None:
 def _facts_of_lines(spark: SparkSession, paths: Sequence[str], encoding: str) -> dict[str, Row]:
     """By file, as Python spells it: has_open_quote, is_wrong. One pass over the lines, unparsed."""
     lines = spark.read.text([spark_pattern(path) for path in paths])
-    num_quotes = F.length("value") - F.length(F.translate("value", '"', ""))
-    is_wrong = F.col("value").contains("\0")
+    text = F.col("value")  # the bytes of the line, which Spark takes for UTF-8
+    is_wrong = text.contains("\0")
     if encoding.upper() in ("UTF-8", "UTF8"):  # others decode whatever bytes there are
-        is_wrong |= F.encode("value", "UTF-8") != F.col("value").cast("binary")  # what does not decode is replaced
+        is_wrong |= F.encode(text, "UTF-8") != text.cast("binary")  # what does not decode is replaced
+    else:
+        text = F.decode(text.cast("binary"), encoding)
+    num_quotes = F.length(text) - F.length(F.translate(text, '"', ""))
     by_file = lines.groupBy("_metadata.file_path").agg(
         F.max(num_quotes % 2 == 1).alias("has_open_quote"), F.max(is_wrong).alias("is_wrong")
     )

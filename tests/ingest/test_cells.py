@@ -28,7 +28,9 @@ def test_texts_stay_as_they_are(text):
     assert cell_text(text) == text
 
 
-@pytest.mark.parametrize("blank", [None, "", " ", "\t\n"])
+@pytest.mark.parametrize(
+    "blank", [None, "", " ", "\t\n", "\u00a0", "\u3000", float("nan"), float("inf"), -float("inf")]
+)
 def test_blank_cells_are_none(blank):
     assert cell_text(blank) is None
 

@@ -4,6 +4,8 @@ import re
 from pathlib import Path
 
 import pytest
+from py4j.protocol import Py4JJavaError
+from pyspark.errors import PySparkException
 
 from recsys_spark.contracts.columns import REQUIRED_COLUMNS
 from recsys_spark.contracts.errors import ConfigError, DataError
@@ -22,13 +24,24 @@ def row_pairs(lines):
 
 
 @pytest.fixture
-def tiny_blocks(spark):
+def split(spark):
+    """Say how Spark splits files: settings below spark.sql, gone after the test."""
+    said = {"spark.sql.files.minPartitionNum"}  # which reading sets
+
+    def set_all(settings):
+        for key, value in settings.items():
+            spark.conf.set(f"spark.sql.{key}", value)
+            said.add(f"spark.sql.{key}")
+
+    yield set_all
+    for key in said:
+        spark.conf.unset(key)
+
+
+@pytest.fixture
+def tiny_blocks(split):
     """Spark splits files into blocks of 300 bytes, so that every file of a test has many."""
-    key = "spark.sql.files.maxPartitionBytes"
-    before = spark.conf.get(key)
-    spark.conf.set(key, "300")
-    yield
-    spark.conf.set(key, before)
+    split({"files.maxPartitionBytes": "300"})
 
 
 def test_a_line_keeps_its_text_and_its_source(spark, tmp_path):
@@ -47,6 +60,34 @@ def test_rows_are_numbered_within_their_file_however_spark_splits_it(spark, tmp_
     assert lines.rdd.getNumPartitions() > 8
     found = [(row["source_file"][-5:], row["source_row"], int(row["invoice_id"])) for row in lines.collect()]
     assert sorted(found) == [(name, row, row) for name, count in counts.items() for row in range(2, count + 2)]
+
+
+def test_rows_keep_their_numbers_where_the_cluster_grows_before_the_write(spark, tmp_path, split):
+    for name in "abcdef":
+        write_text(tmp_path / f"{name}.csv", CSV_HEADER, *numbered(60))
+    split({"files.openCostInBytes": "0", "leafNodeDefaultParallelism": "2"})
+    lines = read_sources(spark, ingest_config(str(tmp_path)))
+    split({"leafNodeDefaultParallelism": "40"})
+    assert row_pairs(lines) == sorted(6 * [(row, row) for row in range(2, 62)])
+
+
+@pytest.mark.parametrize(
+    ("counted", "written"),
+    [
+        ({"files.maxPartitionBytes": "300"}, {"files.maxPartitionBytes": "700"}),  # other blocks
+        ({"files.maxPartitionBytes": "700"}, {"files.maxPartitionBytes": "300"}),
+        ({"files.maxPartitionBytes": "4500"}, {"files.maxPartitionBytes": "9000"}),  # the same in other tasks
+        ({"files.minPartitionNum": "3"}, {"files.minPartitionNum": "40"}),
+    ],
+)
+def test_rows_that_are_split_otherwise_than_when_counted_are_an_error(spark, tmp_path, split, counted, written):
+    for name in "abcdef":
+        write_text(tmp_path / f"{name}.csv", CSV_HEADER, *numbered(60))
+    split({"files.openCostInBytes": "0", **counted})
+    lines = read_sources(spark, ingest_config(str(tmp_path)))
+    split(written)
+    with pytest.raises((PySparkException, Py4JJavaError), match=r"\.csv are split otherwise than when counted; run"):
+        lines.collect()
 
 
 def test_line_breaks_inside_quotes_stay_in_their_line(spark, tmp_path, tiny_blocks):
@@ -80,6 +121,35 @@ def test_title_rows_blank_rows_and_a_totals_row(spark, tmp_path):
     assert rows(lines, "source_row", "ingest_rule") == [(3, None), (5, None), (6, "totals_row")]
 
 
+def test_a_line_of_tabs_alone_above_the_headers_is_no_row(spark, tmp_path):
+    cells = ["Sales of March", *(text.replace(",", "\t") for text in (",,", CSV_HEADER, *numbered(2)))]
+    path = write_text(tmp_path / "tabs.tsv", *cells)
+    lines = read_sources(spark, ingest_config(path, csv_separator="\t"))
+    assert rows(lines, "source_row", "invoice_id") == [(3, "2"), (4, "3")]  # row 1 is the title, row 2 the headers
+
+
+@pytest.mark.parametrize(
+    ("above", "line", "rows_above"),
+    [
+        (["Sales", '""', "\u00a0", " \t ", ""], CSV_LINE, 3),  # a line at a time: no white space of ASCII alone
+        (["Sales", '""', "\u00a0", " \t ", ""], CSV_LINE.replace("LAMP", '"LA\nMP"'), 4),  # whole: no empty line
+    ],
+)
+def test_the_headers_are_in_the_row_that_spark_counts(spark, tmp_path, above, line, rows_above):
+    lines = read_sources(spark, ingest_config(write_text(tmp_path / "titled.csv", *above, CSV_HEADER, line)))
+    assert rows(lines, "source_row", "invoice_id") == [(rows_above + 2, "536365")]
+
+
+@pytest.mark.parametrize("blank", ["\u00a0", " \t", "\u3000\u2009"])
+def test_a_cell_of_any_white_space_is_blank(spark, tmp_path, blank):
+    blank_row = ",".join([blank] * 7)
+    path = write_text(tmp_path / "a.csv", CSV_HEADER, CSV_LINE.replace("17850", blank), blank_row, blank, CSV_LINE)
+    assert rows(read_sources(spark, ingest_config(path)), "invoice_id", "customer_id", "extra") == [
+        ("536365", "17850", None),
+        ("536365", None, None),
+    ]
+
+
 def test_files_with_other_headers_are_mapped_on_their_own(spark, tmp_path):
     write_text(tmp_path / "a.csv", CSV_HEADER, CSV_LINE)
     write_text(tmp_path / "b.csv", ",".join(reversed(CSV_HEADER.split(","))), ",".join(reversed(CSV_LINE.split(","))))
@@ -91,6 +161,14 @@ def test_separator_encoding_and_arabic_text(spark, tmp_path):
     path = write_text(tmp_path / "arabic.txt", CSV_HEADER.replace(",", ";"), line, encoding="windows-1256")
     config = ingest_config(path, csv_separator=";", csv_encoding="windows-1256")
     assert column(read_sources(spark, config), "description") == ["مصباح"]
+
+
+@pytest.mark.parametrize("encoding", ["ISO-8859-1", "windows-1256"])
+def test_line_breaks_inside_quotes_are_found_in_every_encoding(spark, tmp_path, encoding):
+    line = CSV_LINE.replace("LAMP", '"é b\né d"')  # bytes of which UTF-8 would make one letter with the two behind
+    path = write_text(tmp_path / "a.csv", CSV_HEADER, line, encoding=encoding)
+    lines = read_sources(spark, ingest_config(path, csv_encoding=encoding))
+    assert rows(lines, "source_row", "description", "quantity") == [(2, "é b\né d", "6")]
 
 
 def test_a_byte_order_mark_and_windows_line_ends_are_no_text(spark, tmp_path):

@@ -20,6 +20,21 @@ def test_the_stage_counts_lines_files_and_orphans(spark, tmp_path):
     assert run(MemoryIO(spark), config) == {"lines": 2, "files": 2, "skipped_files": 0, "orphans": 1}
 
 
+def test_the_session_splits_files_afterwards_as_before(spark, tmp_path):
+    key = "spark.sql.files.minPartitionNum"
+    spark.conf.unset(key)
+    path = write_text(tmp_path / "a.csv", CSV_HEADER, CSV_LINE)
+    seen = []
+
+    class WatchedIO(MemoryIO):
+        def write(self, artifact, frame):
+            seen.append(spark.conf.get(key, None))
+            return super().write(artifact, frame)
+
+    run(WatchedIO(spark), PipelineConfig(ingest=ingest_config(path)))
+    assert (seen, spark.conf.get(key, None)) == (["2"], None)  # two cores
+
+
 def test_the_log_shows_shape_headers_and_mapping(spark, tmp_path, caplog):
     path = write_workbook(tmp_path / "orders.xlsx", {"March": [["Sales"], [*HEADERS, "City"], [*LINE, "Riyadh"]]})
     with caplog.at_level(logging.INFO, logger="recsys"):
