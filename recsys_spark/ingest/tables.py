@@ -17,6 +17,7 @@ from recsys_spark.ingest.bad_files import BadFiles
 from recsys_spark.ingest.headers import require_columns
 from recsys_spark.ingest.readers import SUFFIXES, kind_of, read_native, with_lines
 from recsys_spark.ingest.source_frames import SourceFrame, shown_names, to_raw_lines
+from recsys_spark.privacy.customer_ids import normal_ids
 from recsys_spark.source_files import expand
 
 PRODUCT_COLUMNS = ("description", "brand", "category")
@@ -97,7 +98,7 @@ def _lookup(
         require_columns(source.headers, (key,), config.aliases, source.where)
     held = [column for column in columns if any(column in source.headers.columns for source in sources)]
     parts = [
-        source.lines.select(F.trim(source.text(key)).alias(key), *(source.text(c).alias(c) for c in held))
+        source.lines.select(_spelled(source.text(key), key).alias(key), *(source.text(c).alias(c) for c in held))
         for source in sources
     ]
     table = reduce(DataFrame.unionByName, parts).filter(F.col(key).isNotNull())
@@ -116,9 +117,14 @@ def _complete(lines: DataFrame, table: DataFrame, key: str) -> DataFrame:
     """Fill blank cells of the lines from a table; `_found_<key>` is null where the table lacks the key."""
     columns = [column for column in table.columns if column != key]
     renamed = table.select(F.col(key).alias(f"_found_{key}"), *(F.col(c).alias(f"_table_{c}") for c in columns))
-    joined = lines.join(renamed, on=F.trim(lines[key]) == renamed[f"_found_{key}"], how="left")
+    joined = lines.join(renamed, on=_spelled(lines[key], key) == renamed[f"_found_{key}"], how="left")
     filled = {column: F.coalesce(column, f"_table_{column}") for column in columns}
     return joined.withColumns(filled).drop(*(f"_table_{column}" for column in columns))
+
+
+def _spelled(value: Column, key: str) -> Column:
+    """A key in its one spelling."""
+    return normal_ids(value) if key == "customer_id" else F.trim(value)
 
 
 def _is_orphan(key: str) -> Column:

@@ -49,6 +49,7 @@ def test_orphans_stay_with_a_rule_and_blank_references_are_none(read):
         "4,,00A,2011-03-01,6,15.3,",
         "5,7,,2011-03-01,6,15.3,",
         "6, 7 , 00A,2011-03-01,6,15.3,",
+        "7,7.0,00A,2011-03-01,6,15.3,",
     )
     assert rows(lines, "invoice_id", "ingest_rule") == [
         ("1", "orphan_product"),
@@ -57,6 +58,7 @@ def test_orphans_stay_with_a_rule_and_blank_references_are_none(read):
         ("4", None),
         ("5", None),
         ("6", None),
+        ("7", None),
     ]
 
 
