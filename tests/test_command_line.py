@@ -1,11 +1,16 @@
 from __future__ import annotations
 
 import argparse
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
 from recsys_spark.command_line import add_switches, common_arguments, config_from, finish, guarded
 from recsys_spark.contracts.errors import ConfigError, DataError, GateError, StageGraphError
+
+ROOT = Path(__file__).parents[1]
 
 
 def raising(error: BaseException):
@@ -74,3 +79,20 @@ def test_a_switch_is_short_for_a_config_value():
     add_switches(parser, {"--tune": "baselines.tune=true"})
     assert config_from(parser.parse_args(["--tune", "--set", "seed=2"])).baselines.tune
     assert not config_from(parser.parse_args(["--set", "seed=2"])).baselines.tune
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["run", "--from", "evaluate", "--to", "clean"], "--from evaluate comes after --to clean"),
+        (["run", "--set", "clean.outlier.multiplier=2"], "clean.outliers"),
+        (["run", "--config", "no/such.yaml"], "'no/such.yaml' does not exist"),
+    ],
+)
+def test_a_mistake_on_the_command_line_is_one_line_and_exit_2(words, said):
+    answer = subprocess.run(
+        [sys.executable, "-m", "jobs.pipeline", *words], capture_output=True, text=True, cwd=ROOT, check=False
+    )
+    assert answer.returncode == 2
+    assert said in answer.stderr
+    assert "Traceback" not in answer.stderr

@@ -7,7 +7,6 @@ import json
 import re
 import shutil
 import subprocess
-import sys
 from functools import partial
 from pathlib import Path
 
@@ -23,6 +22,7 @@ from recsys_spark.baselines.loading import load_codes
 from recsys_spark.baselines.query_batches import with_queries
 from recsys_spark.baselines.ranking import rank
 from recsys_spark.baselines.registry import ModelSettings
+from recsys_spark.baselines.tuning import choose
 from recsys_spark.contracts.columns import LIST_PROTOCOLS
 from recsys_spark.contracts.load_config import load_config
 from recsys_spark.ranker.two_stage import TwoStageSettings, fitted_two_stage
@@ -35,6 +35,7 @@ from tests.support.frames import rows
 from tests.support.report_page import ReportPage, wrong_figures
 from tests.support.small_shop import CONFIG, HEADERS, REPOSITORY, recsys, settings_of, write_shop
 from tests.support.tour import told_by_the_tour
+from tests.support.tuning import tuned_on
 
 NEEDED = ("interactions_clean", "item_id_map", "customer_id_map", "queries_test", "rankings_two_stage_test")
 
@@ -151,23 +152,6 @@ def test_every_cell_of_the_tour_runs_as_it_is(first_run, shop, monkeypatch):
     assert "share of what was bought that is among the candidates" in said
 
 
-@pytest.mark.parametrize(
-    ("words", "said"),
-    [
-        (["run", "--from", "evaluate", "--to", "clean"], "--from evaluate comes after --to clean"),
-        (["run", "--set", "clean.outlier.multiplier=2"], "clean.outliers"),
-        (["run", "--config", "no/such.yaml"], "'no/such.yaml' does not exist"),
-    ],
-)
-def test_a_mistake_on_the_command_line_is_one_line_and_exit_2(tmp_path, words, said):
-    answer = subprocess.run(
-        [sys.executable, "-m", "jobs.pipeline", *words], capture_output=True, text=True, cwd=REPOSITORY, check=False
-    )
-    assert answer.returncode == 2
-    assert said in answer.stderr
-    assert "Traceback" not in answer.stderr
-
-
 @pytest.mark.spark
 @pytest.mark.parametrize("split", ["train", "val", "test"])
 def test_every_positive_is_a_candidate_or_kept_apart(first_run, shop, split):
@@ -262,6 +246,18 @@ def test_recommending_retrieves_and_describes_as_the_stages_before_did(first_run
     published = tables["rankings_two_stage_test"]
     listed = found.filter(F.col("protocol").isin(*LIST_PROTOCOLS))
     assert rows(listed, *key) == rows(published, *key)
+
+
+@pytest.mark.spark
+def test_settings_are_tried_on_val_queries_and_the_best_of_each_protocol_are_chosen(first_run, shop, spark, tmp_path):
+    assert first_run.returncode == 0
+    shutil.copytree(shop / "run" / "current", tmp_path / "run")
+    config = load_config([str(CONFIG)], [*settings_of(shop), "baselines.models=[personal_frequency]"])
+    found = tuned_on(tmp_path / "run", spark, config)
+    tried = found["tried"]["personal_frequency"]
+    assert (found["share_of_queries"], len(tried)) == (1.0, 6)
+    assert max(trial["recall@20"]["all_items"] for trial in tried) > 0
+    assert found["chosen"] == {"personal_frequency": choose(tried)}
 
 
 @pytest.mark.spark

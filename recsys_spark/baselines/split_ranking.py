@@ -72,19 +72,21 @@ def lists_by_protocol(asked: DataFrame, name: str, fitted: Fitted, settings: Map
     return lists.withColumn("protocol", renamed).unionByName(others.filter(is_first))
 
 
+def drawn_queries(queries: DataFrame, share: float) -> DataFrame:
+    """About a share of QUERIES, the same ones whoever else is a customer: a query_id holds the customer's index."""
+    bucket = F.pmod(F.xxhash64("customer_id", "event_time"), F.lit(_BUCKETS))
+    return queries.filter(bucket < int(share * _BUCKETS))
+
+
 def choose_settings(io: StageIO, settings: ModelSettings, histories: DataFrame, fit: str, split: str) -> dict[str, Any]:
     """Try settings on a sample of a split's queries: what was tried and what was chosen, by model."""
     models = settings.baselines.models
     fitted = fitted_tables(io, fit, models, settings)
     queries, positives = io.read(QUERIES, split=split), io.read(SEQUENCES, split=split)
     share = min(settings.baselines.tune_queries / max(queries.count(), 1), 1.0)
-    # Not by query_id, which holds the customer's index: one more customer would have other settings chosen.
-    bucket = F.pmod(F.xxhash64("customer_id", "event_time"), F.lit(_BUCKETS))
-    named = queries.join(histories.select("user_idx", "customer_id"), on="user_idx", how="inner")
-    drawn = named.filter(bucket < int(share * _BUCKETS)).drop("customer_id")
+    drawn = io.materialise("tuning_queries", drawn_queries(queries, share))
     asked = io.materialise("tuning_asked", with_queries(histories, drawn))
-    ids = asked.select(F.explode("query_ids").alias("query_id"))
-    sampled = io.materialise("tuning_positives", positives.join(ids, on="query_id", how="left_semi"))
+    sampled = io.materialise("tuning_positives", positives.join(drawn, on="query_id", how="left_semi"))
     tried = {}
     for name in models:
 

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from functools import partial
 
 import pytest
 
 from recsys_spark.baselines.loading import load_codes
 from recsys_spark.baselines.registry import Fitted, ModelSettings
-from recsys_spark.baselines.split_ranking import lists_by_protocol
+from recsys_spark.baselines.split_ranking import drawn_queries, lists_by_protocol
 from recsys_spark.baselines.tuning import GRIDS, MAX_TRIALS, changed, choose, chosen_settings, trials, tune
 from recsys_spark.contracts.config import PipelineConfig
 from recsys_spark.contracts.errors import ConfigError
 from recsys_spark.contracts.model_config import MODELS
+from recsys_spark.contracts.schemas import QUERIES
 from tests.baselines.test_model_scores import FLAT, Tables
+from tests.support.frames import frame, rows
+from tests.support.worlds import START
 
 CONFIG = PipelineConfig()
 SETTINGS = ModelSettings(CONFIG.baselines, CONFIG.knn, CONFIG.ease, CONFIG.tifu, CONFIG.nmf)
@@ -49,6 +53,20 @@ def test_what_was_not_chosen_stays_as_the_config_has_it():
 def test_a_key_that_the_config_lacks_is_named():
     with pytest.raises(ConfigError, match=r"knn\.zeal"):
         changed(SETTINGS, {"knn.zeal": 1.0})
+
+
+def test_the_queries_that_settings_are_tried_on_stay_where_a_customer_is_added(spark):
+    def drawn(shift):
+        times = [START + timedelta(days=number) for number in range(100)]
+        asked = [
+            {"query_id": (customer + shift) * 1_000_000 + number, "customer_id": f"c{customer}", "event_time": time}
+            for customer in range(10)
+            for number, time in enumerate(times)
+        ]
+        return rows(drawn_queries(frame(spark, QUERIES, asked), 0.3), "customer_id", "event_time")
+
+    assert 200 < len(drawn(0)) < 400
+    assert drawn(0) == drawn(7)
 
 
 def test_each_protocol_is_ranked_with_its_own_settings(spark, tmp_path):
