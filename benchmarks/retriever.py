@@ -31,6 +31,7 @@ GRIDS: dict[str, list[dict[str, Any]]] = {
     "als": [{"factors": f, "regularization": r, "alpha": a} for f, r, a in product((64, 128), (0.01, 0.1), (1, 10))],
     "bpr": [{"factors": f, "learning_rate": r} for f, r in product((64, 128), (0.01, 0.05))],
 }
+TOWERS = dict(zip(LIST_PROTOCOLS, (["two_tower_all"], ["two_tower_first"]), strict=True))
 Ranks = npt.NDArray[np.float64]  # of positives, infinite where missed
 
 
@@ -157,15 +158,20 @@ def paired(first: Ranks, second: Ranks, users: npt.NDArray[np.int64], k: int) ->
     return float(hits.sum() / sizes.sum()), [round(float(bound), 5) for bound in np.quantile(moved, (0.025, 0.975))]
 
 
-def figures_of(name: str, roots: Sequence[Path], towers: Sequence[str], baselines: Sequence[str]) -> list[Figure]:
-    """One figure per tower, protocol, peer and cutoff: the worst of the seeds, with the others in its detail."""
+def figures_of(
+    name: str, roots: Sequence[Path], towers: Mapping[str, Sequence[str]], baselines: Sequence[str]
+) -> list[Figure]:
+    """One figure per tower, protocol, peer and cutoff: the worst of the seeds, with the others in its detail.
+
+    towers: models of the run by protocol.
+    """
     peers, made = tuned_peers(roots[0]), []
     for protocol in LIST_PROTOCOLS:
         test = Split(roots[0], "val")
         users = test.counted(protocol)["user_idx"].to_numpy()
         others = {kind: ranks[protocol] for kind, ranks in peers.items()}
         others |= {model: test.ranks_of(model, protocol) for model in baselines}
-        for tower in towers:
+        for tower in towers[protocol]:
             own = [Split(root, "val").ranks_of(tower, protocol) for root in roots]
             for other, ranks in others.items():
                 for k in (K, LIST_LENGTH):
@@ -183,11 +189,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--run", action="append", required=True, metavar="ROOT", help="again for each further seed")
     parser.add_argument("--name", default="cj", help="of the data, for the figures")
-    parser.add_argument("--tower", action="append", default=[], help="models of the run; default two_tower_all")
+    parser.add_argument(
+        "--tower",
+        action="append",
+        default=[],
+        help="models of the run, in both protocols; by default the one that each protocol is served by",
+    )
     parser.add_argument("--baseline", action="append", default=["popularity"], help="models of the run to hold against")
     given = parser.parse_args()
     roots = [Path(storage_of(root).location) for root in given.run]
-    report(f"retriever_{given.name}", figures_of(given.name, roots, given.tower or ["two_tower_all"], given.baseline))
+    towers = dict.fromkeys(LIST_PROTOCOLS, given.tower) if given.tower else TOWERS
+    report(f"retriever_{given.name}", figures_of(given.name, roots, towers, given.baseline))
 
 
 if __name__ == "__main__":
