@@ -84,6 +84,7 @@ class Split:
         """The positives that a protocol counts."""
         return self.positives if protocol == "all_items" else self.positives[~self.positives["is_repeat"]]
 
+    @cached_property
     def bought_before(self) -> dict[int, npt.NDArray[np.int64]]:
         """Items that each query's customer bought before it."""
         queries = self.table(f"queries_{SPLIT_OF_FIT[self.fit]}", "query_id", "user_idx", "event_time")
@@ -100,7 +101,7 @@ class Split:
 
 def peer_ranks(split: Split, model: Any) -> dict[str, Ranks]:
     """Ranks of the positives among the eligible items by the factors of a fitted peer, for each protocol."""
-    counts, positives, seen = split.counts, split.positives, split.bought_before()
+    counts, positives, seen = split.counts, split.positives, split.bought_before
     eligible = np.asarray(counts.sum(axis=0)).ravel() > 0
     popularity = np.asarray(counts.sum(axis=0)).ravel()
     known_user = np.asarray(counts.sum(axis=1)).ravel() > 0

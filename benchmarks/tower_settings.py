@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import tempfile
-from collections.abc import Sequence
 from dataclasses import replace
 from statistics import mean
 from typing import Any
@@ -18,15 +17,18 @@ from typing import Any
 from tqdm import tqdm
 
 from benchmarks.harness import command
+from jobs.train_retriever import STAGE, job_of
 from recsys_spark.command_line import storage_of
 from recsys_spark.contracts import artifacts
 from recsys_spark.contracts.columns import LIST_PROTOCOLS
+from recsys_spark.contracts.config import PipelineConfig
 from recsys_spark.contracts.load_config import load_config
 from recsys_spark.contracts.retriever_config import SIDE_FEATURES, TowerConfig
-from recsys_spark.retriever.inputs import DEV, EARLY, PARTS_OF_FIT
+from recsys_spark.retriever.inputs import EARLY, FitInputs
+from recsys_spark.stage import StageIO
 from recsys_spark.storage import Storage
 from training.files import read_table
-from training.retriever.train import RetrieverJob, train_retriever
+from training.retriever.train import train_retriever
 
 CUTS = ("recall@20", "recall@100")
 TOWER_OF = dict(zip(LIST_PROTOCOLS, ("all", "first"), strict=True))
@@ -67,39 +69,15 @@ CHANGES: dict[str, dict[str, Any]] = {
 }
 
 
-def job_of(storage: Storage, tower: TowerConfig, hist_max: int, seed: int, folder: str) -> RetrieverJob:
-    """The training of fit `early`, as the stage has it."""
-
-    def path(artifact: artifacts.Artifact, **names: str) -> str:
-        return storage.path(artifact.path_of(**names))
-
-    def examples(parts: Sequence[str]) -> tuple[str, ...]:
-        return tuple(path(artifacts.TOWER_EXAMPLES, source=tower.examples, part=part) for part in parts)
-
-    sales = path(artifacts.ITEM_SALES, fit=EARLY)
-    return RetrieverJob(
-        tower=tower,
-        num_users=read_table(path(artifacts.CUSTOMER_ID_MAP), ["user_idx"]).num_rows,
-        num_items=read_table(path(artifacts.ITEM_ID_MAP), ["item_idx"]).num_rows,
-        num_periods=int(read_table(sales, ["period"]).column("period").to_numpy().max()) + 1,
-        hist_max=hist_max,
-        train_paths=examples(PARTS_OF_FIT[EARLY]),
-        dev_paths=examples((DEV,)),
-        items_path=path(artifacts.TOWER_ITEMS, fit=EARLY, source=tower.examples),
-        sales_path=sales,
-        users_path=path(artifacts.USER_HISTORIES, fit=EARLY),
-        co_purchases_path=path(artifacts.CO_PURCHASES, fit=EARLY) if tower.start == "ppmi" else None,
-        out_folder=f"{folder}/out",
-        checkpoint_folder=f"{folder}/checkpoints",
-        engine="arrow",
-        seed=seed,
-    )
-
-
-def measured(storage: Storage, tower: TowerConfig, hist_max: int, seed: int) -> dict[str, float]:
-    """The dev metrics of the epoch that is chosen."""
+def measured(storage: Storage, config: PipelineConfig, name: str, tower: TowerConfig, seed: int) -> dict[str, float]:
+    """The dev metrics of the epoch that is chosen, of a tower with these settings. name: of the tower it stands for."""
+    changes: dict[str, Any] = {name: tower}
+    config = replace(config, seed=seed, retriever=replace(config.retriever, engine="arrow", **changes))
+    io = StageIO(STAGE, storage, config)
+    periods = read_table(io.path(artifacts.ITEM_SALES, fit=EARLY), ["period"]).column("period").to_numpy()
+    inputs = FitInputs(EARLY, last_micros=0, num_periods=int(periods.max()) + 1)
     with tempfile.TemporaryDirectory() as folder:
-        trained = train_retriever(job_of(storage, tower, hist_max, seed, folder))
+        trained = train_retriever(job_of(io, config, inputs, name, (f"{folder}/out", f"{folder}/checkpoints")))
     best = trained["curve"][trained["best_epoch"] - 1]
     return {cut: best[cut] for cut in CUTS}
 
@@ -138,7 +116,7 @@ def main() -> None:
             tower = replace(default, **CHANGES[name])
             if name == "default" or tower != default:
                 seeds = range(1, given.seeds + 1)
-                found[name] = [measured(storage, tower, config.queries.hist_max, seed) for seed in seeds]
+                found[name] = [measured(storage, config, TOWER_OF[protocol], tower, seed) for seed in seeds]
         print(f"\n{protocol}\n\n{table(found)}\n", flush=True)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
@@ -33,6 +33,9 @@ from recsys_spark.retriever.rankings import rank_queries
 from recsys_spark.sequences.histories import customer_histories
 from recsys_spark.sequences.split import cutoff, cutoffs_of_fits, early_end
 from recsys_spark.stage import Metrics, Stage, StageIO
+
+if TYPE_CHECKING:
+    from training.retriever.train import RetrieverJob
 
 log = logging.getLogger("recsys")
 SOURCES = (artifacts.INTERACTIONS_CLEAN, artifacts.ITEM_ID_MAP, artifacts.CUSTOMER_ID_MAP)
@@ -83,11 +86,30 @@ def _train(
     io: StageIO, config: PipelineConfig, inputs: FitInputs, tower: str, early: dict[str, Any] | None = None
 ) -> dict[str, Any]:
     """Train a tower on one fit and, unless it is the early one, publish it. early: what the early one came to."""
-    from training.retriever.train import RetrieverJob, train_retriever  # torch, which other commands need not load
+    from training.retriever.train import train_retriever  # torch, which other commands need not load
+
+    settings, fit, name = config.retriever, inputs.fit, f"{tower}_{inputs.fit}"
+    job = job_of(io, config, inputs, tower, (io.scratch(name), io.checkpoint_folder(name)), early)
+    found = launch(io.spark, train_retriever, job, num_processes=settings.num_processes, launcher=settings.launcher)
+    if early:
+        found["index"] = publish_tower(io, config.index, job.out_folder, tower, fit, config.seed, job.to_json())
+    return found
+
+
+def job_of(
+    io: StageIO,
+    config: PipelineConfig,
+    inputs: FitInputs,
+    tower: str,
+    folders: tuple[str, str],
+    early: dict[str, Any] | None = None,
+) -> RetrieverJob:
+    """The training of a tower on one fit. folders: for what it leaves, and for its checkpoints; early: see `_train`."""
+    from training.retriever.train import RetrieverJob
 
     settings, fit, options = config.retriever, inputs.fit, config.retriever.tower(tower)
-    source = options.examples
-    job = RetrieverJob(
+    source, (out_folder, checkpoint_folder) = options.examples, folders
+    return RetrieverJob(
         tower=options,
         num_users=io.num_rows(artifacts.CUSTOMER_ID_MAP),
         num_items=io.num_rows(artifacts.ITEM_ID_MAP),
@@ -99,8 +121,8 @@ def _train(
         sales_path=io.path(artifacts.ITEM_SALES, fit=fit),
         users_path=io.path(artifacts.USER_HISTORIES, fit=fit),
         co_purchases_path=io.path(artifacts.CO_PURCHASES, fit=fit) if options.start == "ppmi" else None,
-        out_folder=io.scratch(f"{tower}_{fit}"),
-        checkpoint_folder=io.checkpoint_folder(f"{tower}_{fit}"),
+        out_folder=out_folder,
+        checkpoint_folder=checkpoint_folder,
         engine=settings.engine,
         seed=config.seed,
         precision=settings.precision,
@@ -111,10 +133,6 @@ def _train(
         learning_rates=tuple(entry["learning_rate"] for entry in early["curve"]) if early else (),
         tracking=settings.tracking,
     )
-    found = launch(io.spark, train_retriever, job, num_processes=settings.num_processes, launcher=settings.launcher)
-    if early:
-        found["index"] = publish_tower(io, config.index, job.out_folder, tower, fit, config.seed, job.to_json())
-    return found
 
 
 STAGE = Stage(

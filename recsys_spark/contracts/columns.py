@@ -24,6 +24,7 @@ SOURCE_COLUMNS = ("source_file", "source_sheet", "source_row")
 INTERACTION_KEY = ("customer_id", "stock_code", "invoice_date")
 
 SPLITS = ("train", "val", "test")
-LIST_PROTOCOLS = ("all_items", "first_purchase")
+ALL_ITEMS, FIRST_PURCHASE = "all_items", "first_purchase"
+LIST_PROTOCOLS = (ALL_ITEMS, FIRST_PURCHASE)
 LIST_LENGTH = 100  # items kept of every ranking
 K_VALUES = (5, 10, 20, 50, 100)

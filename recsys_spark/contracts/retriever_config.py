@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from recsys_spark.contracts.checks import one_of, require
-from recsys_spark.contracts.columns import LIST_PROTOCOLS
+from recsys_spark.contracts.columns import ALL_ITEMS, FIRST_PURCHASE, LIST_PROTOCOLS
 from recsys_spark.contracts.context import CONTEXT_SIZES, PLACE_CONTEXT
 
-ALL_ITEMS, FIRST_PURCHASE = LIST_PROTOCOLS
 TOWERS = ("all", "first", "plain")
 SIDE_FEATURES = ("brand", "category", "price", "description")
 RANK_BY = ("tower", "history")

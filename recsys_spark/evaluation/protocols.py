@@ -5,10 +5,11 @@ from __future__ import annotations
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
+from recsys_spark.contracts.columns import ALL_ITEMS as ALL_ITEMS
+from recsys_spark.contracts.columns import FIRST_PURCHASE as FIRST_PURCHASE
 from recsys_spark.contracts.columns import LIST_LENGTH, LIST_PROTOCOLS
 from recsys_spark.contracts.schemas import POSITIVE_RANKS
 
-ALL_ITEMS, FIRST_PURCHASE = LIST_PROTOCOLS
 # Optimistic: it hides what a customer bought before except the positive itself, which gives every repeat away.
 MASKED_SEEN = "masked_seen"
 PROTOCOLS = (*LIST_PROTOCOLS, MASKED_SEEN)

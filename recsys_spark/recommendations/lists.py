@@ -107,14 +107,13 @@ def listed_of(
 
     new_only: nothing that was bought before, which is the protocol first_purchase.
     """
-    asked = Asked(batch.micros, bought.keys, excluded)
+    asked, popular = Asked(batch.micros, bought.keys, excluded), lister.model.popular()
     ranked = {lists.protocol: lists for lists in rank_batch(Ready(lister.model, scored), batch, LIST_LENGTH)}
     if new_only:
         entries = entries_of(ranked[FIRST_PURCHASE], asked)
     else:
-        share, popular = lister.policy.share_new, lister.model.popular()
-        entries = offered(ranked[ALL_ITEMS], ranked[FIRST_PURCHASE], asked, share, popular)
-    return make_lists(entries, asked, lister.policy, lister.rules(), lister.model.popular(), new_only)
+        entries = offered(ranked[ALL_ITEMS], ranked[FIRST_PURCHASE], asked, lister.policy.share_new, popular)
+    return make_lists(entries, asked, lister.policy, lister.rules(), popular, new_only)
 
 
 @dataclass(frozen=True)

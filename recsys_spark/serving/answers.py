@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from recsys_spark.baselines.query_batches import QueryBatch
 from recsys_spark.candidates.purchases import Purchases
-from recsys_spark.contracts.columns import LIST_PROTOCOLS
+from recsys_spark.contracts.columns import ALL_ITEMS, FIRST_PURCHASE
 from recsys_spark.recommendations.fitted_rules import policy_of
 from recsys_spark.recommendations.lists import LISTED_SCHEMA, Lister, items_of, listed_of
 from recsys_spark.recommendations.policy import Asked, Entries, make_lists
@@ -20,7 +20,6 @@ from recsys_spark.sequences.windows import Ints
 from recsys_spark.serving.state import State
 from recsys_spark.serving.text import tidy_code
 
-ALL_ITEMS, FIRST_PURCHASE = LIST_PROTOCOLS
 _DEPTH_GROWS = 4
 _BESIDE = (  # what is joined to a listed item, beside the sales
     *(f"{own}_{name}" for own in ("together", "similar") for name in ("stock_code", "description")),

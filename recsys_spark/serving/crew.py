@@ -34,9 +34,8 @@ class Crew:
     def __init__(self, served: Served, log_format: str = "text") -> None:
         serve = served.config.serve
         self._hung_after = _HUNG_TIMEOUTS * serve.timeout_seconds
-        self._held: tuple[
-            Key, ...
-        ] = ()  # the bundle before, for requests that began with it, and the one that is served
+        # The bundle before, for requests that began with it, and the one that is served.
+        self._held: tuple[Key, ...] = ()
         self._is_closed = False
         self._changing = threading.Lock()  # held while processes are started or told what to hold
         self._free: queue.SimpleQueue[_Worker | None] = queue.SimpleQueue()

@@ -6,11 +6,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from recsys_spark.contracts.columns import ALL_ITEMS, FIRST_PURCHASE
 from recsys_spark.contracts.config import PipelineConfig
 from recsys_spark.serving import documents as doc
 from recsys_spark.serving.answers import (
-    ALL_ITEMS,
-    FIRST_PURCHASE,
     Product,
     Wish,
     basket_of,

@@ -8,14 +8,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from recsys_spark.contracts.columns import LIST_PROTOCOLS, PAD_IDX
+from recsys_spark.contracts.columns import ALL_ITEMS, FIRST_PURCHASE, PAD_IDX
 from training import losses, negatives
 from training.batches import RetrieverBatch
 from training.process_group import Group
 from training.retriever.model import PooledHistory, TwoTower
 from training.retriever.trends import RecentSales
 
-_, FIRST_PURCHASE = LIST_PROTOCOLS
 _ITEMS_PER_SLICE = 65_536
 _UNIFORM, _OWN = 1, 2  # purposes of draws
 
@@ -36,7 +35,7 @@ class ObjectiveOptions:
     targets: str = "all"
     basket_exponent: float = 0.5
     log_q: bool = True
-    dev_protocol: str = "all_items"
+    dev_protocol: str = ALL_ITEMS
 
 
 class RetrieverTask(nn.Module):
@@ -168,12 +167,7 @@ class RetrieverTrainee:
         return loss * own * self.group.world_size / self.group.sum(own).clamp_min(1e-9)
 
     def _is_target(self, batch: RetrieverBatch) -> Tensor:
-        filled = batch.positives != PAD_IDX
-        return filled & ~batch.is_repeat if self.options.targets == "new" else filled
-
-    def _is_counted(self, batch: RetrieverBatch) -> Tensor:
-        filled = batch.positives != PAD_IDX
-        return filled & ~batch.is_repeat if self.options.dev_protocol == FIRST_PURCHASE else filled
+        return _filled(batch, new_only=self.options.targets == "new")
 
     def _weights(self, batch: RetrieverBatch) -> Tensor:
         """Of each target, (B, P); 0 for what is none."""
@@ -202,7 +196,7 @@ class RetrieverTrainee:
             if len(read) == 0:
                 continue
             batch = read.to(self.group.device)
-            is_target = self._is_counted(batch)
+            is_target = _filled(batch, new_only=self.options.dev_protocol == FIRST_PURCHASE)
             top = self._top(batch, vectors)
             for place, k in enumerate(self.k):
                 hit = (batch.positives[:, :, None] == top[:, None, :k]).any(dim=2)
@@ -236,6 +230,12 @@ class RetrieverTrainee:
             scores, place = scores.topk(min(max(self.k), scores.shape[1]), dim=1)
             top = top.gather(1, place)
         return top.masked_fill(scores == -torch.inf, PAD_IDX)
+
+
+def _filled(batch: RetrieverBatch, new_only: bool) -> Tensor:
+    """Places of the basket that hold an item, or one that was never bought before, (B, P)."""
+    filled = batch.positives != PAD_IDX
+    return filled & ~batch.is_repeat if new_only else filled
 
 
 def _without(scores_BN: Tensor, items_N: Tensor, history_BL: Tensor) -> Tensor:
