@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -110,12 +111,12 @@ class DailySales:
     keys: Ints
     reached: Floats
 
-    def before(self, items: Ints, days: Ints, window: int) -> Floats:
-        """Events of each item in the `window` days before each day, (C,)."""
-        return self._until(items, days) - self._until(items, days - window)
-
-    def _until(self, items: Ints, days: Ints) -> Floats:
-        return self.reached[np.searchsorted(self.keys, (items << _DAY_BITS) | np.maximum(days, 0))]
+    def before(self, items: Ints, days: Ints, windows: Sequence[int]) -> dict[int, Floats]:
+        """Events of each item in so many days before each day, by the number of days, (C,) each."""
+        ends = np.maximum(days[:, None] - np.array([0, *windows]), 0)
+        # All of an item in one go, as they stand near each other: what a search waits for is memory.
+        reached = self.reached[np.searchsorted(self.keys, (items << _DAY_BITS)[:, None] | ends)]
+        return {window: reached[:, 0] - reached[:, place] for place, window in enumerate(windows, 1)}
 
 
 @mapped(_TABLES_KEPT)
@@ -130,7 +131,7 @@ def load_daily_sales(table: FittedTable) -> DailySales:
 
 def item_features(facts: ItemFacts, sales: DailySales, items: Ints, days: Ints) -> dict[str, Floats]:
     """The groups `item`, and `pop` and `price_z` of the base, of C (item, day of the query) pairs; (C,) each."""
-    sold = {window: sales.before(items, days, window) for window in SALES_DAYS}
+    sold = sales.before(items, days, SALES_DAYS)
     places = facts.places(items)
     events = facts.num_events[places]
     return {

@@ -189,7 +189,7 @@ def _removed_of(listed: Listed, customer_ids: pa.Array, top_n: int) -> pa.Record
 
 def _batch(columns: dict[str, pa.Array], size: int) -> pa.RecordBatch:
     """Rows of LISTED; columns that are not given are null."""
-    arrays = [columns.get(field.name, pa.nulls(size, field.type)).cast(field.type) for field in LISTED_SCHEMA]
+    arrays = [columns[field.name] if field.name in columns else pa.nulls(size, field.type) for field in LISTED_SCHEMA]
     return pa.RecordBatch.from_arrays(arrays, schema=LISTED_SCHEMA)
 
 

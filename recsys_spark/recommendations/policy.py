@@ -184,6 +184,9 @@ def _fill(part: Entries, first: int, last: int, asked: Asked, policy: Policy, ru
             groups[rows, place] = group_of[part.items]
             capped.append((NUMBER_OF[rule], most, groups))
     taken, turns = np.zeros(shape, bool), policy.wants_new()
+    if turns is None and not capped:  # no choice hangs on those before it
+        taken = free & (free.cumsum(axis=1) <= policy.top_n)
+        return position[taken], _passed_over(barred, taken, is_new, False, policy.top_n)
     order = []
     for turn in range(policy.top_n):
         active = np.flatnonzero(free.any(axis=1))

@@ -14,6 +14,7 @@ import os
 import re
 import shutil
 import time
+from bisect import bisect_left
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -125,16 +126,10 @@ class Ids:
 
     def find(self, text: str) -> int | None:
         """The index of an id, None for one that there is not."""
-        low, high = 0, len(self)
-        while low < high:
-            middle = (low + high) // 2
-            if self.of(int(self._order[middle + 1])) < text:
-                low = middle + 1
-            else:
-                high = middle
-        if low == len(self):
+        place = bisect_left(range(len(self)), text, key=lambda place: self.of(self._order[place + 1]))
+        if place == len(self):
             return None
-        index = int(self._order[low + 1])
+        index = int(self._order[place + 1])
         return index if self.of(index) == text else None
 
     def of(self, index: int) -> str:

@@ -51,8 +51,8 @@ class ItemArrays:
         """How many customers bought both items, and how many baskets held both; as `together.co_purchases`."""
         held = [self.baskets[self.basket_offsets[item] : self.basket_offsets[item + 1]] for item in (one, other)]
         few, many = sorted(held, key=len)
-        customers = [_distinct(self.basket_users[each]) for each in (few, many)]
-        return int(find(customers[1], customers[0])[1].sum()), int(find(many, few)[1].sum())
+        customers = _distinct(self.basket_users[few])
+        return int(find(self.basket_users[many], customers)[1].sum()), int(find(many, few)[1].sum())
 
 
 def write_sales(sales: pa.Table, num_items: int, folder: Path) -> None:

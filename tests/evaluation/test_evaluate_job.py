@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import jsonschema
@@ -10,7 +11,7 @@ from recsys_spark.contracts.candidate_schemas import CANDIDATES
 from recsys_spark.contracts.config import BaselinesConfig, EvaluationConfig, PipelineConfig
 from recsys_spark.contracts.ranker_config import TWO_STAGE
 from recsys_spark.contracts.retriever_config import RetrieverConfig
-from tests.evaluation.worlds import CUTOFF, NUM_ITEMS, random_world
+from tests.evaluation.worlds import CUTOFF, NUM_ITEMS, random_world, time_of
 from tests.support.frames import frame
 from tests.support.memory_io import MemoryIO
 
@@ -42,11 +43,10 @@ def world():
     return random_world(num_users=8, seed=3, models=RANKED)
 
 
-@pytest.fixture(scope="module")
-def evaluation(spark, world):
+def evaluated(spark, world, val_end: str, config: PipelineConfig):
     """Both splits see the same world; only the cutoffs differ."""
     frames = world.frames(spark)
-    cutoffs = {"fold_end": "2011-01-01T00:00:00", "train_end": CUTOFF.isoformat(), "val_end": "2011-03-01T00:00:00"}
+    cutoffs = {"fold_end": "2011-01-01T00:00:00", "train_end": CUTOFF.isoformat(), "val_end": val_end}
     io = MemoryIO(spark).give(artifacts.SPLIT_CUTOFFS, cutoffs)
     io.give(artifacts.INTERACTIONS_CLEAN, frames.interactions).give(artifacts.ITEMS_CLEAN, frames.items)
     io.give(artifacts.CUSTOMER_ID_MAP, frames.customer_id_map).give(artifacts.ITEM_ID_MAP, frames.item_id_map)
@@ -57,8 +57,13 @@ def evaluation(spark, world):
         for model in RANKED:
             io.give(artifacts.POSITIVE_RANKS, frames.ranks[model], model=model, split=split)
             io.give(artifacts.RANKINGS, frames.rankings[model], model=model, split=split)
-    evaluate.run(io, CONFIG)
+    evaluate.run(io, config)
     return io.held[artifacts.EVALUATION.path_of()]
+
+
+@pytest.fixture(scope="module")
+def evaluation(spark, world):
+    return evaluated(spark, world, "2011-03-01T00:00:00", CONFIG)
 
 
 def test_the_job_scores_both_splits_and_names_the_best_models(world, evaluation):
@@ -69,6 +74,16 @@ def test_the_job_scores_both_splits_and_names_the_best_models(world, evaluation)
     # All positives lie before val_end, so they count in val and none of them in test.
     counts = {split: found["protocols"]["all_items"]["num_positives"] for split, found in evaluation["split"].items()}
     assert counts == {"val": len(world.positives), "test": 0}
+
+
+def test_positives_after_test_end_do_not_count(spark, world):
+    times = sorted(time_of(query) for _, query, *_ in world.positives)
+    last = times[len(times) // 2]
+    settings = replace(CONFIG.evaluation, test_end=last.isoformat())
+    found = evaluated(spark, world, CUTOFF.isoformat(), replace(CONFIG, evaluation=settings))
+    counted = sum(each <= last for each in times)
+    assert 0 < counted < len(times)
+    assert found["split"]["test"]["protocols"]["all_items"]["num_positives"] == counted
 
 
 def test_the_result_fits_the_published_schema(evaluation):
