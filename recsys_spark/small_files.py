@@ -1,10 +1,11 @@
-"""Small files that several processes read and write at the same time, on any store that fsspec knows."""
+"""Small files that several processes read and write at the same time, on any store that fsspec knows; moves."""
 
 from __future__ import annotations
 
 import json
 import os
 import secrets
+import shutil
 from contextlib import suppress
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -18,13 +19,21 @@ def is_local(fs: AbstractFileSystem) -> bool:
     return isinstance(fs, LocalFileSystem)
 
 
+def move(fs: AbstractFileSystem, source: str, target: str) -> None:
+    """Give a file or folder another place in its store. A local file takes the place of one that is there at once."""
+    if is_local(fs):
+        shutil.move(source, target)  # a rename; fsspec 2023.5, of Databricks 15.4, copies and then removes
+    else:
+        fs.mv(source, target, recursive=True)
+
+
 def write_whole(fs: AbstractFileSystem, path: str, content: bytes) -> None:
     """Replace a file: a reader sees what was there before or all of the new content."""
     aside = _aside(path)
     fs.makedirs(str(PurePosixPath(path).parent), exist_ok=True)
     try:
         fs.pipe_file(aside, content)
-        fs.mv(aside, path)
+        move(fs, aside, path)
     except BaseException:
         with suppress(OSError):
             fs.rm_file(aside)

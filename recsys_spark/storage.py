@@ -23,7 +23,7 @@ from recsys_spark.manifest import SUFFIX, FileEntry, Manifest, content_of, requi
 from recsys_spark.part_files import TablesKernel, parts_of, parts_of_tables
 from recsys_spark.paths import filesystem, place_below, put_text, python_path, require_own_folder, spark_uri
 from recsys_spark.session import SessionSource, end_own, started
-from recsys_spark.small_files import read_json, write_whole
+from recsys_spark.small_files import move, read_json, write_whole
 
 MARKER = "_recsys.json"  # tells a root of ours from a folder that holds something else
 STAGING = "_staging"
@@ -180,7 +180,7 @@ class Storage:
             if self._fs.exists(outdated):
                 self._fs.rm(outdated, recursive=True)
         self._fs.makedirs(str(PurePosixPath(target).parent), exist_ok=True)
-        self._fs.mv(self._at(self._staged(stage, label)), target, recursive=True)
+        move(self._fs, self._at(self._staged(stage, label)), target)
         self._write_text(label + SUFFIX, manifest.to_json())
 
     def materialise(self, stage: str, name: str, frame: DataFrame, partition_by: str | None = None) -> DataFrame:

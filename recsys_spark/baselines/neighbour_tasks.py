@@ -14,6 +14,7 @@ from pyspark import TaskContext
 from recsys_spark.baselines.column_similarity import ColumnGroup, SimilarityRule, column_groups
 from recsys_spark.baselines.sparse_blocks import load_block
 from recsys_spark.paths import filesystem
+from recsys_spark.small_files import move
 
 BLOCKS, FOUND = "blocks", "neighbours.parquet"  # below the folder of the product
 NUM_PLACES = 4096  # what tasks divide among them, so the most tasks of a product
@@ -64,7 +65,7 @@ def _write_neighbours(plan: MultiplyPlan, first: int, stop: int) -> int:
         for batch in _neighbour_batches(groups_at(plan, first, stop)):
             writer.write_batch(batch)
             rows += batch.num_rows
-    fs.mv(aside, f"{base}/{FOUND}/part_{first:05d}.parquet")
+    move(fs, aside, f"{base}/{FOUND}/part_{first:05d}.parquet")
     return rows
 
 

@@ -124,8 +124,10 @@ def row_parts(left: sparse.csr_matrix, right: sparse.csr_matrix) -> Iterator[sli
 
 
 def num_wanted(batch: QueryBatch) -> Ints:
-    """How many of its best items a query's lists can need, (Q,)."""
-    return batch.num_earlier + batch.depth
+    """How many of its best items a query's lists can need, (Q,): all that was bought before it may be masked, even
+    where a model is asked about a part of it.
+    """
+    return batch.end - batch.events.offsets[batch.customers] + batch.depth
 
 
 def together(parts: list[Scored]) -> Scored:

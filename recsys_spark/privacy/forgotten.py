@@ -18,6 +18,7 @@ from recsys_spark.contracts.errors import ArtifactError
 from recsys_spark.manifest import digest_of
 from recsys_spark.paths import filesystem
 from recsys_spark.privacy.customer_ids import normal_id
+from recsys_spark.small_files import write_whole
 
 LIST = "_forgotten.json"
 _LEVELS = 4  # folders above a root that are looked into: runs/<name>/folds/<number> is that deep below its root
@@ -71,9 +72,7 @@ def add_forgotten(root: str, ids: Iterable[str]) -> int:
     held = _read(root, path) if fs.exists(path) else SaltedHashes(secrets.token_hex(16))
     hashes = held.hashes | {held.hash_of(text) for text in ids}
     text = json.dumps({"format": 1, "salt": held.salt, "hashes": sorted(hashes)}, indent=1)
-    with fs.open(path + ".tmp", "wb") as file:
-        file.write(text.encode())
-    fs.mv(path + ".tmp", path)
+    write_whole(fs, path, text.encode())
     return len(hashes - held.hashes)
 
 

@@ -15,6 +15,7 @@ from recsys_spark.baselines.matrices import FittedTable
 from recsys_spark.baselines.popularity import FittedPopularity
 from recsys_spark.baselines.single_query import Row
 from recsys_spark.baselines.user_knn import UserKnn
+from recsys_spark.candidates.last_basket import LastBasket
 from recsys_spark.contracts.model_config import KnnConfig
 from tests.candidates.tower_folders import histories
 
@@ -47,8 +48,10 @@ def models(tmp_path_factory):
     source = table("source", user_idx=bought[0], item_idx=bought[1], last_time=times)
     kinds = pa.array(rng.choice(["a", "b", ""], NUM_ITEMS))
     categories = table("categories", item_idx=items, num_recent_events=recent, category=kinds)
+    item_knn = NeighbourModel("item_knn", popularity, neighbours, 60.0, 0.7, 0.5, profile_items=4)
     return (
-        NeighbourModel("item_knn", popularity, neighbours, 60.0, 0.7, 0.5, profile_items=4),
+        item_knn,
+        LastBasket(item_knn),
         NeighbourModel("ease", popularity, neighbours, 60.0, 0.0, 0.5, by_target=True),
         UserKnn(popularity, alike, source, KnnConfig()),
         CategoryPopularity(popularity, categories, 60.0),
