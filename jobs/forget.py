@@ -34,6 +34,11 @@ def forget(arguments: argparse.Namespace) -> None:
     added = add_forgotten(root, arguments.customer)
     removed, found = remove(storage, wanted)
     print("\n".join(_told(len(set(arguments.customer)), added, root, removed, found, arguments.config)))
+    if config.tracking.kind == "mlflow":
+        print(
+            f"not changed: what MLflow was sent (experiment '{config.tracking.experiment}'): report.html of a run shows"
+        )
+        print("  customers by their ids; delete the runs there")
     if found.left:
         raise ArtifactError(
             f"something is left below {root}, in {len(found.left)} places named above; remove these files, and run the "

@@ -6,7 +6,7 @@ import argparse
 import json
 from collections.abc import Sequence
 
-from recsys_spark.command_line import config_from, reading_arguments
+from recsys_spark.command_line import config_from, finish, guarded, reading_arguments
 from recsys_spark.runs.status import status_of, status_table
 from recsys_spark.stage import Stage
 
@@ -21,3 +21,10 @@ def status(stages: Sequence[Stage], arguments: argparse.Namespace) -> None:
     """Print the status of the unfinished run, else of the current one, else of the one that --run names."""
     found = status_of(stages, config_from(arguments), arguments.run)
     print(json.dumps(found.values(), indent=1, ensure_ascii=False) if arguments.json else status_table(found))
+
+
+if __name__ == "__main__":
+    from jobs.pipeline import STAGES  # all of them, of which this job is told when it is a command of `recsys`
+
+    given = add_arguments(argparse.ArgumentParser(description=__doc__)).parse_args()
+    finish(guarded(lambda: status(STAGES, given), debug=given.debug, log_format=given.log_format))

@@ -23,6 +23,7 @@ from recsys_spark.runs.work import working
 from recsys_spark.session import SessionSource, get_session
 from recsys_spark.stage import Outcome, Stage
 from recsys_spark.storage import Storage
+from recsys_spark.tracking import tracked_run
 
 
 def main(
@@ -40,9 +41,13 @@ def main(
 def run_alone(stage: Stage, arguments: argparse.Namespace) -> Outcome:
     """Run one stage: in the unfinished run, else in the current one, else in a first one."""
     config = config_from(arguments)
-    with working(config, Wanted(this_command(), arguments.run)) as work:
+    wanted = Wanted(this_command(), arguments.run)
+    with working(config, wanted) as work, tracked_run(config, work.storage, work.record.id) as tracked:
         work.take_as_they_are(STAGE_NAMES[: place_of(stage.name)])
-        return work.do(stage, arguments.force, arguments.verify)
+        with tracked(stage.name) as report:
+            outcome = work.do(stage, arguments.force, arguments.verify)
+            report(outcome)
+        return outcome
 
 
 def this_command() -> str:

@@ -9,6 +9,7 @@ from itertools import takewhile
 
 from recsys_spark.contracts.errors import ConfigError, DataError
 from recsys_spark.paths import filesystem, is_glob
+from recsys_spark.small_files import is_local
 
 SOURCE = "source:"  # begins the names of inputs that are no artifacts
 # Above this a file is told by size and time of change: reading it all to learn that nothing changed costs too much.
@@ -22,24 +23,32 @@ def expand(patterns: Iterable[str], suffixes: tuple[str, ...]) -> list[str]:
     files (`~$`) are left out, and so are files in hidden folders below it; a file that is named is taken whatever its
     name. Raises ConfigError for a path that does not exist and for a folder or glob without a file.
     """
-    found: set[str] = set()
+    found: dict[str, str] = {}
     for pattern in patterns:
         fs, plain = filesystem(pattern)
+        given = pattern.rstrip("/")
         if fs.isdir(plain):
-            folder, paths = plain, [path for path in fs.find(plain) if path.lower().endswith(suffixes)]
+            folder, paths = plain.rstrip("/"), [path for path in fs.find(plain) if path.lower().endswith(suffixes)]
         elif fs.exists(plain):  # before the signs of a glob: they may be part of a name
-            found.add(fs.unstrip_protocol(plain))
+            found.setdefault(plain, fs.unstrip_protocol(plain) if is_local(fs) else pattern)
             continue
         elif is_glob(pattern):
-            folder = "/".join(takewhile(lambda part: not is_glob(part), plain.split("/")))
+            folder, given = _before_glob(plain), _before_glob(pattern)
             paths = [path for path in fs.glob(plain) if fs.isfile(path)]
         else:
             raise ConfigError(f"'{pattern}' does not exist; give a file, a folder or a glob")
         visible = [path for path in paths if not any(map(_is_hidden, path.removeprefix(folder).split("/")))]
         if not visible:
             raise ConfigError(f"'{pattern}' holds no file that ends in {', '.join(suffixes)}")
-        found.update(fs.unstrip_protocol(path) for path in visible)
-    return sorted(found)
+        # The location as it was given: what fsspec makes of one of an object store may lack the account.
+        given = fs.unstrip_protocol(folder) if is_local(fs) else given
+        for path in visible:
+            found.setdefault(path, given + path.removeprefix(folder))
+    return sorted(found.values())
+
+
+def _before_glob(path: str) -> str:
+    return "/".join(takewhile(lambda part: not is_glob(part), path.split("/")))
 
 
 def _is_hidden(name: str) -> bool:

@@ -256,19 +256,23 @@ def is_fresh(
 
     outputs: where these lie, if not where the inputs do.
     """
-    if record["recipe"] != recipe:
+    if record["recipe"] != recipe or not reads_the_same(record, storage):
         return False
-    tables = {label: content for label, content in record["inputs"].items() if not is_source(label)}
-    for label, content in tables.items():
-        manifest = storage.manifest(label)
-        if content != (ABSENT if manifest is None else manifest.content):
-            return False
     try:
         made = (outputs or storage, record["outputs"].items())
         return all(made[0].require(label, verify).content == content for label, content in made[1])
     except ArtifactError as error:
         log.warning("%s", error)
         return False
+
+
+def reads_the_same(record: dict[str, Any], storage: Storage) -> bool:
+    """Whether the artifacts that a stage read are what they were then."""
+    for label, content in record["inputs"].items():
+        manifest = None if is_source(label) else storage.manifest(label)
+        if not is_source(label) and content != (ABSENT if manifest is None else manifest.content):
+            return False
+    return True
 
 
 @contextmanager

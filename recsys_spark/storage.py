@@ -22,6 +22,7 @@ from recsys_spark.frames import conform, empty_frame
 from recsys_spark.manifest import SUFFIX, FileEntry, Manifest, content_of, require_rows
 from recsys_spark.part_files import TablesKernel, parts_of, parts_of_tables
 from recsys_spark.paths import filesystem, place_below, put_text, python_path, require_own_folder, spark_uri
+from recsys_spark.privacy.forgotten import LIST as FORGOTTEN
 from recsys_spark.session import SessionSource, end_own, started
 from recsys_spark.small_files import move, read_json, write_whole
 
@@ -35,11 +36,12 @@ class Storage:
     """Artifacts under one root. `label` is an artifact's path below that root.
 
     An artifact is staged aside, moved into place, and only then gets its manifest. What has no manifest does not
-    exist for a reader, so a writer killed at any moment leaves nothing that could be taken for whole.
+    exist for a reader, so a writer killed at any moment leaves nothing that could be taken for whole. may_publish:
+    raises where another process has taken the root over.
     """
 
-    def __init__(self, root: str, spark: SessionSource = None) -> None:
-        self._session = spark
+    def __init__(self, root: str, spark: SessionSource = None, may_publish: Callable[[], None] = lambda: None) -> None:
+        self._session, self._may_publish = spark, may_publish
         self._fs, self._base = filesystem(root)
         self._uri = spark_uri(root).rstrip("/")
         self._place = python_path(root).rstrip("/")  # absolute, and with its scheme: good on every node
@@ -61,7 +63,9 @@ class Storage:
         require_own_folder(self._base)
         if self._fs.exists(self._at(MARKER)):
             return
-        if self._fs.exists(self._base) and (self._fs.isfile(self._base) or self._fs.ls(self._base)):
+        is_file = self._fs.isfile(self._base)
+        held = [] if is_file or not self._fs.exists(self._base) else self._fs.ls(self._base, detail=False)
+        if is_file or any(PurePosixPath(path).name != FORGOTTEN for path in held):
             raise ConfigError(f"paths.processed '{self.root}' already holds something else; name a new folder")
         self._fs.makedirs(self._base, exist_ok=True)
         self._write_text(MARKER, json.dumps({"format": 1}))
@@ -175,6 +179,7 @@ class Storage:
 
     def publish(self, stage: str, label: str, manifest: Manifest) -> None:
         """Move a staged artifact into place; its manifest comes last."""
+        self._may_publish()
         target = self._at(label)
         for outdated in (target + SUFFIX, target):  # the manifest first: a half removed artifact must not be read
             if self._fs.exists(outdated):

@@ -8,6 +8,7 @@ import pytest
 from recsys_spark import source_files
 from recsys_spark.contracts.errors import EXIT_USAGE, ConfigError
 from recsys_spark.source_files import expand, source_digests
+from tests.support.stores import AccountStore
 
 SUFFIXES = (".csv", ".xlsx")
 
@@ -33,6 +34,17 @@ def test_a_folder_means_its_files_of_the_format_without_hidden_and_lock_files(fo
 def test_a_glob_and_a_file_mean_what_they_match(folder):
     assert names(expand([str(folder / "*.csv")], SUFFIXES)) == ["b.csv"]
     assert names(expand([str(folder / "notes.txt")], SUFFIXES)) == ["notes.txt"]
+
+
+def test_files_of_a_store_keep_the_location_that_was_given():
+    fs = AccountStore()
+    for name in ("a.csv", "sub/b.csv"):
+        fs.pipe_file(f"/sales/lines/{name}", b"x")
+    root = "accounts://sales@acct.dfs/lines"
+    assert expand([root, f"{root}/*.csv"], SUFFIXES) == [f"{root}/a.csv", f"{root}/sub/b.csv"]
+    assert expand([f"{root}/sub/b.csv"], SUFFIXES) == [f"{root}/sub/b.csv"]
+    assert source_digests([f"{root}/a.csv"])
+    fs.rm("/sales", recursive=True)
 
 
 def test_folders_that_are_hidden_are_left_out_and_those_of_a_column_are_not(tmp_path):

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import fields, is_dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import yaml
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import ConfigKeyError, OmegaConfBaseException
 
 from recsys_spark.contracts.config import PipelineConfig
@@ -84,6 +84,8 @@ def _parse_pair(pair: str) -> DictConfig:
 
 
 def _merge(base: DictConfig, layer: DictConfig, source: str) -> DictConfig:
+    for name, value in _numbers_among_texts(base, layer):
+        raise ConfigError(f"{source}: {name} takes texts, not {value!r}, which YAML reads; write the text in quotes")
     try:
         merged = OmegaConf.merge(base, layer)
     except ConfigKeyError as error:
@@ -93,6 +95,16 @@ def _merge(base: DictConfig, layer: DictConfig, source: str) -> DictConfig:
         raise ConfigError(f"{source}: {f'{key}: ' if key else ''}{_first_line(error)}") from error
     assert isinstance(merged, DictConfig)
     return merged
+
+
+def _numbers_among_texts(base: DictConfig, layer: DictConfig, prefix: str = "") -> Iterator[tuple[str, object]]:
+    """Entries of lists of texts that are numbers: 00123 would silently become 83, and 12:30 become 750."""
+    for key in (str(key) for key in layer if key in base):
+        known, given = base._get_node(key), layer._get_node(key)
+        if isinstance(known, DictConfig) and isinstance(given, DictConfig):
+            yield from _numbers_among_texts(known, given, f"{prefix}{key}.")
+        elif known is not None and isinstance(given, ListConfig) and get_args(known._metadata.ref_type)[:1] == (str,):
+            yield from ((f"{prefix}{key}", value) for value in list(given) if isinstance(value, int | float))
 
 
 def _unknown_key(key: str) -> str:

@@ -13,7 +13,7 @@ from pyspark.sql import functions as F
 from recsys_spark.candidates.tower_files import FittedFile
 from recsys_spark.contracts.artifacts import RAW_LINES
 from recsys_spark.contracts.errors import ArtifactError
-from recsys_spark.manifest import SUFFIX
+from recsys_spark.manifest import SUFFIX, Manifest
 from recsys_spark.paths import filesystem, spark_uri
 from recsys_spark.privacy.holders import labels_with_customers, own_files, run_folders
 from recsys_spark.privacy.search import Search, Wanted, search
@@ -46,11 +46,13 @@ def remove(storage: Storage, wanted: Wanted) -> tuple[list[Removed], Search]:
     has rows of single customers is deleted: the indices of all who come behind them change, so it is out of date as a
     whole. A removal that is interrupted is done again by the same call, for raw_lines is rewritten last.
     """
-    fs, base = filesystem(storage.root)
-    folders = run_folders(fs, base.rstrip("/"))
-    runs = [Storage(fs.unstrip_protocol(folder), storage.spark) for folder in folders]
+    root = storage.root.rstrip("/")
+    fs, base = filesystem(root)
+    folders = run_folders(fs, base)
+    # The root as it was given: what fsspec makes of a location of an object store may lack the account.
+    runs = [Storage(root + folder.removeprefix(base), storage.spark) for folder in folders]
     removed = [_remove_from(run, folder, folders, wanted) for run, folder in zip(runs, folders, strict=True)]
-    return removed, search(storage.spark, fs, base.rstrip("/"), wanted)
+    return removed, search(storage.spark, root, wanted)
 
 
 def _remove_from(storage: Storage, folder: str, folders: Sequence[str], wanted: Wanted) -> Removed:
@@ -91,6 +93,14 @@ def _delete(storage: Storage, folder: str, label: str) -> None:
             fs.rm(path, recursive=True)
 
 
+def _record(storage: Storage, rewritten: Manifest) -> None:
+    """Let the stage that wrote an artifact stand for it as it is now, so that later stages can be made from it."""
+    record = storage.stage_record(rewritten.stage)
+    if record is not None:
+        outputs = {**record["outputs"], rewritten.artifact: rewritten.content}
+        storage.write_stage_record(rewritten.stage, {**record, "outputs": outputs})
+
+
 def _rewrite_raw_lines(storage: Storage, folder: str, wanted: Wanted) -> int:
     """Publish raw_lines without the customers' lines; returns how many they were. One of another version is deleted."""
     manifest = storage.manifest(RAW_LINES.path)
@@ -111,5 +121,6 @@ def _rewrite_raw_lines(storage: Storage, folder: str, wanted: Wanted) -> int:
             manifest, files=staged.files, rows=staged.rows, bytes=staged.bytes, content=staged.content, note=note
         )
         storage.publish(_STAGE, RAW_LINES.path, rewritten)
+        _record(storage, rewritten)
     storage.sweep(_STAGE)
     return gone

@@ -9,15 +9,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property, reduce
 from operator import or_
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
-from fsspec import AbstractFileSystem
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from recsys_spark.paths import spark_uri
+from recsys_spark.paths import filesystem, spark_uri
 from recsys_spark.privacy.customer_ids import normal_id, per_text
+from recsys_spark.small_files import is_local
 
 _PIECE = 1 << 20
 _TELLING_LETTERS = 6
@@ -77,22 +77,24 @@ class Search:
         return sorted({each.place for each in self.found if not each.is_customer} - set(self.left))
 
 
-def search(spark: SparkSession, fs: AbstractFileSystem, root: str, wanted: Wanted) -> Search:
-    """Look for the ids in names and contents of all files below a root, both as fsspec spells them."""
-    paths = sorted(fs.find(root))
-    tables = sorted({str(PurePosixPath(path).parent) for path in paths if path.endswith(".parquet")})
-    found: list[Found] = []
-    for table in tables:
-        frame = spark.read.option("mergeSchema", "true").parquet(spark_uri(fs.unstrip_protocol(table)))
-        found += _in_table(frame, table[len(root) + 1 :], wanted)
-    for path in paths:
-        shown = path[len(root) + 1 :]
-        found += [Found(f"the name of {shown}", kind) for kind in _kinds_in(shown.encode(), wanted)]
+def search(spark: SparkSession, root: str, wanted: Wanted) -> Search:
+    """Look for the ids in names and contents of all files below a root.
+
+    Of a link its name alone: that of the current run leads to files below the root, which are looked at there.
+    """
+    fs, base = filesystem(root.rstrip("/"))
+    every = [path[len(base) + 1 :] for path in sorted(fs.find(base))]
+    files = [path for path in every if not (is_local(fs) and Path(base, path).is_symlink())]
+    found = [Found(f"the name of {path}", kind) for path in every for kind in _kinds_in(path.encode(), wanted)]
+    for table in sorted({str(PurePosixPath(path).parent) for path in files if path.endswith(".parquet")}):
+        uri = f"{spark_uri(root).rstrip('/')}/{table}"
+        found += _in_table(spark.read.option("mergeSchema", "true").parquet(uri), table, wanted)
+    for path in files:
         if not path.endswith(".parquet"):
-            with fs.open(path, "rb") as file:
+            with fs.open(f"{base}/{path}", "rb") as file:
                 kinds = {kind for piece in _contents(file) for kind in _kinds_in(piece, wanted)}
-            found += [Found(shown, kind) for kind in kinds]
-    return Search(len(paths), sum(fs.size(path) for path in paths), tuple(found))
+            found += [Found(path, kind) for kind in kinds]
+    return Search(len(files), sum(fs.size(f"{base}/{path}") for path in files), tuple(found))
 
 
 def _in_table(frame: DataFrame, shown: str, wanted: Wanted) -> Iterator[Found]:

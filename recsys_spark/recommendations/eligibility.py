@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import logging
 import unicodedata
 from collections.abc import Sequence
 
@@ -27,6 +28,7 @@ COLUMNS = {  # of the table beside stock_code, each with other spellings of its 
     "from": ("valid from", "from date", "start date"),
     "to": ("valid to", "to date", "end date"),
 }
+log = logging.getLogger("recsys")
 _YES, _NO = ("true", "yes", "y", "1", "نعم"), ("false", "no", "n", "0", "لا")
 
 
@@ -79,7 +81,10 @@ def item_rules(
     items: ITEMS_CLEAN; eligibility: of `read_eligibility`; interactions: those that prices are taken from.
     """
     rows = items.select("item_idx", "stock_code", "category", "brand")
-    conditions = {"excluded_codes": F.col("stock_code").isin(_spelled(options.excluded_codes))}
+    excluded = _spelled(options.excluded_codes)
+    if excluded:
+        _tell_unknown(items, excluded)
+    conditions = {"excluded_codes": F.col("stock_code").isin(excluded)}
     if eligibility is not None:
         rows = rows.join(eligibility.withColumn("is_listed", F.lit(True)), on="item_idx", how="left")
         conditions["withdrawn"] = F.col("is_withdrawn")
@@ -120,6 +125,14 @@ def _numbered(rows: DataFrame, group: str) -> DataFrame:
     """The group by a hash above 0 in place of its name: two groups of one run would have to share 63 bits."""
     number = F.xxhash64(group).bitwiseAND(F.lit(2**63 - 1))
     return rows.withColumn(group, F.when(F.col(group).isNull(), F.lit(0)).otherwise(F.greatest(number, F.lit(1))))
+
+
+def _tell_unknown(items: DataFrame, codes: Sequence[str]) -> None:
+    """Warn of codes that no product has: a slip of the pen would let a product through that is not to be sold."""
+    known = {row["stock_code"] for row in items.filter(F.col("stock_code").isin(codes)).take(len(codes))}
+    strange = [code for code in codes if code not in known]
+    if strange:
+        log.warning("recommend.excluded_codes: no product has the code %s", ", ".join(strange))
 
 
 def _spelled(codes: Sequence[str]) -> list[str]:

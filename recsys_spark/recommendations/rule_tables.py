@@ -19,7 +19,7 @@ from recsys_spark.ingest.headers import find_headers, normalise, require_columns
 from recsys_spark.ingest.readers import SUFFIXES, kind_of, read_native
 from recsys_spark.ingest.source_frames import SourceFrame, position_name
 from recsys_spark.ingest.workbooks import SheetPreview, inspect_workbooks
-from recsys_spark.privacy.customer_ids import per_text
+from recsys_spark.privacy.customer_ids import normal_ids, per_text
 from recsys_spark.privacy.entry import CustomerEntry
 from recsys_spark.source_files import expand
 
@@ -76,7 +76,7 @@ def as_customers(table: DataFrame, entry: CustomerEntry) -> DataFrame:
     """The table with `customer_id` as in the interactions, without the rows of forgotten customers."""
     if entry.forgotten:
         table = table.filter(~per_text(entry.is_forgotten, "boolean", F.col("customer_id")))
-    return table.withColumn("customer_id", entry.named(F.trim("customer_id")))
+    return table.withColumn("customer_id", entry.named(normal_ids(F.col("customer_id"))))
 
 
 def known_only(table: DataFrame, ids: DataFrame, column: str, where: str, unknown: str) -> DataFrame:

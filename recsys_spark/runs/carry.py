@@ -63,4 +63,4 @@ def link_or_copy(fs: AbstractFileSystem, source: str, target: str) -> None:
     except OSError:  # a file system without hard links, or one that has given out as many as it can
         with suppress(FileNotFoundError):
             Path(target).unlink()
-        shutil.copy2(source, target)
+        shutil.copyfile(source, target)  # mounts of object stores refuse modes and times

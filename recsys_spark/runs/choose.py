@@ -118,6 +118,8 @@ def _chosen(root: RunRoot, wanted: Wanted) -> RunRecord | None:
         return unfinished
     if current is not None and wanted.run is None and wanted.is_outdated is not None and wanted.is_outdated(current):
         return None
+    if current is not None and wanted.is_outdated is None:
+        log.info("working in the current run %s, in place", current.id)
     return current
 
 

@@ -9,7 +9,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from types import FrameType
 
@@ -39,18 +39,30 @@ class HeldLock:
         self.owner = owner
         self._fs, self._path = fs, path
         self._mutex, self._released = threading.Lock(), threading.Event()
+        self._lost: LockedError | None = None
 
     def at_stage(self, stage: str) -> None:
         """Let others see what this process works on. Raises LockedError where the lock was taken over meanwhile."""
         self._write(stage)
+
+    def require_held(self) -> None:
+        """Raise LockedError where a sign of life found that the lock was taken over."""
+        if self._lost is not None:
+            raise LockedError(str(self._lost)) from self._lost
 
     def beat_every(self, seconds: float) -> None:
         """Give a sign of life until the lock is released."""
 
         def beat() -> None:
             while not self._released.wait(seconds):
-                with suppress(OSError, LockedError):
+                try:
                     self._write()
+                except LockedError as error:
+                    log.error("%s; this process ends before its next artifact", error)
+                    self._lost = error
+                    return
+                except Exception as error:  # of a store that cannot be reached now, whatever its client raises
+                    log.warning("no sign of life in the lock '%s': %s", self._path, error)
 
         threading.Thread(target=beat, name="lock heartbeat", daemon=True).start()
 

@@ -58,8 +58,10 @@ class Owner:
 
     def is_alive(self, limit_seconds: float) -> bool:
         """Whether the process still runs; one that cannot be seen from here is judged by its last sign of life."""
-        if (self.host, self.space) == (socket.gethostname(), _space()):
-            return self._runs_here()
+        is_here = (self.host, self.space) == (socket.gethostname(), _space())
+        runs = self._runs() if is_here else None
+        if runs is not None:
+            return runs
         age = datetime.now(timezone.utc) - datetime.fromisoformat(self.beat)
         return age.total_seconds() < limit_seconds
 
@@ -67,12 +69,16 @@ class Owner:
         stage = f", at stage {self.stage}" if self.stage else ""
         return f"process {self.pid} on {self.host} ('{_cut(self.command)}', since {self.since}{stage})"
 
-    def _runs_here(self) -> bool:
-        with suppress(psutil.Error):
+    def _runs(self) -> bool | None:
+        """Whether the process runs on this machine; None for one of another user that may not be looked at."""
+        try:
             process = psutil.Process(self.pid)
             same = abs(process.create_time() - self.started) < _SAME_START_SECONDS
             return same and process.status() != psutil.STATUS_ZOMBIE
-        return False
+        except psutil.ZombieProcess:
+            return False
+        except psutil.Error:  # with `hidepid` also of a process that is there
+            return None if psutil.pid_exists(self.pid) else False
 
 
 def now() -> str:

@@ -10,10 +10,12 @@ from pathlib import Path
 from fsspec import AbstractFileSystem
 
 from recsys_spark.contracts.errors import ConfigError
+from recsys_spark.contracts.stages import STAGE_NAMES
 from recsys_spark.runs.lock import LockRules, living_owner, locked
 from recsys_spark.runs.record import RunRecord
 from recsys_spark.runs.root import RunRoot
 from recsys_spark.small_files import is_local
+from recsys_spark.storage import Storage
 
 _WAIT_SECONDS = 60.0
 
@@ -52,7 +54,7 @@ def prune(
 def rollback(root: RunRoot, run_id: str | None, rules: LockRules, command: str) -> RunRecord:
     """Make the complete run before the current one current again, or the one that is named; returns it.
 
-    Raises ConfigError where there is none.
+    Raises ConfigError where there is none, or where it lacks by now what it held, as after `recsys forget`.
     """
     if root.is_plain:
         raise ConfigError(f"'{root.root}' is a folder of artifacts, which is one run; there is nothing to roll back to")
@@ -67,8 +69,21 @@ def rollback(root: RunRoot, run_id: str | None, rules: LockRules, command: str) 
             if not earlier:
                 raise ConfigError(f"'{root.root}' has no complete run before {current.id if current else 'any'}")
             chosen = earlier[-1]
+        lost = _lost(root, chosen)
+        if lost:
+            raise ConfigError(f"run '{chosen.id}' no longer holds what {', '.join(lost)} made; name another run")
         root.point_at(chosen.id)
         return chosen
+
+
+def _lost(root: RunRoot, run: RunRecord) -> list[str]:
+    """Stages of the run of whose artifacts some are gone."""
+    storage, lost = Storage(root.folder(run.id)), []
+    for stage in STAGE_NAMES:
+        made = (storage.stage_record(stage) or {"outputs": {}})["outputs"]
+        if any(storage.manifest(label) is None for label in made):
+            lost.append(stage)
+    return lost
 
 
 def _root_locked(root: RunRoot, rules: LockRules, command: str) -> ExitStack:

@@ -18,8 +18,9 @@ from pathlib import Path, PurePosixPath
 from recsys_spark.contracts.errors import ConfigError
 from recsys_spark.contracts.stages import STAGE_NAMES
 from recsys_spark.paths import filesystem
+from recsys_spark.privacy.forgotten import LIST as FORGOTTEN
 from recsys_spark.runs.owner import now
-from recsys_spark.runs.record import RunRecord, read_record, write_record
+from recsys_spark.runs.record import RECORD, RunRecord, read_record, write_record
 from recsys_spark.small_files import create_whole, is_local, read_json, write_whole
 from recsys_spark.storage import MARKER
 
@@ -45,7 +46,7 @@ class RunRoot:
         """Make the root where there is none yet. Raises ConfigError for a folder that holds something else."""
         if self.exists:
             return
-        others = [name for name in self._names("") if not name.startswith((MARKER, LOCK))]
+        others = [name for name in self._names("") if not name.startswith((MARKER, LOCK, FORGOTTEN))]
         if (others or self.fs.isfile(self._base)) and not self.fs.exists(self._at(MARKER)):
             raise ConfigError(
                 f"paths.processed '{self.root}' already holds something else; name an empty or a new folder"
@@ -126,7 +127,11 @@ class RunRoot:
     def remove(self, record: RunRecord) -> None:
         """Remove a run and all that it holds. Killed in between, the rest is no run and goes with the next call."""
         self.write(replace(record, removed=now()))
-        self.fs.rm(self.place(record.id), recursive=True)
+        place = self.place(record.id)
+        for path in self.fs.ls(place, detail=False):
+            if PurePosixPath(path).name != RECORD:  # what says so goes last
+                self.fs.rm(path, recursive=True)
+        self.fs.rm(place, recursive=True)
 
     def remains(self) -> list[RunRecord]:
         """Runs whose removal was interrupted."""
@@ -153,6 +158,7 @@ class RunRoot:
 
     def _names(self, folder: str) -> list[str]:
         path = self._at(folder) if folder else self._base
+        self.fs.invalidate_cache(path)  # other processes make runs too
         if not self.fs.isdir(path):
             return []
         return [PurePosixPath(found).name for found in self.fs.ls(path, detail=False)]

@@ -14,7 +14,7 @@ from pyspark.sql import SparkSession
 
 from recsys_spark.causes import cause_in_one_line
 from recsys_spark.contracts.config import PipelineConfig, SessionConfig
-from recsys_spark.contracts.errors import LockedError
+from recsys_spark.contracts.errors import ArtifactError, LockedError
 from recsys_spark.contracts.stages import STAGE_NAMES
 from recsys_spark.manifest import library_versions
 from recsys_spark.runs.carry import carry, carry_fresh
@@ -27,7 +27,7 @@ from recsys_spark.runs.root import RunRoot
 from recsys_spark.runs.spill import Spill
 from recsys_spark.session import get_session
 from recsys_spark.source_files import is_source
-from recsys_spark.stage import Outcome, Stage, given_to, is_fresh, recipe_of, run_stage
+from recsys_spark.stage import Outcome, Stage, given_to, is_fresh, reads_the_same, recipe_of, run_stage
 from recsys_spark.storage import Storage
 
 _LOGGED = ("rows_in", "rows_out", "bytes_out", "peak_memory", "spilled_bytes")
@@ -81,9 +81,20 @@ class Work:
         return outcome
 
     def take_as_they_are(self, names: Sequence[str]) -> None:
-        """Carry stages over that the command left out, fresh or not, unless this run has them."""
+        """Carry stages over that the command left out, fresh or not, unless this run has them.
+
+        Raises ArtifactError for one that was made from something else than what this run holds by now.
+        """
         for name in names:
-            if self.base and not self.storage.stage_record(name) and carry(name, self.base, self.storage):
+            record = self.base.stage_record(name) if self.base else None
+            if self.base is None or record is None or self.storage.stage_record(name):
+                continue
+            if not reads_the_same(record, self.storage):
+                raise ArtifactError(
+                    f"stage '{name}' of run {self.record.based_on} was made from other artifacts than run "
+                    f"{self.record.id} holds; `recsys run` makes it anew"
+                )
+            if carry(name, self.base, self.storage):
                 log.info("%s: taken as it is from run %s", name, self.record.based_on)
                 self._note_carried(name)
 
@@ -130,7 +141,7 @@ def working(config: PipelineConfig, wanted: Wanted) -> Iterator[Work]:
     with run_to_work_in(root, wanted, rules) as (record, lock), PeakMemory().watched() as memory:
         session = SessionStart(config.session)
         base = Storage(root.folder(record.based_on), session) if record.based_on else None
-        storage = Storage(root.folder(record.id), session)
+        storage = Storage(root.folder(record.id), session, lock.require_held)
         work = Work(root, config, _begun(record, config, wanted), lock, storage, base, session, memory)
         work.storage.open_root()
         root.write(work.record)

@@ -139,3 +139,13 @@ def test_a_missing_overlay_and_a_folder_are_named(tmp_path):
 def test_every_conf_file_loads():
     loaded = [load_config([str(path)]) for path in sorted(BASE.parent.glob("*.yaml"))]
     assert len(loaded) >= 1
+
+
+@pytest.mark.parametrize("text", ["00123", "10_200", "12:30", "85123", "1.5"])
+def test_a_code_that_yaml_reads_as_a_number_is_to_be_written_in_quotes(text, tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text(f"recommend:\n  excluded_codes: [{text}]\n")
+    with pytest.raises(ConfigError, match=r"recommend\.excluded_codes takes texts, not .*; write the text in quotes"):
+        load_config([str(path)])
+    path.write_text(f"recommend:\n  excluded_codes: ['{text}']\n")
+    assert load_config([str(path)]).recommend.excluded_codes == (text,)

@@ -126,6 +126,12 @@ def test_every_task_is_retried_bounded_in_time_and_has_the_wheel():
         assert (ROOT / requirements["requirements"].replace("${workspace.file_path}/", "")).is_file()
 
 
+def test_a_task_that_is_tried_again_outwaits_the_lock_of_a_node_that_was_lost():
+    runs = load_config([str(ROOT / "conf" / "databricks" / "run.yaml")]).runs
+    assert runs.wait_seconds > runs.lock_seconds
+    assert all(task["timeout_seconds"] > runs.wait_seconds for task in TASKS)
+
+
 def test_every_parameter_and_variable_is_used_and_declared():
     text = JOB_FILE.read_text(encoding="utf-8")
     assert {entry["name"] for entry in JOB["parameters"]} == set(PARAMETER.findall(text))

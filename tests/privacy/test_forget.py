@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import shutil
 from pathlib import Path
@@ -11,8 +10,7 @@ import numpy as np
 import openpyxl
 import pytest
 
-from jobs import clean, entities, ingest, sequences
-from jobs.forget import add_arguments, forget
+from jobs import clean, ingest
 from recsys_spark.contracts import artifacts
 from recsys_spark.contracts.artifacts import ARTIFACTS, CUSTOMER_ID_MAP, INGEST_REPORT, INTERACTIONS_CLEAN, RAW_LINES
 from recsys_spark.contracts.errors import EXIT_DATA, ArtifactError, ConfigError
@@ -24,47 +22,11 @@ from recsys_spark.privacy.forgotten import LIST, Forgotten, SaltedHashes, add_fo
 from recsys_spark.privacy.holders import holds_customers, labels_with_customers
 from recsys_spark.stage import run_stage
 from recsys_spark.storage import MARKER, Storage
-from tests.ingest.workbook_files import CSV_HEADER, write_text
 from tests.privacy.every_byte import places_of
+from tests.privacy.forget_shop import GONE, OTHERS, pairs_for, run_forget, run_stages, write_shop
 from tests.support.frames import column
 
-GONE, OTHERS = "ACME-FORGET-77", ("BETA", "GAMMA", "7")
 KEY, VARIABLE = "thirty-two random letters, say..", "RECSYS_TEST_KEY"
-PREPARATION = (ingest.STAGE, clean.STAGE, entities.STAGE, sequences.STAGE)
-
-
-def write_shop(path: Path) -> None:
-    customers = (GONE, *OTHERS)
-    days = [f"2011-03-{day:02d}T12:00:00" for day in range(1, 29)]
-    lines = [f"{100 + at},P{at % 5},LAMP,{customers[at % 4]},{day},7,15.3" for at, day in enumerate(days)]
-    write_text(path, CSV_HEADER, *lines, f"C9,P1,LAMP,{GONE},{days[0]},-6,-15", f"9,P1,LAMP, {GONE} ,,6,15")
-
-
-def pairs_for(folder: Path) -> list[str]:
-    return [f"paths.processed={folder / 'run'}", f"ingest.sources=[{folder / 'shop.csv'}]"]
-
-
-def run_stages(spark, folder: Path, stages, *pairs: str) -> Storage:
-    config = load_config(pairs=[*pairs_for(folder), *pairs])
-    storage = Storage(config.paths.processed, spark)
-    for stage in stages:
-        run_stage(stage, config, storage)
-    return storage
-
-
-@pytest.fixture(scope="module")
-def prepared(spark, tmp_path_factory) -> Path:
-    """A folder with a small shop and its finished preparation, to copy from."""
-    folder = tmp_path_factory.mktemp("prepared")
-    write_shop(folder / "shop.csv")
-    run_stages(spark, folder, PREPARATION)
-    return folder
-
-
-@pytest.fixture
-def copied(prepared, tmp_path) -> Path:
-    shutil.copytree(prepared, tmp_path / "copy")
-    return tmp_path / "copy"
 
 
 @pytest.fixture
@@ -96,12 +58,6 @@ def leave_files(storage: Storage) -> None:
 
 def open_for(path: str):
     return Path(path).open("wb")
-
-
-def run_forget(folder: Path, *customers: str, pairs: tuple[str, ...] = ()) -> None:
-    given = [word for customer in customers for word in ("--customer", customer)]
-    settings = [word for pair in (*pairs_for(folder), *pairs) for word in ("--set", pair)]
-    forget(add_arguments(argparse.ArgumentParser()).parse_args([*given, *settings]))
 
 
 @pytest.fixture

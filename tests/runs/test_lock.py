@@ -8,15 +8,19 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import fsspec
+import psutil
 import pytest
 
 from recsys_spark.contracts.errors import EXIT_USAGE, LockedError
+from recsys_spark.runs import lock as lock_module
 from recsys_spark.runs.lock import LockRules, living_owner, locked, owner_of
 from recsys_spark.runs.owner import Owner
+from recsys_spark.storage import Storage
 from tests.support.sessions import listen_to_ctrl_c
 
 ROOT = Path(__file__).parents[2]
@@ -179,6 +183,46 @@ def test_a_lock_that_another_took_is_not_removed_and_work_stops(path):
         with pytest.raises(LockedError, match="was taken from this process; it is held by .* on another"):
             lock.at_stage("clean")
     assert json.loads(Path(path).read_text()) == theirs
+
+
+def test_a_sign_of_life_that_fails_is_not_the_last(path, monkeypatch):
+    write, failed = lock_module.write_whole, []
+
+    def fail_once(*given):
+        if not failed:
+            failed.append(True)
+            raise RuntimeError("the store's own kind of error")
+        write(*given)
+
+    with locked(LOCAL, path, "me", LockRules(limit_seconds=1)) as lock:
+        first = owner_of(LOCAL, path).beat
+        monkeypatch.setattr(lock_module, "write_whole", fail_once)
+        time.sleep(2.2)
+        assert failed
+        assert owner_of(LOCAL, path).beat > first
+        lock.require_held()
+
+
+def test_who_lost_the_lock_between_two_stages_publishes_nothing_more(path, tmp_path):
+    with locked(LOCAL, path, "me", LockRules(limit_seconds=1)) as lock:
+        storage = Storage(str(tmp_path / "run"), may_publish=lock.require_held)
+        storage.open_root()
+        staged = storage.stage_text("ingest", "lines.json", "{}")
+        Path(path).write_text(json.dumps(elsewhere(timedelta())))
+        time.sleep(0.5)
+        with pytest.raises(LockedError, match="was taken from this process"):
+            storage.publish("ingest", "lines.json", staged)
+    assert storage.manifest("lines.json") is None
+
+
+def test_a_process_of_another_user_is_judged_by_its_last_sign_of_life(monkeypatch):
+    def refuse(_self):
+        raise psutil.AccessDenied
+
+    owner = Owner.of_this_process("theirs")
+    long_ago = replace(owner, beat=(datetime.now(timezone.utc) - timedelta(seconds=700)).isoformat())
+    monkeypatch.setattr(psutil.Process, "create_time", refuse)
+    assert [each.is_alive(600) for each in (owner, long_ago)] == [True, False]
 
 
 def test_a_forked_process_leaves_the_lock_to_its_parent(path):

@@ -8,12 +8,11 @@ from pathlib import Path
 import pytest
 
 from recsys_spark.command_line import open_storage
-from recsys_spark.contracts.errors import EXIT_DATA, EXIT_USAGE, ArtifactError, ConfigError
+from recsys_spark.contracts.errors import EXIT_DATA, ArtifactError, ConfigError
 from recsys_spark.runs.choose import Wanted
 from recsys_spark.runs.root import RunRoot
 from recsys_spark.runs.work import working
-from recsys_spark.stage import Outcome, run_stage
-from recsys_spark.storage import Storage
+from recsys_spark.stage import Outcome
 from tests.support.shops import NAMES, Shop
 
 ALL = list(NAMES)
@@ -170,6 +169,22 @@ def test_a_stage_alone_in_a_new_run_finds_what_it_needs_carried_over(shop):
     assert work_alone(shop, 2, run="new") == shop.ids()[1] == shop.pointer()
 
 
+def test_what_was_made_from_other_artifacts_is_not_taken_into_an_unfinished_run(shop):
+    shop.run()
+    shop.source.write_text("c")
+    shop.failing.add("clean")
+    with pytest.raises(ZeroDivisionError):
+        shop.run()
+    shop.failing.clear()
+    old, new = shop.ids()
+    with pytest.raises(ArtifactError, match=f"stage 'clean' of run {old} was made from other .* than run {new} holds"):
+        work_alone(shop, 2)
+    with pytest.raises(ArtifactError, match="stage 'clean'"):  # nothing of it was taken
+        work_alone(shop, 2)
+    shop.run()
+    assert (shop.pointer(), read(shop)) == (new, "C")
+
+
 def test_readers_read_another_run_when_told_and_say_so(shop, caplog):
     shop.run()
     shop.source.write_text("c")
@@ -190,69 +205,6 @@ def test_readers_read_the_unfinished_run_where_none_is_complete_and_say_so(shop,
         shop.run()
     assert open_storage(shop.config()).read_json("lines.json") == {"words": ["a", "b"]}
     assert f"no run is complete yet: reading the unfinished {shop.ids()[0]}" in caplog.text
-
-
-def test_a_plain_folder_of_artifacts_is_one_run_and_is_worked_in_as_it_is(shop):
-    storage = Storage(str(shop.root))
-    for stage in shop.stages:
-        run_stage(stage, shop.config(), storage)
-    assert read(shop) == "A"
-    shop.source.write_text("c")
-    shop.run()
-    assert shop.ran == ALL
-    assert read(shop) == "C"
-    assert not (shop.root / "runs").exists()
-    with pytest.raises(ConfigError, match="is a folder of artifacts, which is one run"):
-        shop.run(run="new")
-
-
-def test_a_plain_folder_can_be_moved_among_the_runs(shop):
-    storage = Storage(str(shop.folder / "old"))
-    for stage in shop.stages:
-        run_stage(stage, shop.config(), storage)
-    (shop.root / "runs").mkdir(parents=True)
-    (shop.folder / "old").rename(shop.root / "runs" / "20200101T000000-old1")
-    (shop.root / "_recsys.json").write_text('{"format": 2}')
-    assert read(shop) == "A"
-    shop.run("evaluation.replicates=200")
-    assert shop.ran == ["recommend"]
-    assert shop.ids()[0] == "20200101T000000-old1" < shop.pointer()
-
-
-def test_the_folder_of_one_run_can_be_named_as_the_root(shop):
-    shop.run()
-    folder = shop.root / "runs" / shop.ids()[0]
-    for root in (folder, shop.root / "current"):
-        config = shop.config(f"paths.processed={root}")
-        assert open_storage(config).read_json("lists.json") == {"first": "A"}
-
-
-def test_a_folder_that_holds_something_else_is_refused(shop):
-    shop.root.mkdir()
-    (shop.root / "letter.txt").write_text("dear")
-    with pytest.raises(ConfigError, match="already holds something else") as caught:
-        shop.run()
-    assert caught.value.exit_code == EXIT_USAGE
-    assert [path.name for path in shop.root.iterdir()] == ["letter.txt"]
-
-
-def test_ids_sort_by_the_order_of_opening_even_within_a_second(tmp_path):
-    root = RunRoot(str(tmp_path / "root"))
-    root.create()
-    made = [root.create_run("clean", None).id for _ in range(5)]
-    assert made == sorted(made)
-    assert len(set(made)) == 5
-
-
-def test_runs_work_on_a_store_without_links(shop):
-    config = [f"paths.processed=memory://{shop.folder.name}/root"]
-    shop.run(*config)
-    shop.run(*config, "evaluation.replicates=200")
-    assert shop.ran == ["recommend"]
-    root = RunRoot(f"memory://{shop.folder.name}/root")
-    old, new = root.runs()
-    assert root.current().id == new.id
-    assert (new.based_on, new.is_complete, old.is_complete) == (old.id, True, True)
 
 
 def test_run_json_tells_what_was_done_with_what_and_hides_secrets(shop):

@@ -154,6 +154,14 @@ def test_rollback_points_at_the_complete_run_before_or_at_the_one_named(many):
         rollback(root, "x", RULES, "test")
 
 
+def test_rollback_refuses_a_run_that_lost_what_it_held(many):
+    root, ids = RunRoot(str(many.root)), many.ids()
+    (many.root / "runs" / ids[3] / "lists.json.manifest.json").unlink()
+    with pytest.raises(ConfigError, match=f"run '{ids[3]}' no longer holds what recommend made"):
+        rollback(root, None, RULES, "test")
+    assert many.pointer() == ids[4]
+
+
 def test_rollback_refuses_an_unfinished_run(shop):
     shop.run()
     shop.source.write_text("c")
@@ -202,11 +210,16 @@ def test_prune_removes_an_unfinished_run_that_a_complete_one_came_after(shop):
     assert [each.run for each in prune(RunRoot(str(shop.root)), 3, RULES, "test")] == [dead]
 
 
-def test_a_removal_that_was_interrupted_is_ended_by_the_next(many, monkeypatch):
-    root, ids = RunRoot(str(many.root)), many.ids()
+@pytest.mark.parametrize("number", [0, 1, 3, 6])
+def test_a_removal_that_was_interrupted_is_ended_by_the_next(many, monkeypatch, number):
+    root, ids, left = RunRoot(str(many.root)), many.ids(), [number]
+    remove = root.fs.rm
 
-    def die(*_args, **_options):
-        raise KeyboardInterrupt
+    def die(*args, **options):
+        left[0] -= 1
+        if left[0] < 0:
+            raise KeyboardInterrupt
+        remove(*args, **options)
 
     monkeypatch.setattr(root.fs, "rm", die)
     with pytest.raises(KeyboardInterrupt):
