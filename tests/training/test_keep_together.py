@@ -22,7 +22,6 @@ CASES = [
     pytest.param(groups, ranks, id=f"{'+'.join(map(str, groups))}-{ranks}")
     for groups in LAYOUTS
     for ranks in (1, 2, 3)
-    if len(groups) >= ranks
 ]
 KEPT = {"columns": ("row", "query"), "keep_together": "query"}
 
