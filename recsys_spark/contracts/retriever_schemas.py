@@ -12,7 +12,7 @@ TOWER_EXAMPLES = Table(
         Column("history", "array<int>", "item_idx, oldest first, left-padded with 0", length="queries.hist_max"),
         Column("history_days", "array<float>", "days before event_time, same padding", length="queries.hist_max"),
         Column("positives", "array<int>", "item_idx of the targets, right-padded with 0"),
-        Column("is_repeat", "array<boolean>", "the target is in the history, same padding"),
+        Column("is_repeat", "array<boolean>", "the customer bought the target strictly earlier, same padding"),
         Column("period", "int", "the snapshot of item_sales that the query may know"),
         Column("context", "array<int>", "of contracts/context.py, in its order; 0 for none, or where no tower asks"),
     ),

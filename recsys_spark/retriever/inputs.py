@@ -14,7 +14,7 @@ from recsys_spark.contracts.artifacts import CUSTOMER_ID_MAP, INTERACTIONS_CLEAN
 from recsys_spark.contracts.retriever_config import RetrieverConfig
 from recsys_spark.retriever.co_purchases import co_purchases
 from recsys_spark.retriever.context import contexts_at, query_contexts
-from recsys_spark.retriever.examples import in_random_order, tower_examples, user_histories
+from recsys_spark.retriever.examples import basket_examples, in_random_order, item_examples, user_histories
 from recsys_spark.retriever.items import tower_items
 from recsys_spark.retriever.periods import Grid, item_sales
 from recsys_spark.sequences.windows import MICROS_PER_DAY
@@ -24,7 +24,6 @@ from recsys_spark.stage import StageIO
 FOLD, EARLY, DEV = "fold", "early", "dev"
 _PARTS = (FOLD, EARLY, DEV, "val", "test")  # in time order; each fit learns from all up to its own end
 PARTS_OF_FIT = {fit: _PARTS[: number + 1] for number, fit in enumerate((FOLD, EARLY, "train", "val", "full"))}
-_SOURCES = {"queries": artifacts.QUERIES, "sequences": artifacts.SEQUENCES}
 _EVENT_COLUMNS = ("user_idx", "item_idx", "invoice_date", "description", "brand", "category", "price")
 _MAX_FILES = 512
 
@@ -69,9 +68,11 @@ def write_examples(
     """
 
     def examples(split: str) -> DataFrame:
-        queries = io.read(artifacts.QUERIES, split=split)
+        queries, sequences = (io.read(table, split=split) for table in (artifacts.QUERIES, artifacts.SEQUENCES))
         contexts = query_contexts(histories, queries) if settings.has_context else None
-        return tower_examples(io.read(_SOURCES[source], split=split), grid, contexts)
+        if source == "queries":
+            return basket_examples(queries, sequences, grid, contexts)
+        return item_examples(sequences, grid, contexts)
 
     train = examples("train")
     time = F.col("event_time")
