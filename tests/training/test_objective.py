@@ -26,6 +26,7 @@ from tests.support.towers import (
     rows_of,
 )
 from training import negatives
+from training.process_group import Group
 from training.retriever import objective
 from training.retriever.export import export_towers
 from training.retriever.model import PooledHistory
@@ -34,6 +35,7 @@ from training.retriever.trends import RecentSales
 
 pytestmark = pytest.mark.torch
 
+NEEDS_GPU = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")]
 QUERIES = random_queries(12, seed=2)
 EVERY_ITEM = torch.arange(NUM_ITEMS + 1)
 FORMS = [
@@ -155,12 +157,16 @@ def test_what_is_first_sold_after_the_cutoff_is_no_negative(form):
     assert set(gradient.to_dense().any(dim=1).nonzero().flatten().tolist()) == {1, 2, 3, 4}
 
 
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=NEEDS_GPU)])
+@pytest.mark.parametrize("trend_input", [False, True])
 @pytest.mark.parametrize("form", ["shared", "per_example"])
-def test_the_loss_under_bfloat16_is_near_the_full_one(form):
-    task = make_task(replace(SHAPE, user_tower="both", pooling="attention", num_blocks=2), temperature=0.5)
-    trainee = make_trainee(task, ObjectiveOptions(form=form, num_negatives=6))
+def test_the_loss_under_bfloat16_is_near_the_full_one(form, trend_input, device):
+    shape = replace(SHAPE, user_tower="both", pooling="attention", num_blocks=2, trend_input=trend_input)
+    group = Group(device=torch.device(device))
+    task = make_task(shape, temperature=0.5).to(group.device)
+    trainee = make_trainee(task, ObjectiveOptions(form=form, num_negatives=6), random_sales(), group)
     full = trainee.loss(batch_of(QUERIES), 0)
-    with torch.autocast("cpu", torch.bfloat16):
+    with torch.autocast(device, torch.bfloat16):
         rounded = trainee.loss(batch_of(QUERIES), 0)
     rounded.backward()
     assert rounded.dtype == torch.float32
@@ -266,8 +272,6 @@ def test_exported_vectors_and_offsets_rank_as_the_model_does_at_the_cutoff(tmp_p
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 @pytest.mark.parametrize("options", FORMS, ids=str)
 def test_a_gpu_gives_the_loss_and_the_recall_of_the_cpu(options):
-    from training.process_group import Group
-
     found = {}
     for kind in ("cpu", "cuda"):
         group = Group(device=torch.device(kind))

@@ -132,7 +132,8 @@ class RetrieverTrainee:
         found = users.new_zeros(len(users), len(candidates_N))
         for number, period in enumerate(periods.tolist()):
             rows = (group_B == number).nonzero().flatten()
-            found = found.index_copy(0, rows, users[rows] @ self._vectors_in(candidates_N, period).T.to(users.dtype))
+            own = users[rows] @ self._vectors_in(candidates_N, period).T.to(users.dtype)
+            found = found.index_copy(0, rows, own.to(found.dtype))  # autocast computes in another type
         return found
 
     def _own_cosines(
@@ -147,7 +148,8 @@ class RetrieverTrainee:
             rows = (group_B == number).nonzero().flatten()
             items, place = torch.unique(offered_BK[rows], return_inverse=True)
             own = self._vectors_in(items, period)[place].to(users.dtype)
-            found = found.index_copy(0, rows, torch.einsum("bd,bkd->bk", users[rows], own))
+            cosines = torch.einsum("bd,bkd->bk", users[rows], own)
+            found = found.index_copy(0, rows, cosines.to(found.dtype))
         return found
 
     def _vectors_in(self, items_M: Tensor, period: int | None) -> Tensor:
