@@ -71,7 +71,7 @@ def test_examples_know_what_is_bought_again(spark):
 
 
 def test_what_was_bought_before_the_oldest_event_of_a_history_is_bought_again(spark):
-    queries = [_query(1, NOON, [5, 6, 5, 6], [8, 7]), _query(2, NOON, [5], [8])]  # customer 1 bought item 8 first of all
+    queries = [_query(1, NOON, [5, 6, 5, 6], [8, 7]), _query(2, NOON, [5], [8])]  # before these, customer 1 bought 8
     repeats = [(1, 8)]
     assert rows(_baskets(spark, queries, repeats), "positives", "is_repeat") == [
         ([8, 0, 0], [False, False, False]),
