@@ -142,6 +142,11 @@ def test_a_tower_that_is_told_of_sales_leaves_the_vectors_of_histories_apart(job
         assert (tower["context.month"].shape, tower["context.showroom"].shape) == ((13, 8), (1025, 8))
 
 
+def test_customers_with_an_example_are_those_of_all_paths(tmp_path):
+    paths = [publish(tmp_path / name, {"user_idx": users}) for name, users in (("a", [3, 1, 3]), ("b", [6]))]
+    assert train._customers_of(paths, 7).nonzero().flatten().tolist() == [1, 3, 6]
+
+
 def test_side_features_change_the_vectors(job, tmp_path):
     for name, features in (("with", ("brand",)), ("without", ())):
         train_retriever(into(job, tmp_path / name, tower=replace(TOWER, side_features=features)))

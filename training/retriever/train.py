@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from torch import Tensor
 from recsys_spark.contracts.retriever_config import TowerConfig
 from training import jobs
 from training.batches import RETRIEVER_COLUMNS, RetrieverBatch
-from training.files import read_table
+from training.files import dataset, read_table
 from training.loop import Loop, LoopSettings
 from training.optimizers import Optimizers
 from training.process_group import Group, process_group
@@ -106,6 +106,7 @@ def train_retriever(job: RetrieverJob) -> dict[str, Any]:
             group,
             job.seed,
             _dev(job, group),
+            has_examples=None if model.towers.user_emb is None else _customers_of(job.train_paths, job.num_users),
         )
         optimizers = Optimizers(model, job.tower.learning_rate, job.tower.weight_decay)
         reader = ParquetReader(job.train_paths, _reader_options(job, group, shuffle=True))
@@ -122,7 +123,7 @@ def train_retriever(job: RetrieverJob) -> dict[str, Any]:
             loop = Loop(trainee, optimizers, batches, settings, group, job.checkpoint_folder, report)
             trained = loop.run()
         if group.is_first:
-            export_towers(model, trainee, job.train_paths, job.users_path, job.out_folder)
+            export_towers(model, trainee, job.users_path, job.out_folder)
         group.wait()
     return jobs.summary(trained, reader)
 
@@ -201,6 +202,15 @@ def load_sales(path: str, num_items: int, num_periods: int) -> RecentSales:
 
     columns = column("period", np.int64), column("item_idx", np.int64), column("num_events", np.float32)
     return RecentSales.of_rows(*columns, num_items, num_periods, column("num_before", np.float32))
+
+
+def _customers_of(paths: Sequence[str], num_users: int) -> Tensor:
+    """Which customers have an example, (num_users + 1,)."""
+    found = torch.zeros(num_users + 1, dtype=torch.bool)
+    for path in paths:
+        for batch in dataset(path).to_batches(columns=["user_idx"]):
+            found[torch.tensor(batch.column("user_idx").to_numpy())] = True
+    return found
 
 
 def _dev(job: RetrieverJob, group: Group) -> Any:
