@@ -24,6 +24,7 @@ TOWER_ITEMS = Table(
         Column("item_idx", "bigint", "an item with an event up to the cutoff"),
         Column("num_events", "bigint", "interactions up to the cutoff"),
         Column("num_targets", "bigint", "times it is a target of the training examples"),
+        Column("num_new_targets", "bigint", "of these the times that the customer never bought it before"),
         Column("side", "array<int>", "hashed features from 1, right-padded with 0"),
     ),
 )

@@ -21,15 +21,18 @@ def tower_items(examples: DataFrame, events: DataFrame, chosen: Sequence[str]) -
 
     events: item_idx, description, brand, category, price of the interactions up to the cutoff.
     """
-    target = F.explode(F.col("positives").cast("array<bigint>")).alias("item_idx")
-    targets = examples.select(target).filter(F.col("item_idx") != PAD_IDX)
-    counted = targets.groupBy("item_idx").agg(F.count(F.lit(1)).alias("num_targets"))
+    targets = examples.select(F.inline(F.arrays_zip(F.col("positives").alias("item_idx"), "is_repeat")))
+    counted = (
+        targets.filter(F.col("item_idx") != PAD_IDX)
+        .groupBy(F.col("item_idx").cast("bigint").alias("item_idx"))
+        .agg(F.count(F.lit(1)).alias("num_targets"), F.count_if(~F.col("is_repeat")).alias("num_new_targets"))
+    )
     known = events.groupBy("item_idx").agg(F.count(F.lit(1)).alias("num_events"))
     found = known.join(counted, on="item_idx", how="left").join(
         side_features(events, chosen), on="item_idx", how="left"
     )
     return (
-        found.withColumn("num_targets", F.coalesce("num_targets", F.lit(0)))
+        found.fillna(0, ["num_targets", "num_new_targets"])
         .withColumn("side", F.coalesce("side", F.array_repeat(F.lit(PAD_IDX), SIDE_LENGTH)))
         .select(*TOWER_ITEMS.names)
     )

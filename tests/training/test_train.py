@@ -80,6 +80,7 @@ def job(tmp_path_factory) -> RetrieverJob:
                 "item_idx": known,
                 "num_events": known,
                 "num_targets": known,
+                "num_new_targets": known % 3,
                 "side": [[1 + int(i) % 3, 0] for i in known],
             },
         ),
@@ -140,6 +141,14 @@ def test_a_tower_that_is_told_of_sales_leaves_the_vectors_of_histories_apart(job
         assert tower["history_emb"].shape == items.shape
         assert np.abs(tower["history_emb"] - items).max() > 1e-3
         assert (tower["context.month"].shape, tower["context.showroom"].shape) == ((13, 8), (1025, 8))
+
+
+@pytest.mark.parametrize("targets", ["all", "new"])
+def test_the_share_of_an_item_is_that_among_the_targets_that_count(job, targets):
+    count = np.arange(NUM_ITEMS + 1.0) if targets == "all" else np.arange(NUM_ITEMS + 1.0) % 3
+    count[NUM_ITEMS] = 0  # without an event
+    found = train._Items.load(job.items_path, NUM_ITEMS, targets).share
+    assert found.numpy() == pytest.approx(count / count.sum())
 
 
 def test_customers_with_an_example_are_those_of_all_paths(tmp_path):

@@ -91,7 +91,7 @@ def train_retriever(job: RetrieverJob) -> dict[str, Any]:
     Returns the curve, the best epoch and timings. Deterministic on CPU for a seed, however often it was interrupted.
     """
     with process_group() as group:
-        items = _Items.load(job.items_path, job.num_items)
+        items = _Items.load(job.items_path, job.num_items, job.tower.targets)
         knows_sales = job.tower.trend or job.tower.trend_input
         sales = load_sales(job.sales_path, job.num_items, job.num_periods) if knows_sales else None
         model = build_task(job, items).to(group.device)
@@ -171,19 +171,21 @@ def build_task(job: RetrieverJob, items: _Items) -> RetrieverTask:
 
 @dataclass(frozen=True)
 class _Items:
-    """By item_idx: share of the training targets, whether an event up to the cutoff is known, side features."""
+    """By item_idx: share of the targets that count, whether an event up to the cutoff is known, side features."""
 
     share: Tensor
     is_known: Tensor
     side: Tensor
 
     @classmethod
-    def load(cls, path: str, num_items: int) -> _Items:
-        table = read_table(path, ["item_idx", "num_targets", "side"])
+    def load(cls, path: str, num_items: int, targets: str) -> _Items:
+        """targets: which count, `all` or `new`."""
+        counted = "num_new_targets" if targets == "new" else "num_targets"
+        table = read_table(path, ["item_idx", counted, "side"])
         index = torch.tensor(table.column("item_idx").to_numpy())
-        targets = torch.tensor(table.column("num_targets").to_numpy(), dtype=torch.float64)
+        count = torch.tensor(table.column(counted).to_numpy(), dtype=torch.float64)
         share, known = torch.zeros(num_items + 1, dtype=torch.float64), torch.zeros(num_items + 1, dtype=torch.bool)
-        share[index] = targets / targets.sum().clamp_min(1)
+        share[index] = count / count.sum().clamp_min(1)
         known[index] = True
         rows = table.column("side").combine_chunks()
         width = len(rows.flatten()) // max(len(rows), 1)
