@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from recsys_spark.contracts.retriever_config import SIDE_FEATURES
 from recsys_spark.contracts.schemas import Column, Table
 
 TOWER_EXAMPLES = Table(
@@ -25,7 +26,10 @@ TOWER_ITEMS = Table(
         Column("num_events", "bigint", "interactions up to the cutoff"),
         Column("num_targets", "bigint", "times it is a target of the training examples"),
         Column("num_new_targets", "bigint", "of these the times that the customer never bought it before"),
-        Column("side", "array<int>", "hashed features from 1, right-padded with 0"),
+        *(
+            Column(f"side_{feature}", "array<int>", "hashed, from 1, right-padded with 0; all 0 where no tower asks")
+            for feature in SIDE_FEATURES
+        ),
     ),
 )
 

@@ -7,9 +7,10 @@ import pytest
 
 from recsys_spark.baselines.neighbours import NeighbourOptions
 from recsys_spark.contracts import schemas
+from recsys_spark.contracts.retriever_config import SIDE_FEATURES
 from recsys_spark.retriever.co_purchases import co_purchases
 from recsys_spark.retriever.examples import basket_examples, in_random_order, item_examples, user_histories
-from recsys_spark.retriever.items import tower_items
+from recsys_spark.retriever.items import SIDE_LENGTH, tower_items
 from recsys_spark.retriever.periods import Grid
 from recsys_spark.sequences.histories import HISTORIES
 from tests.support.frames import frame, rows
@@ -121,19 +122,26 @@ def test_ppmi_is_that_of_baskets(spark, tmp_path):
 def test_items_tell_how_often_they_are_targets(spark):
     examples = _baskets(spark, [_query(1, NOON, [5, 6], [6, 7]), _query(2, NOON, [5], [6])], repeats=[(1, 6)])
     events = _events(spark, [(6, "RED CUP", "ACME"), (6, "RED CUP", "ACME"), (7, "CUP", None), (8, "TIN", "ACME")])
-    found = rows(tower_items(examples, events, ()).drop("side"))
-    assert found == [(6, 2, 2, 1), (7, 1, 1, 1), (8, 1, 0, 0)]  # events, targets, of these new ones
+    found = tower_items(examples, events, ())
+    assert rows(found, *found.columns[:4]) == [(6, 2, 2, 1), (7, 1, 1, 1), (8, 1, 0, 0)]  # the last: new targets
+    assert found.columns[4:] == [f"side_{feature}" for feature in SIDE_FEATURES]
+    assert rows(found, *found.columns[4:]) == [tuple([0] * SIDE_LENGTH for _ in SIDE_FEATURES)] * 3
 
 
 def test_items_share_hashed_features_where_they_share_words_or_brand(spark):
     examples = _baskets(spark, [_query(1, NOON, [5], [6])])
     events = _events(spark, [(6, "RED CUP", "ACME"), (7, "CUP 12", None), (8, "TIN", "ACME")])
     found = tower_items(examples, events, ("brand", "description"))
-    sides = {item: {side for side in sides if side} for item, sides in rows(found, "item_idx", "side")}
-    assert [len(sides[item]) for item in (6, 7, 8)] == [3, 1, 2]  # a word of two letters is none
-    assert len(sides[6] & sides[7]) == 1
-    assert len(sides[6] & sides[8]) == 1
-    assert not sides[7] & sides[8]
+    brand, words, price = (
+        {item: {side for side in sides if side} for item, sides in rows(found, "item_idx", f"side_{feature}")}
+        for feature in ("brand", "description", "price")
+    )
+    assert [len(brand[item]) for item in (6, 7, 8)] == [1, 0, 1]
+    assert [len(words[item]) for item in (6, 7, 8)] == [2, 1, 1]  # a word of two letters is none
+    assert price == {6: set(), 7: set(), 8: set()}  # not asked for
+    assert len(words[6] & words[7]) == 1
+    assert brand[6] == brand[8]
+    assert not words[8] & words[6]
 
 
 def _events(spark, lines):

@@ -91,7 +91,7 @@ def train_retriever(job: RetrieverJob) -> dict[str, Any]:
     Returns the curve, the best epoch and timings. Deterministic on CPU for a seed, however often it was interrupted.
     """
     with process_group() as group:
-        items = _Items.load(job.items_path, job.num_items, job.tower.targets)
+        items = _Items.load(job.items_path, job.num_items, job.tower)
         knows_sales = job.tower.trend or job.tower.trend_input
         sales = load_sales(job.sales_path, job.num_items, job.num_periods) if knows_sales else None
         model = build_task(job, items).to(group.device)
@@ -102,7 +102,7 @@ def train_retriever(job: RetrieverJob) -> dict[str, Any]:
             items.share,
             items.is_known,
             sales,
-            items.side if job.tower.side_features else None,
+            items.side,
             group,
             job.seed,
             _dev(job, group),
@@ -156,7 +156,7 @@ def build_task(job: RetrieverJob, items: _Items) -> RetrieverTask:
         decay_days=tower.decay_days,
         num_blocks=tower.num_blocks,
         dropout=tower.dropout,
-        num_side=int(items.side.max()) if tower.side_features else 0,
+        num_side=0 if items.side is None else int(items.side.max()),
         hist_max=job.hist_max,
         context=tower.context,
         trend_input=tower.trend_input,
@@ -171,26 +171,31 @@ def build_task(job: RetrieverJob, items: _Items) -> RetrieverTask:
 
 @dataclass(frozen=True)
 class _Items:
-    """By item_idx: share of the targets that count, whether an event up to the cutoff is known, side features."""
+    """By item_idx: share of the targets that count, whether an event up to the cutoff is known, and side features.
+
+    side: of the tower alone, None where it asks for none.
+    """
 
     share: Tensor
     is_known: Tensor
-    side: Tensor
+    side: Tensor | None
 
     @classmethod
-    def load(cls, path: str, num_items: int, targets: str) -> _Items:
-        """targets: which count, `all` or `new`."""
-        counted = "num_new_targets" if targets == "new" else "num_targets"
-        table = read_table(path, ["item_idx", counted, "side"])
+    def load(cls, path: str, num_items: int, tower: TowerConfig) -> _Items:
+        counted = "num_new_targets" if tower.targets == "new" else "num_targets"
+        sides = [f"side_{feature}" for feature in tower.side_features]
+        table = read_table(path, ["item_idx", counted, *sides])
         index = torch.tensor(table.column("item_idx").to_numpy())
         count = torch.tensor(table.column(counted).to_numpy(), dtype=torch.float64)
         share, known = torch.zeros(num_items + 1, dtype=torch.float64), torch.zeros(num_items + 1, dtype=torch.bool)
         share[index] = count / count.sum().clamp_min(1)
         known[index] = True
-        rows = table.column("side").combine_chunks()
-        width = len(rows.flatten()) // max(len(rows), 1)
-        side = torch.zeros(num_items + 1, width, dtype=torch.long)
-        side[index] = torch.tensor(rows.flatten().to_numpy(), dtype=torch.long).view(len(rows), width)
+        if not sides or not len(index):
+            return cls(share.float(), known, None)
+        held = (table.column(name).combine_chunks().flatten().to_numpy() for name in sides)
+        own = torch.cat([torch.tensor(values, dtype=torch.long).view(len(index), -1) for values in held], dim=1)
+        side = torch.zeros(num_items + 1, own.shape[1], dtype=torch.long)
+        side[index] = own
         return cls(share.float(), known, side)
 
 
