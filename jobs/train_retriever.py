@@ -74,10 +74,11 @@ def _write_inputs(io: StageIO, config: PipelineConfig) -> tuple[DataFrame, dict[
         write_examples(io, settings, source, histories, grid, ends[FOLD], early, config.seed)
     starts = {settings.tower(tower).start for tower in settings.towers}
     pairs = neighbour_options(replace(config.knn, shrinkage=0.0)) if "ppmi" in starts else None
+    hist_max = max(map(config.hist_max_of, settings.towers))
     inputs = {}
     for fit, end in {EARLY: early, **ends}.items():
         known = events.filter(F.col("invoice_date") <= end)
-        inputs[fit] = write_fit(io, settings, fit, known, histories, grid, config.queries.hist_max, pairs)
+        inputs[fit] = write_fit(io, settings, fit, known, histories, grid, hist_max, pairs)
         log.info("train_retriever: inputs of fit=%s", fit)
     return histories, inputs
 
@@ -114,7 +115,7 @@ def job_of(
         num_users=io.num_rows(artifacts.CUSTOMER_ID_MAP),
         num_items=io.num_rows(artifacts.ITEM_ID_MAP),
         num_periods=inputs.num_periods,
-        hist_max=config.queries.hist_max,
+        hist_max=config.hist_max_of(tower),
         train_paths=example_paths(io, source, PARTS_OF_FIT[fit]),
         dev_paths=() if early else example_paths(io, source, (DEV,)),
         items_path=io.path(artifacts.TOWER_ITEMS, fit=fit, source=source),

@@ -15,6 +15,7 @@ from recsys_spark.contracts.cleaning_config import CleanConfig as CleanConfig
 from recsys_spark.contracts.cleaning_config import CoverageConfig as CoverageConfig
 from recsys_spark.contracts.cleaning_config import DatesConfig as DatesConfig
 from recsys_spark.contracts.cleaning_config import OutlierConfig as OutlierConfig
+from recsys_spark.contracts.errors import ConfigError
 from recsys_spark.contracts.ingest_config import IngestConfig as IngestConfig
 from recsys_spark.contracts.ingest_config import TablesConfig as TablesConfig
 from recsys_spark.contracts.model_config import MODELS as MODELS
@@ -142,3 +143,13 @@ class PipelineConfig:
 
     def __post_init__(self) -> None:
         require(self.seed >= 1, "seed", "at least 1 (Petastorm reads 0 as no seed)", self.seed)
+        for tower in self.retriever.towers:
+            if self.sequences.history_mode == "event" and self.retriever.tower(tower).pools_sequences:
+                raise ConfigError(
+                    f"retriever.{tower}.examples is sequences, whose histories hold lines of the target's own order by "
+                    "sequences.history_mode event; take examples from queries, or set history_mode to basket"
+                )
+
+    def hist_max_of(self, tower: str) -> int:
+        """The newest events that a history of a tower holds, in training and in serving."""
+        return (self.sequences if self.retriever.tower(tower).pools_sequences else self.queries).hist_max

@@ -10,8 +10,8 @@ TOWER_EXAMPLES = Table(
     columns=(
         Column("user_idx", "bigint", "dense user index"),
         Column("event_time", "timestamp", "UTC time of the targets"),
-        Column("history", "array<int>", "item_idx, oldest first, left-padded with 0", length="queries.hist_max"),
-        Column("history_days", "array<float>", "days before event_time, same padding", length="queries.hist_max"),
+        Column("history", "array<int>", "item_idx, oldest first, left-padded with 0 to the hist_max of the source"),
+        Column("history_days", "array<float>", "days before event_time, same padding"),
         Column("positives", "array<int>", "item_idx of the targets, right-padded with 0"),
         Column("is_repeat", "array<boolean>", "the customer bought the target strictly earlier, same padding"),
         Column("period", "int", "the snapshot of item_sales that the query may know"),
@@ -56,8 +56,10 @@ USER_HISTORIES = Table(
     grain=("user_idx",),
     columns=(
         Column("user_idx", "bigint", "a customer with an event up to the cutoff"),
-        Column("history", "array<int>", "item_idx, oldest first, left-padded with 0", length="queries.hist_max"),
-        Column("history_days", "array<float>", "days before the cutoff, same padding", length="queries.hist_max"),
+        Column(
+            "history", "array<int>", "item_idx, oldest first, left-padded with 0 to the largest hist_max of a tower"
+        ),
+        Column("history_days", "array<float>", "days before the cutoff, same padding"),
         Column("context", "array<int>", "as of the cutoff, as in tower_examples"),
     ),
 )

@@ -100,7 +100,7 @@ def write_fit(
 ) -> FitInputs:
     """Publish ITEM_SALES, USER_HISTORIES, TOWER_ITEMS and, with options for the pairs, CO_PURCHASES of a fit.
 
-    known: of `indexed_events`, up to the cutoff of the fit.
+    known: of `indexed_events`, up to the cutoff of the fit. hist_max: events that the longest history of a tower holds.
     """
     row = known.agg(F.max(F.unix_micros("invoice_date")).alias("last")).first()
     assert row is not None

@@ -152,6 +152,22 @@ def test_the_share_of_an_item_is_that_among_the_targets_that_count(job, targets)
     assert found.numpy() == pytest.approx(count / count.sum())
 
 
+def test_vectors_of_customers_are_made_of_as_many_events_as_the_tower_learns_from(job, tmp_path):
+    table = pq.read_table(job.users_path)
+    cut = [[0] * (HIST_MAX - 2) + history[-2:] for history in table.column("history").to_pylist()]
+    columns = {name: table.column(name) for name in table.column_names} | {"history": pa.array(cut, type_of("history"))}
+    found = {}
+    for name, changes in (
+        ("two", {"hist_max": 2}),
+        ("cut", {"users_path": publish(tmp_path / "users", columns)}),
+        ("whole", {}),
+    ):
+        train_retriever(into(job, tmp_path / name, **changes))
+        found[name] = np.load(tmp_path / name / "out" / "user_embeddings.npy")
+    assert np.array_equal(found["two"], found["cut"])
+    assert np.abs(found["two"] - found["whole"]).max() > 1e-3
+
+
 def test_customers_with_an_example_are_those_of_all_paths(tmp_path):
     paths = [publish(tmp_path / name, {"user_idx": users}) for name, users in (("a", [3, 1, 3]), ("b", [6]))]
     assert train._customers_of(paths, 7).nonzero().flatten().tolist() == [1, 3, 6]

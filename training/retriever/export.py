@@ -90,7 +90,8 @@ def _write_users(model: RetrieverTask, vectors: Tensor, users_path: str, path: P
             torch.tensor(batch.column(name).flatten().to_numpy(), device=vectors.device).view(batch.num_rows, -1)
             for name in ("history", "history_days", "context")
         )
-        pooled = PooledHistory.of(history.long(), days, everything)
+        newest = slice(-shape.hist_max, None)  # a tower beside it may hold more
+        pooled = PooledHistory.of(history[:, newest].long(), days[:, newest], everything)
         found = model.towers.users(users, pooled, vectors, context.long())
         table = model.towers.user_emb
         if shape.user_tower == "id" and table is not None:  # blocks make a vector of nothing too
