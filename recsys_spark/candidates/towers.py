@@ -74,7 +74,7 @@ class UserTower:
         rows, positions = batch.earlier()
         if self.pooling == "mean":
             return pooled(batch, self.table, np.ones(len(rows)))
-        # Since the newest event: only ratios count, and weights by the days before the query vanish for a dormant customer.
+        # Only ratios count; by the days before the query, the weights of a dormant customer would vanish.
         micros = batch.events.micros
         ages = (micros[batch.end[rows] - 1] - micros[positions]) / (MICROS_PER_DAY * self.decay_days)
         if self.affinity is None:
