@@ -65,6 +65,7 @@ def _train(io: StageIO, config: PipelineConfig, variant: Variant) -> tuple[Fitte
         checkpoint_folder=io.checkpoint_folder(variant.name),
         seed=config.seed,
         config=replace(settings, num_seeds=config.ablations.num_seeds),
+        tracking_folder=io.run_folder,
     )
     told = launch(io.spark, train_ranker, job, num_processes=settings.num_processes, launcher=settings.launcher)
     with on_disk(job.out_folder) as folder:

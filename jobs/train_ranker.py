@@ -62,6 +62,7 @@ def _train(
         checkpoint_folder=io.checkpoint_folder(fit),
         seed=config.seed,
         config=settings,
+        tracking_folder=io.run_folder,
     )
     if first:
         job = job.again(first)

@@ -30,10 +30,9 @@ _MAX_FILES = 512
 
 @dataclass(frozen=True)
 class FitInputs:
-    """One fit: the time of the last event that it knows, and the number of snapshots of recent sales up to then."""
+    """One fit, and the number of snapshots of recent sales up to the last event that it knows."""
 
     fit: str
-    last_micros: int
     num_periods: int
 
 
@@ -115,7 +114,7 @@ def write_fit(
     for source in sources_of(settings):
         items = tower_items(_all_parts(io, source, PARTS_OF_FIT[fit]), known, features)
         io.write(artifacts.TOWER_ITEMS, items, fit=fit, source=source)
-    return FitInputs(fit, last, grid.last_before(last) + 2)
+    return FitInputs(fit, grid.last_before(last) + 2)
 
 
 def sources_of(settings: RetrieverConfig) -> list[str]:
