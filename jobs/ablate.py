@@ -67,7 +67,7 @@ def _train(io: StageIO, config: PipelineConfig, variant: Variant) -> tuple[Fitte
         config=replace(settings, num_seeds=config.ablations.num_seeds),
         tracking_folder=io.run_folder,
     )
-    told = launch(io.spark, train_ranker, job, num_processes=settings.num_processes, launcher=settings.launcher)
+    told = launch(io.spark, train_ranker, job, num_processes=settings.num_trainers, launcher=settings.launcher)
     with on_disk(job.out_folder) as folder:
         digest = sha256_of(f"{folder}/{RANKER_FILE}")
     return FittedFile(f"{job.out_folder}/{RANKER_FILE}", digest), told

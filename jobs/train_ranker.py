@@ -66,7 +66,7 @@ def _train(
     )
     if first:
         job = job.again(first)
-    found = launch(io.spark, train_ranker, job, num_processes=settings.num_processes, launcher=settings.launcher)
+    found = launch(io.spark, train_ranker, job, num_processes=settings.num_trainers, launcher=settings.launcher)
     return job.out_folder, found
 
 
