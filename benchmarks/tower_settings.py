@@ -72,10 +72,10 @@ CHANGES: dict[str, dict[str, Any]] = {
 def measured(storage: Storage, config: PipelineConfig, name: str, tower: TowerConfig, seed: int) -> dict[str, float]:
     """The dev metrics of the epoch that is chosen, of a tower with these settings. name: of the tower it stands for."""
     changes: dict[str, Any] = {name: tower}
-    config = replace(config, seed=seed, retriever=replace(config.retriever, engine="arrow", **changes))
+    config = replace(config, seed=seed, retriever=replace(config.retriever, engine="arrow", tracking="none", **changes))
     io = StageIO(STAGE, storage, config)
     periods = read_table(io.path(artifacts.ITEM_SALES, fit=EARLY), ["period"]).column("period").to_numpy()
-    inputs = FitInputs(EARLY, last_micros=0, num_periods=int(periods.max()) + 1)
+    inputs = FitInputs(EARLY, num_periods=int(periods.max()) + 1)
     with tempfile.TemporaryDirectory() as folder:
         trained = train_retriever(job_of(io, config, inputs, name, (f"{folder}/out", f"{folder}/checkpoints")))
     best = trained["curve"][trained["best_epoch"] - 1]

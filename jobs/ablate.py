@@ -7,14 +7,12 @@ from typing import Any
 
 from pyspark.sql import DataFrame
 
-from recsys_spark.candidates.sources import source_names
 from recsys_spark.candidates.tower_files import FittedFile, sha256_of
 from recsys_spark.command_line import main
 from recsys_spark.contracts.artifacts import CANDIDATES, RANKER_ABLATIONS, RANKER_FEATS, SEQUENCES, SPLIT_OF_FIT
-from recsys_spark.contracts.candidate_config import REPEAT_SOURCES
+from recsys_spark.contracts.candidate_config import REPEAT_SOURCES, source_names
 from recsys_spark.contracts.config import PipelineConfig
 from recsys_spark.contracts.errors import ConfigError
-from recsys_spark.contracts.features import chosen_features
 from recsys_spark.contracts.ranker_config import GBDT_MODELS
 from recsys_spark.contracts.ranker_file import RANKER_FILE
 from recsys_spark.gpu_launch import launch
@@ -32,8 +30,7 @@ def run(io: StageIO, config: PipelineConfig) -> Metrics:
         raise ConfigError("ranker.model is none, so there is no ranker to take parts from; name one")
     quotas = config.candidates.quotas
     sources = {name: quotas.of(name) for name in source_names(quotas, config.retriever.towers)}
-    features = chosen_features(config.features.set, tuple(sources))
-    chosen = variants(config.ablations.variants, features, sources, config.ranker)
+    chosen = variants(config.ablations.variants, config.ranker_features, sources, config.ranker)
     if any(variant.is_trained and variant.config.model in GBDT_MODELS for variant in chosen):
         from training.ranker.gbdt import import_lightgbm  # torch, which other commands need not load
 
@@ -68,8 +65,9 @@ def _train(io: StageIO, config: PipelineConfig, variant: Variant) -> tuple[Fitte
         checkpoint_folder=io.checkpoint_folder(variant.name),
         seed=config.seed,
         config=replace(settings, num_seeds=config.ablations.num_seeds),
+        tracking_folder=io.run_folder,
     )
-    told = launch(io.spark, train_ranker, job, num_processes=settings.num_processes, launcher=settings.launcher)
+    told = launch(io.spark, train_ranker, job, num_processes=settings.num_trainers, launcher=settings.launcher)
     with on_disk(job.out_folder) as folder:
         digest = sha256_of(f"{folder}/{RANKER_FILE}")
     return FittedFile(f"{job.out_folder}/{RANKER_FILE}", digest), told

@@ -10,14 +10,12 @@ from pyspark.sql import DataFrame
 from recsys_spark.baselines.loading import load_codes
 from recsys_spark.baselines.popularity import FittedPopularity
 from recsys_spark.baselines.split_ranking import publish_lists
-from recsys_spark.candidates.sources import source_names
 from recsys_spark.candidates.tower_files import FittedFile
 from recsys_spark.command_line import main
 from recsys_spark.contracts import artifacts
 from recsys_spark.contracts.artifacts import PARTS_OF_RANKER, RANKER_BEST, RANKER_FEATS, SPLIT_OF_FIT
 from recsys_spark.contracts.columns import LIST_LENGTH
 from recsys_spark.contracts.config import PipelineConfig
-from recsys_spark.contracts.features import chosen_features
 from recsys_spark.contracts.ranker_config import TWO_STAGE
 from recsys_spark.contracts.ranker_file import RANKER_FILE
 from recsys_spark.gpu_launch import launch
@@ -54,7 +52,7 @@ def _train(
     from training.ranker.train import train_ranker
 
     settings = config.ranker
-    features = chosen_features(config.features.set, source_names(config.candidates.quotas, config.retriever.towers))
+    features = config.ranker_features
     job = RankerJob(
         features=tuple(feature.name for feature in features),
         kinds=tuple(feature.kind for feature in features),
@@ -64,10 +62,11 @@ def _train(
         checkpoint_folder=io.checkpoint_folder(fit),
         seed=config.seed,
         config=settings,
+        tracking_folder=io.run_folder,
     )
     if first:
         job = job.again(first)
-    found = launch(io.spark, train_ranker, job, num_processes=settings.num_processes, launcher=settings.launcher)
+    found = launch(io.spark, train_ranker, job, num_processes=settings.num_trainers, launcher=settings.launcher)
     return job.out_folder, found
 
 

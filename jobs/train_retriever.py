@@ -74,24 +74,28 @@ def _write_inputs(io: StageIO, config: PipelineConfig) -> tuple[DataFrame, dict[
         write_examples(io, settings, source, histories, grid, ends[FOLD], early, config.seed)
     starts = {settings.tower(tower).start for tower in settings.towers}
     pairs = neighbour_options(replace(config.knn, shrinkage=0.0)) if "ppmi" in starts else None
+    hist_max = max(map(config.hist_max_of, settings.towers))
     inputs = {}
     for fit, end in {EARLY: early, **ends}.items():
         known = events.filter(F.col("invoice_date") <= end)
-        inputs[fit] = write_fit(io, settings, fit, known, histories, grid, config.queries.hist_max, pairs)
+        inputs[fit] = write_fit(io, settings, fit, known, histories, grid, hist_max, pairs)
         log.info("train_retriever: inputs of fit=%s", fit)
     return histories, inputs
 
 
 def _train(
-    io: StageIO, config: PipelineConfig, inputs: FitInputs, tower: str, early: dict[str, Any] | None = None
+    io: StageIO, config: PipelineConfig, inputs: FitInputs, tower: str, early_results: dict[str, Any] | None = None
 ) -> dict[str, Any]:
-    """Train a tower on one fit and, unless it is the early one, publish it. early: what the early one came to."""
+    """Train a tower on one fit and, unless it is the early one, publish it.
+
+    early_results: what the early one came to, None for that one itself.
+    """
     from training.retriever.train import train_retriever  # torch, which other commands need not load
 
     settings, fit, name = config.retriever, inputs.fit, f"{tower}_{inputs.fit}"
-    job = job_of(io, config, inputs, tower, (io.scratch(name), io.checkpoint_folder(name)), early)
+    job = job_of(io, config, inputs, tower, (io.scratch(name), io.checkpoint_folder(name)), early_results)
     found = launch(io.spark, train_retriever, job, num_processes=settings.num_processes, launcher=settings.launcher)
-    if early:
+    if early_results is not None:
         found["index"] = publish_tower(io, config.index, job.out_folder, tower, fit, config.seed, job.to_json())
     return found
 
@@ -102,21 +106,24 @@ def job_of(
     inputs: FitInputs,
     tower: str,
     folders: tuple[str, str],
-    early: dict[str, Any] | None = None,
+    early_results: dict[str, Any] | None = None,
 ) -> RetrieverJob:
-    """The training of a tower on one fit. folders: for what it leaves, and for its checkpoints; early: see `_train`."""
+    """The training of a tower on one fit. folders: for what it leaves, and for its checkpoints; early_results: see
+    `_train`.
+    """
     from training.retriever.train import RetrieverJob
 
     settings, fit, options = config.retriever, inputs.fit, config.retriever.tower(tower)
     source, (out_folder, checkpoint_folder) = options.examples, folders
+    is_early, told = early_results is None, early_results or {"best_epoch": 0, "curve": ()}
     return RetrieverJob(
         tower=options,
         num_users=io.num_rows(artifacts.CUSTOMER_ID_MAP),
         num_items=io.num_rows(artifacts.ITEM_ID_MAP),
         num_periods=inputs.num_periods,
-        hist_max=config.queries.hist_max,
+        hist_max=config.hist_max_of(tower),
         train_paths=example_paths(io, source, PARTS_OF_FIT[fit]),
-        dev_paths=() if early else example_paths(io, source, (DEV,)),
+        dev_paths=example_paths(io, source, (DEV,)) if is_early else (),
         items_path=io.path(artifacts.TOWER_ITEMS, fit=fit, source=source),
         sales_path=io.path(artifacts.ITEM_SALES, fit=fit),
         users_path=io.path(artifacts.USER_HISTORIES, fit=fit),
@@ -129,9 +136,10 @@ def job_of(
         compile=settings.compile,
         clip_norm=settings.clip_norm,
         checkpoint_seconds=settings.checkpoint_seconds,
-        num_epochs=early["best_epoch"] if early else 0,
-        learning_rates=tuple(entry["learning_rate"] for entry in early["curve"]) if early else (),
+        num_epochs=told["best_epoch"],
+        learning_rates=tuple(entry["learning_rate"] for entry in told["curve"]),
         tracking=settings.tracking,
+        tracking_folder=io.run_folder,
     )
 
 

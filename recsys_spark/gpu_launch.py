@@ -14,7 +14,7 @@ from typing import Any, TextIO
 from pyspark import TaskContext
 from pyspark.sql import SparkSession
 
-from recsys_spark.contracts.errors import TrainingError
+from recsys_spark.contracts.errors import ConfigError, TrainingError
 
 _FAILED = "training process failed: "
 _ENDED = re.compile(r"exitcode\s*: (-?\d+)")  # as torchrun lists processes; -9 is often want of memory
@@ -27,17 +27,15 @@ def launch(
     """What `train(*args)` returns on the first process. train: importable on every node; returns plain values.
 
     launcher: `local` runs the processes on the driver, `barrier` as the tasks of one barrier stage, one GPU each where
-    executors have GPUs. One local process is this one. Raises TrainingError where a process fails.
+    executors have GPUs. One local process is this one. Raises TrainingError where a process fails, ConfigError where
+    tasks are to share a GPU.
     """
     if num_processes == 1 and launcher == "local":
         return train(*args)
     from pyspark.ml.torch.distributor import TorchDistributor
 
     is_local = launcher == "local"
-    # Local mode insists on driver GPUs that Spark was told of; processes find a GPU by their local rank without that.
-    amount = "spark.driver.resource.gpu.amount" if is_local else "spark.task.resource.gpu.amount"
-    use_gpu = int(float(spark.conf.get(amount, "0") or 0)) > 0
-    distributor = TorchDistributor(num_processes=num_processes, local_mode=is_local, use_gpu=use_gpu)
+    distributor = TorchDistributor(num_processes=num_processes, local_mode=is_local, use_gpu=_uses_gpu(spark, is_local))
     with _listening() as lines:
         try:
             found = distributor.run(_SayingWhy(train), *args)
@@ -46,6 +44,15 @@ def launch(
     if is_local and (reason := _reason(lines)):  # of any but the first process, which Spark does not see
         raise TrainingError(f"a {_FAILED}{reason}")
     return dict(found or {})
+
+
+def _uses_gpu(spark: SparkSession, is_local: bool) -> bool:
+    # Local mode insists on driver GPUs that Spark was told of; processes find a GPU by their local rank without that.
+    key = "spark.driver.resource.gpu.amount" if is_local else "spark.task.resource.gpu.amount"
+    amount = float(spark.conf.get(key, "0") or 0)
+    if not is_local and 0 < amount < 1:
+        raise ConfigError(f"{key} is {amount:g}, but each training process wants a GPU of its own; set it to 1")
+    return amount > 0
 
 
 @dataclass(frozen=True)

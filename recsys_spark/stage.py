@@ -67,6 +67,11 @@ class StageIO:
     def spark(self) -> SparkSession:
         return self.storage.spark
 
+    @property
+    def run_folder(self) -> str:
+        """Where the run lies, as Python opens it: for what is no artifact and stays."""
+        return self.storage.location
+
     def read(self, artifact: Artifact, **keys: str) -> DataFrame:
         """A table artifact."""
         label = self._input(artifact, **keys)

@@ -8,14 +8,15 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from recsys_spark.contracts.errors import TrainingError
+from recsys_spark.contracts.errors import ConfigError, TrainingError
 from recsys_spark.gpu_launch import launch
 
-pytestmark = [pytest.mark.torch, pytest.mark.slow]
+pytestmark = pytest.mark.torch
 
 ROOT = Path(__file__).parents[1]
 
@@ -60,12 +61,14 @@ def importable(monkeypatch) -> None:
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("launcher", ["local", "barrier"])
 def test_spark_runs_a_function_on_two_processes_and_returns_what_the_first_returns(spark, importable, launcher):
     found = launch(spark, summing(), 10.0, num_processes=2, launcher=launcher)
     assert found == {"total": 21.0, "ranks": 2}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("launcher", "how", "reason"),
     [
@@ -79,6 +82,29 @@ def test_a_process_that_fails_is_a_training_error_with_its_message(spark, import
         launch(spark, failing(how), num_processes=2, launcher=launcher)
 
 
+@pytest.mark.parametrize(("amount", "expected"), [("1", True), ("1.0", True), ("0", False), (None, False), ("", False)])
+def test_processes_use_gpus_where_spark_gives_each_task_one(monkeypatch, amount, expected):
+    given = []
+
+    class Distributor:
+        def __init__(self, **options: Any) -> None:
+            given.append(options["use_gpu"])
+
+        def run(self, train: Any) -> None: ...
+
+    monkeypatch.setattr("pyspark.ml.torch.distributor.TorchDistributor", Distributor)
+    conf = {} if amount is None else {"spark.task.resource.gpu.amount": amount}
+    launch(SimpleNamespace(conf=conf), dict, num_processes=2, launcher="barrier")
+    assert given == [expected]
+
+
+def test_tasks_that_would_share_a_gpu_are_refused():
+    shared = SimpleNamespace(conf={"spark.task.resource.gpu.amount": "0.5"})
+    with pytest.raises(ConfigError, match=r"spark.task.resource.gpu.amount is 0.5, but each .* set it to 1"):
+        launch(shared, dict, num_processes=2, launcher="barrier")
+
+
+@pytest.mark.slow
 def test_one_local_process_is_this_one(spark):
     assert launch(spark, lambda given: {"pid": os.getpid() + given}, 3, num_processes=1, launcher="local") == {
         "pid": os.getpid() + 3

@@ -80,17 +80,16 @@ class ParquetReader:
         """Read the footers. path: one or several folders with published tables.
 
         Raises ArtifactError for a path that is no published table, SchemaError for columns a trainer cannot take,
-        ConfigError where there are fewer row groups with rows than ranks, or where Petastorm cannot read the files.
+        ConfigError where there are fewer rows than ranks, or none, or where Petastorm cannot read the files.
         """
         paths = [path] if isinstance(path, str) else list(path)
         require(bool(paths), "path", "at least one folder", path)
         self.options = options
         self._tables = read_footers(paths, options.columns)
-        groups = self._tables.groups
-        if len(groups) < options.world_size:
+        if self.num_rows < options.world_size:
             raise ConfigError(
-                f"{', '.join(paths)} has {len(groups)} row groups with rows, {options.world_size} ranks need at least "
-                "one each; run fewer ranks, or write smaller row groups"
+                f"{', '.join(paths)} has {self.num_rows} rows, {options.world_size} ranks need at least one each; "
+                "run fewer ranks, or look why the stage that writes it found so few"
             )
         self._engine = open_engine(options.engine, self._tables)
         self._runs = RunReader(self._tables, options.keep_together) if options.keep_together is not None else None

@@ -58,7 +58,7 @@ class RunReader:
     def borders(self, world_size: int) -> tuple[int, ...]:
         """Where each rank's stretch begins and the last ends, of the row groups laid end to end, (world_size + 1).
 
-        Stretches are about equal: a border that would cut a run moves on to its end. Reads a row group for each.
+        Stretches are about equal: a border that would cut a run moves on to its end. Reads a row group for each border.
         """
         total = sum(group.rows for group in self._groups)
         inner = [self._end_of_cut_run(rank * total // world_size) for rank in range(1, world_size)]

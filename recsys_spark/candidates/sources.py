@@ -10,7 +10,7 @@ from recsys_spark.baselines.ranking import Model
 from recsys_spark.baselines.registry import Fitted, ModelSettings, build_model
 from recsys_spark.candidates.due import DueItems
 from recsys_spark.candidates.last_basket import LastBasket
-from recsys_spark.contracts.candidate_config import REPEAT_SOURCES, SOURCES, TOWER_SOURCES, QuotasConfig
+from recsys_spark.contracts.candidate_config import REPEAT_SOURCES, TOWER_SOURCES, QuotasConfig, source_names
 
 _MODELS = {  # whose fitted tables a source is made of
     "own": "personal_frequency",
@@ -42,13 +42,6 @@ def models_behind(quotas: QuotasConfig) -> tuple[str, ...]:
 def towers_behind(quotas: QuotasConfig, trained: tuple[str, ...]) -> tuple[str, ...]:
     """The towers that are sources: those switched on among those that are trained."""
     return tuple(tower for source, tower in TOWER_SOURCES.items() if quotas.of(source) and tower in trained)
-
-
-def source_names(quotas: QuotasConfig, trained: tuple[str, ...]) -> tuple[str, ...]:
-    """The sources that are switched on, in the order of SOURCES; towers among those that are trained."""
-    return tuple(
-        name for name in SOURCES if quotas.of(name) and (name not in TOWER_SOURCES or TOWER_SOURCES[name] in trained)
-    )
 
 
 def build_sources(

@@ -20,7 +20,7 @@ from recsys_spark.baselines.ranking import Floats
 from recsys_spark.candidates.tower_files import FittedFile
 from recsys_spark.contracts.columns import PAD_IDX
 from recsys_spark.contracts.context import CONTEXT_SIZES
-from recsys_spark.sequences.windows import Ints
+from recsys_spark.sequences.windows import MICROS_PER_DAY, Ints
 
 Vectors = npt.NDArray[np.float32]
 
@@ -72,9 +72,11 @@ class UserTower:
 
     def _pool(self, batch: QueryBatch) -> Floats:
         rows, positions = batch.earlier()
-        ages = batch.days_before(rows, positions) / self.decay_days
         if self.pooling == "mean":
             return pooled(batch, self.table, np.ones(len(rows)))
+        # Only ratios count; by the days before the query, the weights of a dormant customer would vanish.
+        micros = batch.events.micros
+        ages = (micros[batch.end[rows] - 1] - micros[positions]) / (MICROS_PER_DAY * self.decay_days)
         if self.affinity is None:
             return pooled(batch, self.table, np.exp(-ages))
         items = _known_or_padding(batch.events.items[positions], len(self.affinity))

@@ -43,6 +43,13 @@ REPEAT_SOURCES = ("own", "due")
 TOWER_SOURCES = {f"two_tower_{tower}": tower for tower in ("all", "first", "plain")}
 
 
+def source_names(quotas: QuotasConfig, trained: tuple[str, ...]) -> tuple[str, ...]:
+    """The sources that are switched on, in the order of SOURCES; towers among those that are trained."""
+    return tuple(
+        name for name in SOURCES if quotas.of(name) and (name not in TOWER_SOURCES or TOWER_SOURCES[name] in trained)
+    )
+
+
 @dataclass(frozen=True, kw_only=True)
 class CandidatesConfig:
     quotas: QuotasConfig = field(default_factory=QuotasConfig)

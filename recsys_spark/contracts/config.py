@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from recsys_spark.contracts.candidate_config import CandidatesConfig, FeaturesConfig
+from recsys_spark.contracts.candidate_config import CandidatesConfig, FeaturesConfig, source_names
 from recsys_spark.contracts.checks import one_of, require
 from recsys_spark.contracts.cleaning_config import CLEAN_RULES as CLEAN_RULES
 from recsys_spark.contracts.cleaning_config import INGEST_RULES as INGEST_RULES
@@ -15,6 +15,8 @@ from recsys_spark.contracts.cleaning_config import CleanConfig as CleanConfig
 from recsys_spark.contracts.cleaning_config import CoverageConfig as CoverageConfig
 from recsys_spark.contracts.cleaning_config import DatesConfig as DatesConfig
 from recsys_spark.contracts.cleaning_config import OutlierConfig as OutlierConfig
+from recsys_spark.contracts.errors import ConfigError
+from recsys_spark.contracts.features import Feature, chosen_features
 from recsys_spark.contracts.ingest_config import IngestConfig as IngestConfig
 from recsys_spark.contracts.ingest_config import TablesConfig as TablesConfig
 from recsys_spark.contracts.model_config import MODELS as MODELS
@@ -142,3 +144,37 @@ class PipelineConfig:
 
     def __post_init__(self) -> None:
         require(self.seed >= 1, "seed", "at least 1 (Petastorm reads 0 as no seed)", self.seed)
+        for tower in self.retriever.towers:
+            if self.sequences.history_mode == "event" and self.retriever.tower(tower).pools_sequences:
+                raise ConfigError(
+                    f"retriever.{tower}.examples is sequences, whose histories hold lines of the target's own order by "
+                    "sequences.history_mode event; take examples from queries, or set history_mode to basket"
+                )
+
+        if self.ranker.ranked:
+            self._check_ranker()
+
+    def _check_ranker(self) -> None:
+        """What would fail only once all its inputs are there."""
+        fits, most = self.ranker.batch_rows >= self.candidates.max_per_query, self.candidates.max_per_query
+        told = f"at least candidates.max_per_query, which is {most}, for a batch holds whole queries"
+        require(fits, "ranker.batch_rows", told, self.ranker.batch_rows)
+        if not self.ranker.feature_drop:
+            return
+        names = {feature.name for feature in self.ranker_features}
+        for name in self.ranker.drop_features:
+            if name not in names:
+                raise ConfigError(
+                    f"ranker.drop_features holds '{name}', which is no feature of set '{self.features.set}' with the "
+                    "sources that are switched on; take it out, or switch its source on. Features are listed by "
+                    "`recsys describe features`"
+                )
+
+    @property
+    def ranker_features(self) -> tuple[Feature, ...]:
+        """The features that the ranker is told of, those of its sources among them."""
+        return chosen_features(self.features.set, source_names(self.candidates.quotas, self.retriever.towers))
+
+    def hist_max_of(self, tower: str) -> int:
+        """The newest events that a history of a tower holds, in training and in serving."""
+        return (self.sequences if self.retriever.tower(tower).pools_sequences else self.queries).hist_max

@@ -111,3 +111,8 @@ class RankerConfig:
     def ranked(self) -> tuple[str, ...]:
         """Names of the models that rank: the two stages together, unless there is no ranker."""
         return () if self.model == "none" else (TWO_STAGE,)
+
+    @property
+    def num_trainers(self) -> int:
+        """Processes that train: LightGBM takes one, and others would only wait for it."""
+        return 1 if self.model in GBDT_MODELS else self.num_processes

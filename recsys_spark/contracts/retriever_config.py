@@ -73,6 +73,11 @@ class TowerConfig:
             require(getattr(self, key) > 0, f"retriever.<tower>.{key}", "above 0", getattr(self, key))
         require(0 <= self.dropout < 1, "retriever.<tower>.dropout", "at least 0, below 1", self.dropout)
 
+    @property
+    def pools_sequences(self) -> bool:
+        """Whether it learns from the histories of SEQUENCES, not from those of QUERIES."""
+        return self.examples == "sequences" and self.user_tower != "id"
+
 
 def _first() -> TowerConfig:
     return TowerConfig(temperature=0.15, dev_protocol=FIRST_PURCHASE)

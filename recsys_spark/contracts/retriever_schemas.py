@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from recsys_spark.contracts.retriever_config import SIDE_FEATURES
 from recsys_spark.contracts.schemas import Column, Table
 
 TOWER_EXAMPLES = Table(
@@ -9,10 +10,10 @@ TOWER_EXAMPLES = Table(
     columns=(
         Column("user_idx", "bigint", "dense user index"),
         Column("event_time", "timestamp", "UTC time of the targets"),
-        Column("history", "array<int>", "item_idx, oldest first, left-padded with 0", length="queries.hist_max"),
-        Column("history_days", "array<float>", "days before event_time, same padding", length="queries.hist_max"),
+        Column("history", "array<int>", "item_idx, oldest first, left-padded with 0 to the hist_max of the source"),
+        Column("history_days", "array<float>", "days before event_time, same padding"),
         Column("positives", "array<int>", "item_idx of the targets, right-padded with 0"),
-        Column("is_repeat", "array<boolean>", "the target is in the history, same padding"),
+        Column("is_repeat", "array<boolean>", "the customer bought the target strictly earlier, same padding"),
         Column("period", "int", "the snapshot of item_sales that the query may know"),
         Column("context", "array<int>", "of contracts/context.py, in its order; 0 for none, or where no tower asks"),
     ),
@@ -24,7 +25,11 @@ TOWER_ITEMS = Table(
         Column("item_idx", "bigint", "an item with an event up to the cutoff"),
         Column("num_events", "bigint", "interactions up to the cutoff"),
         Column("num_targets", "bigint", "times it is a target of the training examples"),
-        Column("side", "array<int>", "hashed features from 1, right-padded with 0"),
+        Column("num_new_targets", "bigint", "of these the times that the customer never bought it before"),
+        *(
+            Column(f"side_{feature}", "array<int>", "hashed, from 1, right-padded with 0; all 0 where no tower asks")
+            for feature in SIDE_FEATURES
+        ),
     ),
 )
 
@@ -51,8 +56,10 @@ USER_HISTORIES = Table(
     grain=("user_idx",),
     columns=(
         Column("user_idx", "bigint", "a customer with an event up to the cutoff"),
-        Column("history", "array<int>", "item_idx, oldest first, left-padded with 0", length="queries.hist_max"),
-        Column("history_days", "array<float>", "days before the cutoff, same padding", length="queries.hist_max"),
+        Column(
+            "history", "array<int>", "item_idx, oldest first, left-padded with 0 to the largest hist_max of a tower"
+        ),
+        Column("history_days", "array<float>", "days before the cutoff, same padding"),
         Column("context", "array<int>", "as of the cutoff, as in tower_examples"),
     ),
 )

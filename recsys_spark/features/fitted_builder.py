@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from recsys_spark.baselines.matrices import FittedTable
-from recsys_spark.candidates.sources import source_names
 from recsys_spark.candidates.tower_files import FittedFile
 from recsys_spark.contracts.artifacts import CUSTOMER_PLACES, ITEM_DAYS, ITEM_EMBEDDINGS, ITEM_FACTS, ITEM_PLACES
-from recsys_spark.contracts.candidate_config import FeaturesConfig, QuotasConfig
+from recsys_spark.contracts.candidate_config import FeaturesConfig, QuotasConfig, source_names
 from recsys_spark.features.build import FeatureBuilder
 from recsys_spark.stage import StageIO
 

@@ -12,24 +12,35 @@ from recsys_spark.retriever.periods import Grid
 from recsys_spark.sequences.windows import MICROS_PER_DAY
 
 
-def tower_examples(split: DataFrame, grid: Grid, contexts: DataFrame | None = None) -> DataFrame:
-    """TOWER_EXAMPLES of a split of QUERIES (whole baskets) or SEQUENCES (one next item each).
+def item_examples(sequences: DataFrame, grid: Grid, contexts: DataFrame | None = None) -> DataFrame:
+    """TOWER_EXAMPLES of a split of SEQUENCES: one next item each. contexts: see `basket_examples`."""
+    one = sequences.withColumn("positives", F.array("pos_item_idx")).withColumn("is_repeat", F.array("is_repeat"))
+    return _examples(one, grid, contexts)
 
-    contexts: of `query_contexts`, None where no tower asks for them.
+
+def basket_examples(
+    queries: DataFrame, sequences: DataFrame, grid: Grid, contexts: DataFrame | None = None
+) -> DataFrame:
+    """TOWER_EXAMPLES of a split of QUERIES: whole baskets.
+
+    sequences: of the same split, which tell repeats: a history lacks what was bought before its oldest event. contexts:
+    of `query_contexts`, None where no tower asks for them.
     """
+    repeats = sequences.filter("is_repeat").groupBy("query_id").agg(F.collect_set("pos_item_idx").alias("_repeats"))
+    told = queries.join(repeats, on="query_id", how="left")
+    is_repeat = F.transform("positives", lambda item: F.coalesce(F.array_contains("_repeats", item), F.lit(False)))
+    return _examples(told.withColumn("is_repeat", is_repeat), grid, contexts)
+
+
+def _examples(split: DataFrame, grid: Grid, contexts: DataFrame | None) -> DataFrame:
     every = with_context(split, contexts, "query_id")
-    if "positives" not in every.columns:
-        every = every.withColumn("positives", F.array("pos_item_idx"))
-    history = F.col("history").cast("array<int>")
-    positives = F.col("positives").cast("array<int>")
-    is_repeat = F.transform(positives, lambda item: (item != PAD_IDX) & F.array_contains(history, item))
     return every.select(
         "user_idx",
         "event_time",
-        history.alias("history"),
+        F.col("history").cast("array<int>").alias("history"),
         "history_days",
-        positives.alias("positives"),
-        is_repeat.alias("is_repeat"),
+        F.col("positives").cast("array<int>").alias("positives"),
+        "is_repeat",
         grid.period_of(F.col("event_time")).alias("period"),
         "context",
     ).select(*TOWER_EXAMPLES.names)

@@ -14,7 +14,7 @@ from recsys_spark.contracts.artifacts import CUSTOMER_ID_MAP, INTERACTIONS_CLEAN
 from recsys_spark.contracts.retriever_config import RetrieverConfig
 from recsys_spark.retriever.co_purchases import co_purchases
 from recsys_spark.retriever.context import contexts_at, query_contexts
-from recsys_spark.retriever.examples import in_random_order, tower_examples, user_histories
+from recsys_spark.retriever.examples import basket_examples, in_random_order, item_examples, user_histories
 from recsys_spark.retriever.items import tower_items
 from recsys_spark.retriever.periods import Grid, item_sales
 from recsys_spark.sequences.windows import MICROS_PER_DAY
@@ -24,17 +24,15 @@ from recsys_spark.stage import StageIO
 FOLD, EARLY, DEV = "fold", "early", "dev"
 _PARTS = (FOLD, EARLY, DEV, "val", "test")  # in time order; each fit learns from all up to its own end
 PARTS_OF_FIT = {fit: _PARTS[: number + 1] for number, fit in enumerate((FOLD, EARLY, "train", "val", "full"))}
-_SOURCES = {"queries": artifacts.QUERIES, "sequences": artifacts.SEQUENCES}
 _EVENT_COLUMNS = ("user_idx", "item_idx", "invoice_date", "description", "brand", "category", "price")
 _MAX_FILES = 512
 
 
 @dataclass(frozen=True)
 class FitInputs:
-    """One fit: the time of the last event that it knows, and the number of snapshots of recent sales up to then."""
+    """One fit, and the number of snapshots of recent sales up to the last event that it knows."""
 
     fit: str
-    last_micros: int
     num_periods: int
 
 
@@ -69,9 +67,11 @@ def write_examples(
     """
 
     def examples(split: str) -> DataFrame:
-        queries = io.read(artifacts.QUERIES, split=split)
+        queries, sequences = (io.read(table, split=split) for table in (artifacts.QUERIES, artifacts.SEQUENCES))
         contexts = query_contexts(histories, queries) if settings.has_context else None
-        return tower_examples(io.read(_SOURCES[source], split=split), grid, contexts)
+        if source == "queries":
+            return basket_examples(queries, sequences, grid, contexts)
+        return item_examples(sequences, grid, contexts)
 
     train = examples("train")
     time = F.col("event_time")
@@ -99,7 +99,7 @@ def write_fit(
 ) -> FitInputs:
     """Publish ITEM_SALES, USER_HISTORIES, TOWER_ITEMS and, with options for the pairs, CO_PURCHASES of a fit.
 
-    known: of `indexed_events`, up to the cutoff of the fit.
+    known: of `indexed_events`, up to the cutoff of the fit. hist_max: events that the longest history of a tower holds.
     """
     row = known.agg(F.max(F.unix_micros("invoice_date")).alias("last")).first()
     assert row is not None
@@ -114,7 +114,7 @@ def write_fit(
     for source in sources_of(settings):
         items = tower_items(_all_parts(io, source, PARTS_OF_FIT[fit]), known, features)
         io.write(artifacts.TOWER_ITEMS, items, fit=fit, source=source)
-    return FitInputs(fit, last, grid.last_before(last) + 2)
+    return FitInputs(fit, grid.last_before(last) + 2)
 
 
 def sources_of(settings: RetrieverConfig) -> list[str]:

@@ -13,7 +13,7 @@ from recsys_spark.baselines.query_context import query_context
 from recsys_spark.candidates.tower_files import FittedFile
 from recsys_spark.candidates.towers import UserTower, load_tower
 from recsys_spark.contracts.context import CONTEXT_SIZES
-from recsys_spark.sequences.windows import window_values
+from recsys_spark.sequences.windows import MICROS_PER_DAY, window_values
 from tests.candidates.tower_folders import histories, random_histories, random_vectors, unit, write_tower
 
 NUM_USERS, NUM_ITEMS, DIM, HIST_MAX = 12, 30, 8, 5
@@ -88,6 +88,12 @@ def test_a_value_of_the_context_adds_its_vector_and_an_unknown_history_stays_unk
     np.testing.assert_allclose(late, [[1.0, 0.0, 0.0], np.zeros(3)])
 
 
+def test_a_customer_who_was_dormant_for_long_is_told_by_what_he_bought_last(tmp_path):
+    tower = load(write_tower(tmp_path, AXES, np.zeros(4), pooling="recency", decay_days=10.0))
+    found = tower.vectors(histories([(90, 1), (100, 2)], [], day=1100))
+    np.testing.assert_allclose(found, [unit(np.array([np.exp(-1), 1.0, 0.0])), np.zeros(3)], atol=1e-7)
+
+
 @pytest.mark.torch
 @pytest.mark.parametrize("num_blocks", [0, 2])
 @pytest.mark.parametrize("tied", [True, False])
@@ -121,6 +127,8 @@ def test_vectors_are_those_of_the_model_that_was_trained(tmp_path, user_tower, c
         items = towers.items(everything)
         items[0] = 0
         batch = with_places(random_histories(NUM_USERS, NUM_ITEMS, most_events=2 * HIST_MAX))
+        dormant = 100 * 20 * MICROS_PER_DAY * (np.arange(NUM_USERS) % 2)  # 100 decays, every other customer
+        batch = replace(batch, micros=batch.micros + dormant)
         history, days, _ = window_values(batch.events, batch.start, batch.end, batch.micros, HIST_MAX)
         pooled = PooledHistory.of(torch.from_numpy(history), torch.from_numpy(days), everything)
         told = torch.from_numpy(query_context(batch)).long()

@@ -48,6 +48,40 @@ def test_base_yaml_comments_every_key_with_a_value():
     assert keys - commented <= {"train_end", "val_end"}  # told by the comment of fold_end
 
 
+def test_a_tower_that_pools_histories_of_the_lines_own_order_is_refused():
+    chosen = ["retriever.towers=[plain]", "sequences.history_mode=event"]
+    assert load_config(pairs=chosen).hist_max_of("plain") == 200  # by customers alone
+    with pytest.raises(ConfigError, match=r"retriever.plain.examples is sequences, .* set history_mode to basket"):
+        load_config(pairs=[*chosen, "retriever.plain.user_tower=both"])
+
+
+def test_a_history_is_as_long_as_where_a_tower_learns_from():
+    changed = ["retriever.all.examples=sequences", "sequences.hist_max=7", "queries.hist_max=9"]
+    config = load_config(pairs=changed)
+    assert [config.hist_max_of(tower) for tower in ("all", "first", "plain")] == [7, 9, 9]
+
+
+@pytest.mark.parametrize(
+    ("pairs", "said"),
+    [
+        (["candidates.max_per_query=300", "ranker.batch_rows=299"], r"batch_rows must be at least .*is 300.* got 299"),
+        (["ranker.drop_features=[dot_vu]"], "holds 'dot_vu', which is no feature of set 'full'"),
+        (["ranker.drop_features=[trend]", "features.set=base"], "'trend', which is no feature of set 'base'"),
+        (["ranker.drop_features=[rank_ease]", "candidates.quotas.ease=0"], "take it out, or switch its source on"),
+        (["ranker.drop_features=[rank_two_tower_plain]"], "'rank_two_tower_plain'"),
+    ],
+)
+def test_a_ranker_that_could_not_be_trained_is_refused_before_anything_runs(pairs, said):
+    told = ["ranker.feature_drop=0.1", *pairs]
+    with pytest.raises(ConfigError, match=said):
+        load_config(pairs=told)
+    assert load_config(pairs=[*told, "ranker.model=none"]).ranker.ranked == ()
+
+
+def test_features_that_no_row_does_without_may_be_any():
+    assert load_config(pairs=["ranker.drop_features=[x]"]).ranker.feature_drop == 0
+
+
 def test_later_layers_win(tmp_path):
     first = overlay(tmp_path, "seed: 2\nsequences: {hist_max: 10, merge_minutes: 5}\n", "first.yaml")
     second = overlay(tmp_path, "sequences: {hist_max: 20}\n", "second.yaml")

@@ -10,7 +10,7 @@ from pyspark.sql import functions as F
 from recsys_spark.contracts import schemas
 from recsys_spark.contracts.context import CONTEXT_SIZES
 from recsys_spark.retriever.context import contexts_at, query_contexts
-from recsys_spark.retriever.examples import tower_examples, user_histories
+from recsys_spark.retriever.examples import basket_examples, user_histories
 from recsys_spark.retriever.periods import Grid
 from recsys_spark.sequences.windows import MICROS_PER_DAY
 from tests.support.frames import frame, rows
@@ -90,8 +90,8 @@ def test_histories_without_places_leave_them_out(spark):
 
 def test_examples_and_customers_carry_their_context(spark):
     known, asked = histories(spark, LINES + LATER), queries(spark, *ASKED)
-    grid = Grid(micros(FIRST), 28 * MICROS_PER_DAY)
-    examples = tower_examples(asked, grid, query_contexts(known, asked)).orderBy("user_idx", "event_time")
+    grid, sequences = Grid(micros(FIRST), 28 * MICROS_PER_DAY), frame(spark, schemas.SEQUENCES, [])
+    examples = basket_examples(asked, sequences, grid, query_contexts(known, asked)).orderBy("user_idx", "event_time")
     assert [row.context for row in examples.select("context").collect()] == EXPECTED
     cutoff = micros(FIRST + timedelta(days=1))
     users = user_histories(known, cutoff, 4, contexts_at(known, cutoff))

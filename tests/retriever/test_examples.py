@@ -7,8 +7,9 @@ import pytest
 
 from recsys_spark.baselines.neighbours import NeighbourOptions
 from recsys_spark.contracts import schemas
+from recsys_spark.contracts.retriever_config import SIDE_FEATURES
 from recsys_spark.retriever.co_purchases import co_purchases
-from recsys_spark.retriever.examples import in_random_order, tower_examples, user_histories
+from recsys_spark.retriever.examples import basket_examples, in_random_order, item_examples, user_histories
 from recsys_spark.retriever.items import SIDE_LENGTH, tower_items
 from recsys_spark.retriever.periods import Grid
 from recsys_spark.sequences.histories import HISTORIES
@@ -27,9 +28,11 @@ GRID = Grid(micros(NOON - timedelta(days=30)), 28 * DAY)
 
 
 def _query(user, time, history, positives):
+    """The number of the query is that of the customer."""
     pads = [0] * (4 - len(history))
     days = [0.0] * len(pads) + [float(n) for n in range(len(history), 0, -1)]
     return {
+        "query_id": user,
         "user_idx": user,
         "event_time": time,
         "history": pads + history,
@@ -38,23 +41,50 @@ def _query(user, time, history, positives):
     }
 
 
+def _lines_of(spark, queries, repeats):
+    """SEQUENCES of the baskets of queries. repeats: (query, item) bought before."""
+    lines = [(query, item) for query in queries for item in query["positives"] if item]
+    held = ("query_id", "user_idx", "event_time", "history", "history_days")
+    return frame(
+        spark,
+        schemas.SEQUENCES,
+        [
+            {
+                **{name: query[name] for name in held},
+                "pos_item_idx": item,
+                "is_repeat": (query["query_id"], item) in repeats,
+            }
+            for query, item in lines
+        ],
+    )
+
+
+def _baskets(spark, queries, repeats=()):
+    """Their examples."""
+    return basket_examples(frame(spark, schemas.QUERIES, queries), _lines_of(spark, queries, repeats), GRID)
+
+
 def test_examples_know_what_is_bought_again(spark):
-    queries = frame(spark, schemas.QUERIES, [_query(1, NOON, [5, 6], [6, 7])])
-    found = tower_examples(queries, GRID)
+    found = _baskets(spark, [_query(1, NOON, [5, 6], [6, 7])], [(1, 6)])
     told = found.drop("history_days", "event_time", "context")
     assert rows(told) == [(1, [0, 0, 5, 6], [6, 7, 0], [True, False, False], 1)]
     assert rows(found, "context") == [([0, 0, 0, 0, 0],)]  # no tower asks
 
 
-def test_a_purchase_alone_is_an_example_with_one_target(spark):
-    line = {key: value for key, value in _query(1, NOON, [5], []).items() if key != "positives"}
-    sequences = frame(spark, schemas.SEQUENCES, [{**line, "pos_item_idx": 9}])
-    assert rows(tower_examples(sequences, GRID), "positives", "is_repeat") == [([9], [False])]
+def test_what_was_bought_before_the_oldest_event_of_a_history_is_bought_again(spark):
+    queries = [_query(1, NOON, [5, 6, 5, 6], [8, 7]), _query(2, NOON, [5], [8])]  # before these, customer 1 bought 8
+    repeats = [(1, 8)]
+    assert rows(_baskets(spark, queries, repeats), "positives", "is_repeat") == [
+        ([8, 0, 0], [False, False, False]),
+        ([8, 7, 0], [True, False, False]),
+    ]
+    alone = item_examples(_lines_of(spark, queries, repeats), GRID)
+    assert rows(alone, "user_idx", "positives", "is_repeat") == [(1, [7], [False]), (1, [8], [True]), (2, [8], [False])]
 
 
 def test_the_order_of_examples_does_not_depend_on_partitions(spark):
     lines = [_query(user, NOON - timedelta(minutes=user), [5], [user % 7 + 1]) for user in range(1, 60)]
-    examples = tower_examples(frame(spark, schemas.QUERIES, lines), GRID)
+    examples = _baskets(spark, lines)
 
     def order(partitions, seed=1):
         spread = in_random_order(examples.repartition(partitions), seed, num_files=1)
@@ -90,22 +120,28 @@ def test_ppmi_is_that_of_baskets(spark, tmp_path):
 
 
 def test_items_tell_how_often_they_are_targets(spark):
-    queries = frame(spark, schemas.QUERIES, [_query(1, NOON, [5, 6], [6, 7]), _query(2, NOON, [6], [6])])
-    examples = tower_examples(queries, GRID)
+    examples = _baskets(spark, [_query(1, NOON, [5, 6], [6, 7]), _query(2, NOON, [5], [6])], repeats=[(1, 6)])
     events = _events(spark, [(6, "RED CUP", "ACME"), (6, "RED CUP", "ACME"), (7, "CUP", None), (8, "TIN", "ACME")])
-    found = rows(tower_items(examples, events, ()), "item_idx", "num_events", "num_targets", "side")
-    assert sorted(found) == [(6, 2, 2, [0] * SIDE_LENGTH), (7, 1, 1, [0] * SIDE_LENGTH), (8, 1, 0, [0] * SIDE_LENGTH)]
+    found = tower_items(examples, events, ())
+    assert rows(found, *found.columns[:4]) == [(6, 2, 2, 1), (7, 1, 1, 1), (8, 1, 0, 0)]  # the last: new targets
+    assert found.columns[4:] == [f"side_{feature}" for feature in SIDE_FEATURES]
+    assert rows(found, *found.columns[4:]) == [tuple([0] * SIDE_LENGTH for _ in SIDE_FEATURES)] * 3
 
 
 def test_items_share_hashed_features_where_they_share_words_or_brand(spark):
-    examples = tower_examples(frame(spark, schemas.QUERIES, [_query(1, NOON, [5], [6])]), GRID)
+    examples = _baskets(spark, [_query(1, NOON, [5], [6])])
     events = _events(spark, [(6, "RED CUP", "ACME"), (7, "CUP 12", None), (8, "TIN", "ACME")])
     found = tower_items(examples, events, ("brand", "description"))
-    sides = {item: {side for side in sides if side} for item, sides in rows(found, "item_idx", "side")}
-    assert [len(sides[item]) for item in (6, 7, 8)] == [3, 1, 2]  # a word of two letters is none
-    assert len(sides[6] & sides[7]) == 1
-    assert len(sides[6] & sides[8]) == 1
-    assert not sides[7] & sides[8]
+    brand, words, price = (
+        {item: {side for side in sides if side} for item, sides in rows(found, "item_idx", f"side_{feature}")}
+        for feature in ("brand", "description", "price")
+    )
+    assert [len(brand[item]) for item in (6, 7, 8)] == [1, 0, 1]
+    assert [len(words[item]) for item in (6, 7, 8)] == [2, 1, 1]  # a word of two letters is none
+    assert price == {6: set(), 7: set(), 8: set()}  # not asked for
+    assert len(words[6] & words[7]) == 1
+    assert brand[6] == brand[8]
+    assert not words[8] & words[6]
 
 
 def _events(spark, lines):

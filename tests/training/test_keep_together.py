@@ -19,10 +19,7 @@ pytestmark = pytest.mark.torch
 Groups = Sequence[Sequence[int]]  # for each row group the sizes of its runs
 LAYOUTS: list[Groups] = [[[3, 1, 4, 2, 5]], [[4, 4], [1, 1, 1, 7], [6]], [[2, 9], [3], [1, 5, 2], [8, 8], [1]]]
 CASES = [
-    pytest.param(groups, ranks, id=f"{'+'.join(map(str, groups))}-{ranks}")
-    for groups in LAYOUTS
-    for ranks in (1, 2, 3)
-    if len(groups) >= ranks
+    pytest.param(groups, ranks, id=f"{'+'.join(map(str, groups))}-{ranks}") for groups in LAYOUTS for ranks in (1, 2, 3)
 ]
 KEPT = {"columns": ("row", "query"), "keep_together": "query"}
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -26,14 +28,15 @@ from tests.support.towers import (
     rows_of,
 )
 from training import negatives
+from training.process_group import Group
 from training.retriever import objective
 from training.retriever.export import export_towers
 from training.retriever.model import PooledHistory
 from training.retriever.objective import ObjectiveOptions, RetrieverTrainee
-from training.retriever.trends import RecentSales
 
 pytestmark = pytest.mark.torch
 
+NEEDS_GPU = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")]
 QUERIES = random_queries(12, seed=2)
 EVERY_ITEM = torch.arange(NUM_ITEMS + 1)
 FORMS = [
@@ -46,10 +49,18 @@ FORMS = [
 
 
 def trainee_of(
-    options: ObjectiveOptions, user_tower: str = "history", trend: bool = True, told: bool = False, **more
+    options: ObjectiveOptions,
+    user_tower: str = "history",
+    trend: bool = True,
+    told: bool = False,
+    changes: Mapping[str, Any] | None = None,
+    **more: Any,
 ) -> RetrieverTrainee:
-    """told: whether the item tower is told of sales and the user tower of its context, by weights that are not zero."""
-    shape = replace(SHAPE, user_tower=user_tower)
+    """told: whether the item tower is told of sales and the user tower of its context, by weights that are not zero.
+
+    changes: of the shape.
+    """
+    shape = replace(SHAPE, user_tower=user_tower, **(changes or {}))
     if told:
         shape = replace(shape, trend_input=True, context=("weekday", "recency"))
     task = make_task(shape, trend=trend)
@@ -155,31 +166,45 @@ def test_what_is_first_sold_after_the_cutoff_is_no_negative(form):
     assert set(gradient.to_dense().any(dim=1).nonzero().flatten().tolist()) == {1, 2, 3, 4}
 
 
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=NEEDS_GPU)])
+@pytest.mark.parametrize("trend_input", [False, True])
 @pytest.mark.parametrize("form", ["shared", "per_example"])
-def test_the_loss_under_bfloat16_is_near_the_full_one(form):
-    task = make_task(replace(SHAPE, user_tower="both", pooling="attention", num_blocks=2), temperature=0.5)
-    trainee = make_trainee(task, ObjectiveOptions(form=form, num_negatives=6))
+def test_the_loss_under_bfloat16_is_near_the_full_one(form, trend_input, device):
+    shape = replace(SHAPE, user_tower="both", pooling="attention", num_blocks=2, trend_input=trend_input)
+    group = Group(device=torch.device(device))
+    task = make_task(shape, temperature=0.5).to(group.device)
+    trainee = make_trainee(task, ObjectiveOptions(form=form, num_negatives=6), random_sales(), group)
     full = trainee.loss(batch_of(QUERIES), 0)
-    with torch.autocast("cpu", torch.bfloat16):
+    with torch.autocast(device, torch.bfloat16):
         rounded = trainee.loss(batch_of(QUERIES), 0)
     rounded.backward()
     assert rounded.dtype == torch.float32
     assert rounded.item() == pytest.approx(full.item(), rel=0.02)
 
 
+def as_served(query: Query, unknown_items: tuple[int, ...], unknown_users: tuple[int, ...]) -> Query:
+    """The query with what the fit knows, in the last snapshot."""
+    history = tuple((item, days) for item, days in query.history if item not in unknown_items)
+    user = 0 if query.user in unknown_users else query.user
+    return replace(query, user=user, history=history, period=NUM_PERIODS - 1)
+
+
 @pytest.mark.parametrize("protocol", ["all_items", "first_purchase"])
+@pytest.mark.parametrize("tied", [True, False])
 @pytest.mark.parametrize(("items_per_slice", "told"), [(5, False), (1000, False), (5, True)])
-def test_dev_recall_equals_a_loop_over_what_the_protocol_counts(protocol, items_per_slice, told, monkeypatch):
+def test_dev_recall_equals_a_loop_over_what_the_protocol_counts(protocol, tied, items_per_slice, told, monkeypatch):
     monkeypatch.setattr(objective, "_ITEMS_PER_SLICE", items_per_slice)
-    unknown = (4, 9)
+    unknown, strangers = (4, 9), (1, 2)  # whose queries have histories: without, items would tie
+    has_examples = torch.tensor([user not in strangers for user in range(NUM_USERS + 1)])
+    assert {query.period for query in QUERIES} == set(range(NUM_PERIODS))
     whole = batch_of(QUERIES)
     parts = [rows_of(whole, first, last) for first, last in ((0, 7), (7, 7), (7, 12))]  # a rank may have an empty one
-    options = {"dev": lambda: parts, "unknown": unknown, "k": (1, 4, 40)}
-    trainee = trainee_of(ObjectiveOptions(dev_protocol=protocol), "both", told=told, **options)
+    options = {"dev": lambda: parts, "unknown": unknown, "k": (1, 4, 40), "has_examples": has_examples}
+    trainee = trainee_of(ObjectiveOptions(dev_protocol=protocol), "both", told=told, changes={"tied": tied}, **options)
     counted = ObjectiveOptions(targets="new" if protocol == "first_purchase" else "all")
     hits, count = {1: 0, 4: 0, 40: 0}, 0
     for query in QUERIES:
-        logits = scores(trainee, query)
+        logits = scores(trainee, as_served(query, unknown, strangers))
         bought = {item for item, _ in query.history} if protocol == "first_purchase" else set()
         eligible = [item for item in range(1, NUM_ITEMS + 1) if item not in unknown and item not in bought]
         ranked = sorted(eligible, key=lambda item: -logits[item])
@@ -191,34 +216,25 @@ def test_dev_recall_equals_a_loop_over_what_the_protocol_counts(protocol, items_
     assert hits[40] < count  # an item that the fit has not seen is never found
 
 
+@pytest.mark.parametrize(("user_tower", "user"), [("history", 5), ("both", 2), ("id", 2)])
+def test_a_dev_query_of_whom_nothing_is_known_is_ranked_by_the_trend_alone(user_tower, user):
+    has_examples = torch.arange(NUM_USERS + 1) != 2
+    best = int(random_sales().of_period(NUM_PERIODS - 1).argmax())
+    query = Query(user, ((9, 1.0),) if user_tower != "id" else ((3, 1.0),), (best,))
+    given = {"dev": lambda: [batch_of([query])], "unknown": (9,), "k": (1,), "has_examples": has_examples}
+    trainee = trainee_of(ObjectiveOptions(), user_tower, changes={"num_blocks": 2}, **given)
+    trainee.model.eval()
+    with torch.no_grad():
+        trainee.model.trend_weight.fill_(1e-3)  # any vector would outweigh it
+    assert trainee.evaluate() == {"recall@1": 1.0}
+
+
 def test_a_dev_slice_without_targets_gives_no_metric():
     trainee = trainee_of(
         ObjectiveOptions(dev_protocol="first_purchase"), dev=lambda: [batch_of([Query(1, ((2, 1.0),), (2,), (2,))])]
     )
     assert trainee.evaluate() == {}
     assert trainee_of(ObjectiveOptions()).evaluate() == {}
-
-
-def test_recent_sales_are_the_logarithm_of_counts_by_period_whatever_the_order_of_rows():
-    period, items, counts = np.array([1, 0, 1]), np.array([2, 3, 1]), np.array([4, 7, 1], dtype=np.float32)
-    sales = RecentSales.of_rows(period, items, counts, num_items=3, num_periods=3)
-    expected = torch.tensor([[0, 0, 0, 7], [0, 1, 4, 0], [0, 0, 0, 0]]).log1p()
-    assert torch.allclose(torch.stack([sales.of_period(number) for number in range(3)]), expected)
-    assert bool((sales.of_period(-1) == 0).all())  # none is known
-    assert torch.equal(sales.of_period(9), sales.of_period(2))  # later ones look at what serving would look at
-    periods = torch.tensor([1, 0, 1, 2])
-    assert torch.allclose(sales.log_counts(periods, torch.tensor([3, 1])), expected[periods][:, [3, 1]])
-    own = torch.tensor([[1, 2], [3, 3], [0, 1], [1, 1]])
-    assert torch.allclose(sales.log_counts(periods, own), expected[periods].gather(1, own))
-
-
-def test_what_items_are_told_is_their_share_and_their_trend_as_of_the_period():
-    rows = np.array([0, 1, 1]), np.array([2, 3, 1]), np.array([4, 7, 1], dtype=np.float32)
-    sales = RecentSales.of_rows(*rows, num_items=3, num_periods=2, before=np.array([1, 0, 3], dtype=np.float32))
-    expected = [[[0, 0], [0, 0], [4, 1], [0, 0]], [[0, 0], [1, 3], [0, 0], [7, 0]]]
-    for period, (counts, typical) in enumerate(zip(expected, (4, (7 + 1) / 2), strict=True)):
-        by_hand = [[math.log((1 + now) / (1 + typical)), math.log((1 + now) / (1 + then))] for now, then in counts]
-        assert torch.allclose(sales.inputs(period), torch.tensor(by_hand))
 
 
 def write_histories(path, queries: list[Query]) -> None:
@@ -238,14 +254,14 @@ def write_histories(path, queries: list[Query]) -> None:
 @pytest.mark.parametrize(("trend", "told"), [(True, False), (False, False), (True, True), (False, True)])
 @pytest.mark.parametrize("user_tower", ["id", "history", "both"])
 def test_exported_vectors_and_offsets_rank_as_the_model_does_at_the_cutoff(tmp_path, user_tower, trend, told):
-    trainee = trainee_of(ObjectiveOptions(), user_tower, trend=trend, told=told, unknown=(4,))
     latest = NUM_PERIODS - 1
     queries = [replace(query, user=user, period=latest) for user, query in enumerate(QUERIES[:8], start=1)]
     queries = [query for query in queries if 4 not in {item for item, _ in query.history}]
     write_histories(tmp_path / "users.parquet", queries)
-    write_histories(tmp_path / "examples.parquet", queries[1:])  # the first customer has no example
-    examples, users = (str(tmp_path / f"{name}.parquet") for name in ("examples", "users"))
-    export_towers(trainee.model, trainee, [examples], users, tmp_path / "out")
+    has_examples = torch.arange(NUM_USERS + 1) != queries[0].user
+    given = {"unknown": (4,), "has_examples": has_examples}
+    trainee = trainee_of(ObjectiveOptions(), user_tower, trend=trend, told=told, **given)
+    export_towers(trainee.model, trainee, str(tmp_path / "users.parquet"), tmp_path / "out")
     items, offsets, users = (
         np.load(tmp_path / "out" / f"{name}.npy") for name in ("item_embeddings", "item_offsets", "user_embeddings")
     )
@@ -266,8 +282,6 @@ def test_exported_vectors_and_offsets_rank_as_the_model_does_at_the_cutoff(tmp_p
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 @pytest.mark.parametrize("options", FORMS, ids=str)
 def test_a_gpu_gives_the_loss_and_the_recall_of_the_cpu(options):
-    from training.process_group import Group
-
     found = {}
     for kind in ("cpu", "cuda"):
         group = Group(device=torch.device(kind))

@@ -54,10 +54,12 @@ def test_what_is_no_published_table_is_refused(tmp_path):
         reader(path)
 
 
-def test_fewer_row_groups_than_ranks_are_refused(tmp_path):
-    with pytest.raises(ConfigError, match=r"has 2 row groups with rows, 3 ranks need at least one each"):
-        reader(publish(tmp_path / "t.parquet", [[50, 0], [50]]), world_size=3)
-    with pytest.raises(ConfigError, match=r"has 0 row groups with rows, 1 ranks"):
+def test_fewer_rows_than_ranks_are_refused(tmp_path):
+    path = publish(tmp_path / "t.parquet", [[1, 0], [1]])
+    assert reader(path, world_size=2).batches_per_epoch == 1
+    with pytest.raises(ConfigError, match=r"has 2 rows, 3 ranks need at least one each; run fewer ranks"):
+        reader(path, world_size=3)
+    with pytest.raises(ConfigError, match=r"has 0 rows, 1 ranks"):
         reader(publish(tmp_path / "empty.parquet", [[0]]))
 
 

@@ -80,7 +80,9 @@ def job(tmp_path_factory) -> RetrieverJob:
                 "item_idx": known,
                 "num_events": known,
                 "num_targets": known,
-                "side": [[1 + int(i) % 3, 0] for i in known],
+                "num_new_targets": known % 3,
+                "side_brand": [[1 + int(i) % 3, 0] for i in known],
+                "side_price": [[4 + int(i) % 2, 0] for i in known],
             },
         ),
         sales_path=publish(
@@ -140,6 +142,44 @@ def test_a_tower_that_is_told_of_sales_leaves_the_vectors_of_histories_apart(job
         assert tower["history_emb"].shape == items.shape
         assert np.abs(tower["history_emb"] - items).max() > 1e-3
         assert (tower["context.month"].shape, tower["context.showroom"].shape) == ((13, 8), (1025, 8))
+
+
+@pytest.mark.parametrize("targets", ["all", "new"])
+def test_the_share_of_an_item_is_that_among_the_targets_that_count(job, targets):
+    count = np.arange(NUM_ITEMS + 1.0) if targets == "all" else np.arange(NUM_ITEMS + 1.0) % 3
+    count[NUM_ITEMS] = 0  # without an event
+    found = train._Items.load(job.items_path, NUM_ITEMS, replace(TOWER, targets=targets)).share
+    assert found.numpy() == pytest.approx(count / count.sum())
+
+
+def test_vectors_of_customers_are_made_of_as_many_events_as_the_tower_learns_from(job, tmp_path):
+    table = pq.read_table(job.users_path)
+    cut = [[0] * (HIST_MAX - 2) + history[-2:] for history in table.column("history").to_pylist()]
+    columns = {name: table.column(name) for name in table.column_names} | {"history": pa.array(cut, type_of("history"))}
+    found = {}
+    for name, changes in (
+        ("two", {"hist_max": 2}),
+        ("cut", {"users_path": publish(tmp_path / "users", columns)}),
+        ("whole", {}),
+    ):
+        train_retriever(into(job, tmp_path / name, **changes))
+        found[name] = np.load(tmp_path / name / "out" / "user_embeddings.npy")
+    assert np.array_equal(found["two"], found["cut"])
+    assert np.abs(found["two"] - found["whole"]).max() > 1e-3
+
+
+def test_customers_with_an_example_are_those_of_all_paths(tmp_path):
+    paths = [publish(tmp_path / name, {"user_idx": users}) for name, users in (("a", [3, 1, 3]), ("b", [6]))]
+    assert train._customers_of(paths, 7).nonzero().flatten().tolist() == [1, 3, 6]
+
+
+def test_a_tower_has_no_side_features_but_its_own(job):
+    def side(*features: str) -> Any:
+        return train._Items.load(job.items_path, NUM_ITEMS, replace(TOWER, side_features=features)).side
+
+    assert side() is None
+    assert side("brand")[:3].tolist() == [[0, 0], [2, 0], [3, 0]]
+    assert side("price", "brand")[:3].tolist() == [[0, 0, 0, 0], [5, 0, 2, 0], [4, 0, 3, 0]]
 
 
 def test_side_features_change_the_vectors(job, tmp_path):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,28 +19,20 @@ _ROWS = 8192
 
 
 @torch.no_grad()
-def export_towers(
-    model: RetrieverTask, trainee: RetrieverTrainee, examples: Sequence[str], users_path: str, out_folder: str | Path
-) -> None:
+def export_towers(model: RetrieverTask, trainee: RetrieverTrainee, users_path: str, out_folder: str | Path) -> None:
     """Write item_embeddings.npy, item_offsets.npy, user_embeddings.npy and user_tower.npz.
 
     Row = index; rows have unit length, but those of padding and of what the fit has not seen are zero. Scores are
     user vector . item vector + offset of the item; offsets and vectors hold the trends as of the cutoff.
-    examples: paths of the TOWER_EXAMPLES trained on; users_path: USER_HISTORIES; out_folder: on any file system.
+    users_path: USER_HISTORIES; out_folder: on any file system.
     """
     model.eval()
-    if model.towers.user_emb is not None:
-        _forget_untrained(model.towers.user_emb.weight, examples)
-    vectors = trainee.item_vectors()
-    vectors[~trainee.is_known] = 0
+    if model.towers.user_emb is not None and trainee.has_examples is not None:
+        model.towers.user_emb.weight[~trainee.has_examples] = 0  # they still hold what they were started with
+    vectors, latest = trainee.served_vectors()
     told = user_tower(model)
-    if model.towers.trend is None or trainee.sales is None:
-        latest = vectors
-    else:  # as of the cutoff; a history goes on to look items up without their sales
-        latest = trainee.item_vectors(trainee.sales.num_periods - 1)
-        latest[~trainee.is_known] = 0
-        if model.towers.history_emb is None:
-            told["history_emb"] = _array(vectors)
+    if latest is not vectors and model.towers.history_emb is None:  # a history looks items up without their sales
+        told["history_emb"] = _array(vectors)
     with folder_on_disk(out_folder) as folder:
         _write_rows(folder / "item_embeddings.npy", latest)
         np.save(folder / "item_offsets.npy", _offsets(model, trainee).numpy())
@@ -80,15 +71,6 @@ def _head(head: Head) -> dict[str, Any]:
     return told
 
 
-def _forget_untrained(table: Tensor, examples: Sequence[str]) -> None:
-    """Zero the rows of customers without an example, which still hold what they were started with."""
-    trained = torch.zeros(len(table), dtype=torch.bool)
-    for path in examples:
-        for batch in dataset(path).to_batches(columns=["user_idx"]):
-            trained[torch.tensor(batch.column("user_idx").to_numpy())] = True
-    table[~trained.to(table.device)] = 0
-
-
 def _offsets(model: RetrieverTask, trainee: RetrieverTrainee) -> Tensor:
     if model.trend_weight is None or trainee.sales is None:
         return torch.zeros(trainee.num_items + 1)
@@ -108,7 +90,8 @@ def _write_users(model: RetrieverTask, vectors: Tensor, users_path: str, path: P
             torch.tensor(batch.column(name).flatten().to_numpy(), device=vectors.device).view(batch.num_rows, -1)
             for name in ("history", "history_days", "context")
         )
-        pooled = PooledHistory.of(history.long(), days, everything)
+        newest = slice(-shape.hist_max, None)  # a tower beside it may hold more
+        pooled = PooledHistory.of(history[:, newest].long(), days[:, newest], everything)
         found = model.towers.users(users, pooled, vectors, context.long())
         table = model.towers.user_emb
         if shape.user_tower == "id" and table is not None:  # blocks make a vector of nothing too

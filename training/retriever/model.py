@@ -100,17 +100,17 @@ class TwoTower(nn.Module):
         return found
 
     def users(
-        self, user_B: Tensor, history: PooledHistory, known_MD: Tensor, context_BC: Tensor | None = None
+        self, user_B: Tensor, history: PooledHistory, looked_up_MD: Tensor, context_BC: Tensor | None = None
     ) -> Tensor:
         """Unit vectors of queries, (B, D).
 
-        known_MD: vectors of `items` for the items that the history's places name; unused where the towers share none.
+        looked_up_MD: vectors of `items` for those that the history's places name; unused where the towers share none.
         context_BC: the value of every feature of CONTEXT_SIZES; unused by a tower that is told of none.
         """
         vectors = torch.zeros(len(user_B), self.shape.dim, device=user_B.device)
         if self.shape.user_tower != "id":
-            looked_up = known_MD if self.history_emb is None else self.history_emb(history.items_M)
-            vectors = vectors + self.pool(history, looked_up)
+            held_MD = looked_up_MD if self.history_emb is None else self.history_emb(history.items_M)
+            vectors = vectors + self.pool(history, held_MD)
         if self.user_emb is not None:
             vectors = vectors + self.user_emb(user_B)
         if self.context is not None and context_BC is not None:

@@ -56,6 +56,7 @@ class RetrieverTrainee:
     """What the loop trains.
 
     share: of each item among the training targets; is_known: it has an event up to the cutoff, (num_items + 1,) each.
+    has_examples: of each customer, (num_users + 1,); None for all.
     """
 
     def __init__(
@@ -70,11 +71,13 @@ class RetrieverTrainee:
         seed: int,
         dev: Callable[[], Iterable[RetrieverBatch]] | None = None,
         k: tuple[int, ...] = (20, 100),
+        has_examples: Tensor | None = None,
     ) -> None:
         self.model, self.options, self.group, self.seed, self.dev, self.k = model, options, group, seed, dev, k
         self.share, self.is_known = share.to(group.device), is_known.to(group.device)
         self.sales = None if sales is None else sales.to(group.device)
         self.side = None if side is None else side.to(group.device)
+        self.has_examples = None if has_examples is None else has_examples.to(group.device)
         self.num_items = len(share) - 1
         # Negatives are drawn among these: an item first sold after the cutoff would tell that it will be.
         self.known_items = torch.cat([self.is_known.new_zeros(1).long(), self.is_known.nonzero().flatten()])
@@ -132,7 +135,8 @@ class RetrieverTrainee:
         found = users.new_zeros(len(users), len(candidates_N))
         for number, period in enumerate(periods.tolist()):
             rows = (group_B == number).nonzero().flatten()
-            found = found.index_copy(0, rows, users[rows] @ self._vectors_in(candidates_N, period).T.to(users.dtype))
+            own = users[rows] @ self._vectors_in(candidates_N, period).T.to(users.dtype)
+            found = found.index_copy(0, rows, own.to(found.dtype))  # autocast computes in another type
         return found
 
     def _own_cosines(
@@ -147,7 +151,8 @@ class RetrieverTrainee:
             rows = (group_B == number).nonzero().flatten()
             items, place = torch.unique(offered_BK[rows], return_inverse=True)
             own = self._vectors_in(items, period)[place].to(users.dtype)
-            found = found.index_copy(0, rows, torch.einsum("bd,bkd->bk", users[rows], own))
+            cosines = torch.einsum("bd,bkd->bk", users[rows], own)
+            found = found.index_copy(0, rows, cosines.to(found.dtype))
         return found
 
     def _vectors_in(self, items_M: Tensor, period: int | None) -> Tensor:
@@ -186,10 +191,12 @@ class RetrieverTrainee:
 
     @torch.no_grad()
     def evaluate(self) -> dict[str, float]:
-        """Recall@K per dev target of `dev_protocol` over the whole catalogue; empty where there is no such target."""
+        """Recall@K per dev target of `dev_protocol` over the whole catalogue, by the vectors and trends that
+        `export_towers` leaves; empty where there is no such target.
+        """
         if self.dev is None:
             return {}
-        vectors = self.item_vectors()
+        looked_up, latest = self.served_vectors()
         found = torch.zeros(len(self.k), dtype=torch.float64, device=self.group.device)
         count = torch.zeros((), dtype=torch.float64, device=self.group.device)
         for read in self.dev():
@@ -197,7 +204,7 @@ class RetrieverTrainee:
                 continue
             batch = read.to(self.group.device)
             is_target = _filled(batch, new_only=self.options.dev_protocol == FIRST_PURCHASE)
-            top = self._top(batch, vectors)
+            top = self._top(batch, self._served_users(batch, looked_up), latest)
             for place, k in enumerate(self.k):
                 hit = (batch.positives[:, :, None] == top[:, None, :k]).any(dim=2)
                 found[place] += (hit & is_target).sum()
@@ -214,16 +221,40 @@ class RetrieverTrainee:
         vectors[PAD_IDX] = 0
         return vectors
 
-    def _top(self, batch: RetrieverBatch, vectors: Tensor) -> Tensor:
+    def served_vectors(self) -> tuple[Tensor, Tensor]:
+        """Vectors of all items that a history looks up, and those that are ranked, as of the cutoff: the same where no
+        item tower is told of sales. Zero for items that the fit does not know.
+        """
+        looked_up = self.item_vectors()
+        looked_up[~self.is_known] = 0
+        if self.model.towers.trend is None or self.sales is None:
+            return looked_up, looked_up
+        latest = self.item_vectors(self.sales.num_periods - 1)
+        latest[~self.is_known] = 0
+        return looked_up, latest
+
+    def _served_users(self, batch: RetrieverBatch, looked_up: Tensor) -> Tensor:
+        """Vectors of queries, (B, D), without the items and customers that the fit does not know; zero without any."""
+        towers, user = self.model.towers, batch.user_idx
+        if self.has_examples is not None:
+            user = user * self.has_examples[user]
+        history = batch.history * self.is_known[batch.history]
+        pooled = PooledHistory.of(history, batch.history_days, torch.arange(len(looked_up), device=user.device))
+        is_known = torch.zeros_like(user, dtype=torch.bool)
+        if towers.shape.user_tower != "id":
+            is_known |= history.any(dim=1)
+        if towers.user_emb is not None:
+            is_known |= user != PAD_IDX
+        return towers.users(user, pooled, looked_up, batch.context) * is_known[:, None]
+
+    def _top(self, batch: RetrieverBatch, users: Tensor, vectors: Tensor) -> Tensor:
         """The best items of each query among those the fit has seen, (B, largest k); PAD_IDX where there are fewer."""
-        everything = torch.arange(len(vectors), device=vectors.device)
-        history = PooledHistory.of(batch.history, batch.history_days, everything)
-        users = self.model.towers.users(batch.user_idx, history, vectors, batch.context)
+        latest = None if self.sales is None else self.sales.of_period(self.sales.num_periods - 1)
         scores, top = users.new_empty(len(batch), 0), batch.history[:, :0]
+        everything = torch.arange(len(vectors), device=vectors.device)
         for items in torch.split(everything, _ITEMS_PER_SLICE):  # so that memory does not grow with the catalogue
-            trend = None if self.sales is None else self.sales.log_counts(batch.period, items)
-            cosines = self._shared_cosines(batch, users, items, everything, vectors)
-            offered = self.model.logits(cosines, trend).masked_fill(~self.is_known[items], -torch.inf)
+            trend = None if latest is None else latest[items]
+            offered = self.model.logits(users @ vectors[items].T, trend).masked_fill(~self.is_known[items], -torch.inf)
             if self.options.dev_protocol == FIRST_PURCHASE:
                 offered = _without(offered, items, batch.history)
             scores, top = torch.cat([scores, offered], dim=1), torch.cat([top, items.expand(offered.shape)], dim=1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from torch import Tensor
 from recsys_spark.contracts.retriever_config import TowerConfig
 from training import jobs
 from training.batches import RETRIEVER_COLUMNS, RetrieverBatch
-from training.files import read_table
+from training.files import dataset, read_table
 from training.loop import Loop, LoopSettings
 from training.optimizers import Optimizers
 from training.process_group import Group, process_group
@@ -91,7 +91,7 @@ def train_retriever(job: RetrieverJob) -> dict[str, Any]:
     Returns the curve, the best epoch and timings. Deterministic on CPU for a seed, however often it was interrupted.
     """
     with process_group() as group:
-        items = _Items.load(job.items_path, job.num_items)
+        items = _Items.load(job.items_path, job.num_items, job.tower)
         knows_sales = job.tower.trend or job.tower.trend_input
         sales = load_sales(job.sales_path, job.num_items, job.num_periods) if knows_sales else None
         model = build_task(job, items).to(group.device)
@@ -102,10 +102,11 @@ def train_retriever(job: RetrieverJob) -> dict[str, Any]:
             items.share,
             items.is_known,
             sales,
-            items.side if job.tower.side_features else None,
+            items.side,
             group,
             job.seed,
             _dev(job, group),
+            has_examples=None if model.towers.user_emb is None else _customers_of(job.train_paths, job.num_users),
         )
         optimizers = Optimizers(model, job.tower.learning_rate, job.tower.weight_decay)
         reader = ParquetReader(job.train_paths, _reader_options(job, group, shuffle=True))
@@ -122,7 +123,7 @@ def train_retriever(job: RetrieverJob) -> dict[str, Any]:
             loop = Loop(trainee, optimizers, batches, settings, group, job.checkpoint_folder, report)
             trained = loop.run()
         if group.is_first:
-            export_towers(model, trainee, job.train_paths, job.users_path, job.out_folder)
+            export_towers(model, trainee, job.users_path, job.out_folder)
         group.wait()
     return jobs.summary(trained, reader)
 
@@ -155,7 +156,7 @@ def build_task(job: RetrieverJob, items: _Items) -> RetrieverTask:
         decay_days=tower.decay_days,
         num_blocks=tower.num_blocks,
         dropout=tower.dropout,
-        num_side=int(items.side.max()) if tower.side_features else 0,
+        num_side=0 if items.side is None else int(items.side.max()),
         hist_max=job.hist_max,
         context=tower.context,
         trend_input=tower.trend_input,
@@ -170,24 +171,31 @@ def build_task(job: RetrieverJob, items: _Items) -> RetrieverTask:
 
 @dataclass(frozen=True)
 class _Items:
-    """By item_idx: share of the training targets, whether an event up to the cutoff is known, side features."""
+    """By item_idx: share of the targets that count, whether an event up to the cutoff is known, and side features.
+
+    side: of the tower alone, None where it asks for none.
+    """
 
     share: Tensor
     is_known: Tensor
-    side: Tensor
+    side: Tensor | None
 
     @classmethod
-    def load(cls, path: str, num_items: int) -> _Items:
-        table = read_table(path, ["item_idx", "num_targets", "side"])
+    def load(cls, path: str, num_items: int, tower: TowerConfig) -> _Items:
+        counted = "num_new_targets" if tower.targets == "new" else "num_targets"
+        sides = [f"side_{feature}" for feature in tower.side_features]
+        table = read_table(path, ["item_idx", counted, *sides])
         index = torch.tensor(table.column("item_idx").to_numpy())
-        targets = torch.tensor(table.column("num_targets").to_numpy(), dtype=torch.float64)
+        count = torch.tensor(table.column(counted).to_numpy(), dtype=torch.float64)
         share, known = torch.zeros(num_items + 1, dtype=torch.float64), torch.zeros(num_items + 1, dtype=torch.bool)
-        share[index] = targets / targets.sum().clamp_min(1)
+        share[index] = count / count.sum().clamp_min(1)
         known[index] = True
-        rows = table.column("side").combine_chunks()
-        width = len(rows.flatten()) // max(len(rows), 1)
-        side = torch.zeros(num_items + 1, width, dtype=torch.long)
-        side[index] = torch.tensor(rows.flatten().to_numpy(), dtype=torch.long).view(len(rows), width)
+        if not sides or not len(index):
+            return cls(share.float(), known, None)
+        held = (table.column(name).combine_chunks().flatten().to_numpy() for name in sides)
+        own = torch.cat([torch.tensor(values, dtype=torch.long).view(len(index), -1) for values in held], dim=1)
+        side = torch.zeros(num_items + 1, own.shape[1], dtype=torch.long)
+        side[index] = own
         return cls(share.float(), known, side)
 
 
@@ -201,6 +209,15 @@ def load_sales(path: str, num_items: int, num_periods: int) -> RecentSales:
 
     columns = column("period", np.int64), column("item_idx", np.int64), column("num_events", np.float32)
     return RecentSales.of_rows(*columns, num_items, num_periods, column("num_before", np.float32))
+
+
+def _customers_of(paths: Sequence[str], num_users: int) -> Tensor:
+    """Which customers have an example, (num_users + 1,)."""
+    found = torch.zeros(num_users + 1, dtype=torch.bool)
+    for path in paths:
+        for batch in dataset(path).to_batches(columns=["user_idx"]):
+            found[torch.tensor(batch.column("user_idx").to_numpy())] = True
+    return found
 
 
 def _dev(job: RetrieverJob, group: Group) -> Any:

@@ -87,8 +87,10 @@ def test_a_resumed_epoch_of_whole_queries_is_the_tail_of_the_whole_one(path, shu
         assert all(same(one, other) for one, other in zip(tail, whole[skip:], strict=True))
 
 
+@pytest.mark.parametrize("num_groups", [1, 4])
 @pytest.mark.parametrize("ranks", [1, 2, 3])
-def test_evaluation_sees_each_query_whole_on_one_rank(path, ranks):
+def test_evaluation_sees_each_query_whole_on_one_rank(tmp_path, ranks, num_groups):
+    path = publish_candidates(tmp_path / "t.parquet", WORLD, num_groups)
     readers = [candidates_reader(path, shuffle=False, rank=rank, world_size=ranks) for rank in range(ranks)]
     found = [list(whole_queries(reader, FEATURES, 0)) for reader in readers]
     assert len({len(batches) for batches in found}) == 1
