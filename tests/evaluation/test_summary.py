@@ -128,6 +128,19 @@ def test_every_mean_agrees_with_ranx(world, at_random, protocol):
             assert found == pytest.approx(expected[metric.section, metric.label], abs=1e-9), (model, metric)
 
 
+def test_repeats_that_each_lead_a_list_of_their_own_make_a_basket_perfect(spark):
+    bought = [(1, 10, item, 1.0, True) for item in range(1, 8)]
+    world = World(bought, {"model": {(10, "all_items"): list(range(1, 8))}}, bought={(1, 1)})
+    means = _evaluation(spark, world)["split"]["test"]["protocols"]["masked_seen"]["models"]["model"]
+    assert means["per_basket"]["ndcg@5"] == 1
+
+
+def test_no_mean_is_beyond_one(at_random):
+    means = [found for result in at_random.values() for found in result["models"].values()]
+    assert len(means) == len(PROTOCOLS) * 2
+    assert all(0 <= metric_of(found, metric) <= 1 for found in means for metric in METRICS)
+
+
 def test_basket_recall_agrees_with_its_plain_definition(world, at_random):
     baskets = {}
     for _, query, item, _, _ in world.positives:
