@@ -45,8 +45,8 @@ def evaluation_document(
 def sentinel_warnings(splits: Mapping[str, Any]) -> list[str]:
     """One line for each model that the sentinel comes within half of, by Recall@20.
 
-    splits: `split` of evaluation.json. Next codes in catalogue order are hard to hit unless a history ends in the very
-    basket that is asked for, or the order of the codes tells what was bought together.
+    splits: `split` of evaluation.json. Next codes in catalogue order are hard to hit unless lists know something of the
+    very basket that is asked for, or the order of the codes tells what is bought in turn.
     """
     lines = []
     for split, result in splits.items():
