@@ -14,7 +14,7 @@ SEGMENT_METRICS = tuple(Metric(PER_POSITIVE, kind, HEADLINE.k) for kind in ("rec
 SEGMENT_TOTALS = ("num_positives",)
 OTHER = "other"  # categories beyond the largest
 NO_CATEGORY = "none"
-SEPARATOR = "\t"  # between the parts of a name; cleaned text holds no tabs
+SEPARATOR = "\t"  # between the parts of a name; of these only the last, such as a category, may hold one itself
 
 
 def with_segments(facts: DataFrame, items: DataFrame, max_categories: int) -> DataFrame:
