@@ -99,6 +99,14 @@ def test_segments_worked_by_hand(by_hand):
     assert segments["purchase"]["first"]["models"]["model"]["recall@20"] == 1 / 2
 
 
+def test_the_category_that_keeps_its_name_has_most_positives_whatever_protocols_count_them(spark):
+    repeats = [(1, 10, item, 1.0, True) for item in (3, 6, 9, 12)]  # of CUPS, which two protocols count
+    firsts = [(1, 10, item, 1.0, False) for item in (1, 4, 7)]  # of PLATES, which all three do
+    evaluation = _evaluation(spark, World(repeats + firsts, {"model": {}}, bought={(1, 3)}))
+    found = evaluation["split"]["test"]["protocols"]["all_items"]["segments"]["category"]
+    assert {value: segment["num_positives"] for value, segment in found.items()} == {"CUPS": 4, "other": 3}
+
+
 def test_a_missed_positive_has_one_cause(by_hand):
     found = by_hand["protocols"]["all_items"]["models"]["model"]["waterfall"]
     assert found["hits"] == 2
