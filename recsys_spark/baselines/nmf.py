@@ -49,7 +49,8 @@ def is_left_to_als(matrix: DataFrame, config: NmfConfig) -> bool:
 class Nmf:
     """score(item) = w . factors(item), where w >= 0 minimises |profile - w factors|^2 + l2 |w|^2.
 
-    The profile is made of weights of at most 1, as the matrix is, so new history counts at once.
+    The profile is made of weights of at most 1, as the matrix is, so new history counts at once; its days go back from
+    the customer's last purchase, which thus has the weight 1.
     """
 
     fitted: FittedPopularity
