@@ -15,6 +15,7 @@ from recsys_spark.contracts.config import PipelineConfig
 from recsys_spark.contracts.errors import ConfigError
 from recsys_spark.contracts.ranker_config import GBDT_MODELS
 from recsys_spark.contracts.ranker_file import RANKER_FILE
+from recsys_spark.evaluation.facts import judged, of_judged
 from recsys_spark.gpu_launch import launch
 from recsys_spark.paths import on_disk
 from recsys_spark.ranker.ablations import Variant, ablations_table, compared, positive_totals, variants
@@ -43,7 +44,8 @@ def run(io: StageIO, config: PipelineConfig) -> Metrics:
             found[split][variant.name] = _judge(io, config, variant, ranker, split)
     results: dict[str, Any] = {"format": 1, "trained": trained, "split": {}}
     for split, by_variant in found.items():
-        totals = _by_protocol(config, positive_totals(io.read(SEQUENCES, split=split)))
+        positives = judged(io.read(SEQUENCES, split=split), split, config.evaluation.test_end)
+        totals = _by_protocol(config, positive_totals(positives))
         results["split"][split] = compared(by_variant, totals)
     io.write_json(RANKER_ABLATIONS, results)
     print(ablations_table(results))
@@ -74,10 +76,13 @@ def _train(io: StageIO, config: PipelineConfig, variant: Variant) -> tuple[Fitte
 
 
 def _judge(io: StageIO, config: PipelineConfig, variant: Variant, ranker: FittedFile | None, split: str) -> ByProtocol:
+    def of_test(frame: DataFrame) -> DataFrame:
+        return of_judged(frame, io.read(SEQUENCES, split=split), split, config.evaluation.test_end)
+
     if ranker is None:
-        return _by_protocol(config, offered_positives(io.read(CANDIDATES, split=split), REPEAT_SOURCES))
+        return _by_protocol(config, offered_positives(of_test(io.read(CANDIDATES, split=split)), REPEAT_SOURCES))
     scored = score_shards(io.read(RANKER_FEATS, part=split), ranker, variant.proposers)
-    return _by_protocol(config, ranked_positives(scored))
+    return _by_protocol(config, ranked_positives(of_test(scored)))
 
 
 def _by_protocol(config: PipelineConfig, places: DataFrame) -> ByProtocol:

@@ -10,7 +10,9 @@ from recsys_spark.contracts import artifacts
 from recsys_spark.contracts.columns import SPLITS
 from recsys_spark.contracts.config import PipelineConfig
 from recsys_spark.contracts.ranker_config import TWO_STAGE
+from recsys_spark.evaluation.facts import judged, of_judged
 from recsys_spark.evaluation.protocols import ALL_ITEMS
+from recsys_spark.evaluation.runs import Run
 from recsys_spark.paths import put_text
 from recsys_spark.report.data_facts import data_facts
 from recsys_spark.report.provenance import run_facts
@@ -36,12 +38,13 @@ def run(io: StageIO, config: PipelineConfig) -> Metrics:
 
     documents = {document.name: io.read_json(document) for document in DOCUMENTS if io.has(document)}
     quotas = asdict(config.candidates.quotas)
+    test_end = Run(io.storage).test_end()  # as the evaluation that the page shows
     facts = ReportFacts(
         documents=documents,
         data=data_facts(*(io.read(table) for table in DATA)),
-        counts=_counts(io),
-        sources=_sources(io, documents, quotas),
-        samples=_samples(io, config, documents, quotas),
+        counts=_counts(io, test_end),
+        sources=_sources(io, documents, quotas, test_end),
+        samples=_samples(io, config, documents, quotas, test_end),
         run=run_facts(io.storage, io.inputs),
     )
     page = render(facts, all_charts(facts))
@@ -49,14 +52,20 @@ def run(io: StageIO, config: PipelineConfig) -> Metrics:
     return {"bytes": len(page.encode()), "customers": len(facts.samples)}
 
 
-def _counts(io: StageIO) -> dict[str, int]:
+def _counts(io: StageIO, test_end: str | None) -> dict[str, int]:
     tables = (artifacts.SEQUENCES, artifacts.QUERIES)
     return {
-        f"{table.name}_{split}": io.num_rows(table, split=split)
+        f"{table.name}_{split}": _num_judged(io, table, split, test_end)
         for table in tables
         for split in SPLITS
         if io.has(table, split=split)
     }
+
+
+def _num_judged(io: StageIO, table: artifacts.Artifact, split: str, test_end: str | None) -> int:
+    if split == "test" and test_end:
+        return judged(io.read(table, split=split), split, test_end).count()
+    return io.num_rows(table, split=split)
 
 
 def _has_candidates(io: StageIO, documents: dict[str, Any]) -> bool:
@@ -64,14 +73,17 @@ def _has_candidates(io: StageIO, documents: dict[str, Any]) -> bool:
     return bool(documents.get("ranker_results", {}).get("trained")) and io.has(artifacts.CANDIDATES, split="test")
 
 
-def _sources(io: StageIO, documents: dict[str, Any], quotas: dict[str, int]) -> dict[str, Any] | None:
+def _sources(
+    io: StageIO, documents: dict[str, Any], quotas: dict[str, int], test_end: str | None
+) -> dict[str, Any] | None:
     if not _has_candidates(io, documents):
         return None
-    return source_contributions(io.read(artifacts.CANDIDATES, split="test"), quotas)
+    candidates, queries = (io.read(table, split="test") for table in (artifacts.CANDIDATES, artifacts.QUERIES))
+    return source_contributions(of_judged(candidates, queries, "test", test_end), quotas)
 
 
 def _samples(
-    io: StageIO, config: PipelineConfig, documents: dict[str, Any], quotas: dict[str, int]
+    io: StageIO, config: PipelineConfig, documents: dict[str, Any], quotas: dict[str, int], test_end: str | None
 ) -> list[dict[str, Any]]:
     """Customers of the test with the lists of the model that was best on val."""
     if "evaluation" not in documents:
@@ -79,7 +91,7 @@ def _samples(
     best = documents["evaluation"]["best"][ALL_ITEMS]
     is_two_stage = best == TWO_STAGE and _has_candidates(io, documents)
     frames = SampleFrames(
-        queries=io.read(artifacts.QUERIES, split="test"),
+        queries=judged(io.read(artifacts.QUERIES, split="test"), "test", test_end),
         sequences=io.read(artifacts.SEQUENCES, split="test"),
         rankings=io.read(artifacts.RANKINGS, model=best, split="test"),
         ranks=io.read(artifacts.POSITIVE_RANKS, model=best, split="test"),

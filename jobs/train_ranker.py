@@ -39,7 +39,7 @@ def run(io: StageIO, config: PipelineConfig) -> Metrics:
                 io.write_file(RANKER_BEST, partial(put_file, f"{local}/{RANKER_FILE}"), fit=fit)
         scored = _score(io)
         results["split"] = _rank(io, config, scored)
-        results |= analyse(io, scored, config.analysis, config.evaluation.replicates, config.seed)
+        results |= analyse(io, scored, config.analysis, config.evaluation, config.seed)
     io.write_json(artifacts.RANKER_RESULTS, results)
     return {"rankers": len(results["trained"])}
 

@@ -30,7 +30,7 @@ from recsys_spark.contracts.artifacts import (
 from recsys_spark.contracts.columns import LIST_PROTOCOLS
 from recsys_spark.contracts.config import PipelineConfig
 from recsys_spark.evaluation.console import what_if_table
-from recsys_spark.evaluation.facts import customer_activity, hits, positive_facts, timestamp
+from recsys_spark.evaluation.facts import customer_activity, hits, judged, positive_facts
 from recsys_spark.evaluation.protocols import positive_ranks
 from recsys_spark.evaluation.summary import collect_sums
 from recsys_spark.evaluation.sums import as_cells, customer_hits, customer_totals
@@ -47,7 +47,7 @@ from recsys_spark.recommendations.what_if import (
     ruled_rankings,
 )
 from recsys_spark.sequences.histories import customer_histories
-from recsys_spark.sequences.split import cutoff, iso_in_utc
+from recsys_spark.sequences.split import cutoff
 from recsys_spark.stage import Metrics, Stage, StageIO
 
 FIT, SPLIT = "val", "test"
@@ -74,10 +74,7 @@ def run(io: StageIO, config: PipelineConfig) -> Metrics:
         )
         for model in sorted(set(best.values()))
     }
-    sequences = io.read(SEQUENCES, split=SPLIT)
-    if config.evaluation.test_end:
-        end = iso_in_utc(config.evaluation.test_end, "evaluation.test_end")
-        sequences = sequences.filter(F.col("event_time") <= timestamp(end))
+    sequences = judged(io.read(SEQUENCES, split=SPLIT), SPLIT, config.evaluation.test_end)
     activity = customer_activity(interactions, customer_ids, val_end)
     facts = io.materialise("facts", positive_facts(sequences, io.read(ITEM_POPULARITY, fit=FIT), activity))
     after = {model: positive_ranks(frame, sequences, item_ids) for model, frame in ruled.items()}

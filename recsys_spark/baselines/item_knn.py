@@ -60,7 +60,8 @@ class NeighbourModel:
     """Scores profile ** e . weights(., item) * trend(item) ** trend_exponent + self_weight * mass * profile(item).
 
     e: profile_exponent; below 1 what is bought often speaks less for its neighbours, 0 counts every item once.
-    mass: the sum of the profile, so that repeats weigh alike for customers of few and of many purchases.
+    mass: the sum of the profile, so that repeats weigh alike for customers of few and of many purchases. The profile's
+    days go back from the customer's last purchase, so repeats weigh alike too however long ago that was.
     neighbours: a table of neighbours. by_target: its item_idx is the item that is scored (EASE), not the one in the
     profile (ItemKNN). profile_items: the heaviest of the profile, whose neighbours are looked at; 0 for all. With 100
     of 470 on Complete Journey ItemKNN finds as much as with all, in a third of the time; EASE needs all.

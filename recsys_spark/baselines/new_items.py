@@ -30,8 +30,9 @@ class NewItemNeighbours:
 
     An item's vector has a place for each hashed feature, weighed by log(1 + items / items with the feature) over the
     items sold up to the cutoff, and unit length: so an item is near those of its category, brand, price band and words.
-    A purchase counts 2 ** (-days / half_life_days); `prior` purchases as everybody's of late stand beside the
-    customer's own. It ranks new items alone; they may be ranked by no other model.
+    A purchase counts 2 ** (-days / half_life_days), with the days before the customer's last purchase, so the last one
+    counts 1 however long ago it was; `prior` purchases as everybody's of late stand beside the customer's own. It ranks
+    new items alone; they may be ranked by no other model.
     """
 
     fitted: FittedPopularity

@@ -32,18 +32,25 @@ def fit_nmf_factors(matrix: DataFrame, config: NmfConfig, seed: int) -> DataFram
     Beyond max_cells (customers x items) ALS fits in blocks of Spark, whose sums depend on the partitioning in the last
     digits; the other way is exact, and made by one task.
     """
+    if is_left_to_als(matrix, config):
+        return _als_factors(matrix, config, seed)
+    return matrix.coalesce(1).mapInArrow(_factoriser(config, seed), NMF_FACTORS.ddl)
+
+
+def is_left_to_als(matrix: DataFrame, config: NmfConfig) -> bool:
+    """Whether a USER_ITEM_MATRIX has more than max_cells. ALS starts from the ids: other ids come to other factors."""
     sizes = matrix.agg(F.countDistinct("user_idx").alias("users"), F.countDistinct("item_idx").alias("items")).first()
     assert sizes is not None  # an aggregate without keys has one row
-    if sizes["users"] * sizes["items"] <= config.max_cells:
-        return matrix.coalesce(1).mapInArrow(_factoriser(config, seed), NMF_FACTORS.ddl)
-    return _als_factors(matrix, config, seed)
+    is_large: bool = sizes["users"] * sizes["items"] > config.max_cells
+    return is_large
 
 
 @dataclass(frozen=True)
 class Nmf:
     """score(item) = w . factors(item), where w >= 0 minimises |profile - w factors|^2 + l2 |w|^2.
 
-    The profile is made of weights of at most 1, as the matrix is, so new history counts at once.
+    The profile is made of weights of at most 1, as the matrix is, so new history counts at once; its days go back from
+    the customer's last purchase, which thus has the weight 1.
     """
 
     fitted: FittedPopularity

@@ -24,7 +24,10 @@ _PRODUCT_ENTRIES = 4_000_000  # multiply-adds of one part; an entry takes 12 byt
 def profiles(batch: QueryBatch, half_life_days: float) -> sparse.csr_matrix:
     """What each query's customer bought before it, (Q, items): sum of 2 ** (-days / half_life_days) per item.
 
-    Days are counted back from the customer's last purchase, which scales a row and leaves its order.
+    Days are counted back from the customer's last purchase and not from the query. That is a scale of a row's own: it
+    leaves an order by the profile alone as it is, and moves it where the score has a part that does not scale alike:
+    the neighbours of user_knn, the prior of new items, the cap of nmf, and the self weights of item_knn and ease, which
+    go with the square of the profile.
     """
     rows, positions = batch.earlier()
     last = np.maximum(batch.end - 1, 0)

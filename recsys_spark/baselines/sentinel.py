@@ -1,7 +1,9 @@
 """A model that has learned nothing: the next codes in catalogue order after the last item bought.
 
-It runs beside the others to catch leaks. Where a history ends in the same basket as its positive, neighbours in the
-catalogue are what the source lists next, and this model looks excellent.
+It runs beside the others to catch leaks: were a query ranked from events of the very basket that is asked for,
+neighbours in the catalogue would be what the source lists next, and this model would look excellent. Like every model
+it is given what lies strictly before the query, so it says nothing of `sequences.history_mode`, which shapes training
+rows alone.
 """
 
 from __future__ import annotations

@@ -34,6 +34,7 @@ def rank_split(
 ) -> dict[str, Any]:
     """Rank a split's queries with every model of the fit; returns the number of lists and Recall@20 of each.
 
+    All of them count, also those after `evaluation.test_end`, which moves no stage but those that judge.
     chosen: of `choose_settings`, empty where nothing was tuned.
     """
     models = settings.baselines.ranked

@@ -10,7 +10,7 @@ from recsys_spark.contracts.checks import one_of, require
 @dataclass(frozen=True, kw_only=True)
 class QuotasConfig:
     """Items that each source may propose to a query, and what its ranks weigh; 0 switches a source off. The fields are
-    the sources' names.
+    the sources' names. A quota stays below 1000, the rank that stands for none among the features.
 
     `own` and `due` propose what the customer bought before, all others what he did not.
     """
@@ -29,7 +29,7 @@ class QuotasConfig:
 
     def __post_init__(self) -> None:
         for source in SOURCES:
-            require(0 <= getattr(self, source) <= 1000, f"candidates.quotas.{source}", "0 to 1000", self.of(source))
+            require(0 <= self.of(source) < 1000, f"candidates.quotas.{source}", "0 to 999", self.of(source))
         require(any(self.of(source) for source in SOURCES), "candidates.quotas", "at least one above 0", "none")
 
     def of(self, source: str) -> int:

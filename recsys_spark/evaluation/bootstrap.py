@@ -54,9 +54,9 @@ def _mixed(values: np.ndarray) -> np.ndarray:
 def resampled_sums(cells: DataFrame, replicates: int, seed: int) -> DataFrame:
     """Sums of every cell over all customers: as they are, then in each replicate.
 
-    cells: CELLS_DDL, one row per customer and cell, all rows of a cell with as many values. Returns one row per cell;
-    `read_sums` reads its `sums`. What is sent on is replicates x values per cell and partition, whatever the number of
-    customers.
+    cells: CELLS_DDL, all rows of a cell with as many values; rows of one customer and cell add up. Returns one row per
+    cell; `read_sums` reads its `sums`. What is sent on is replicates x values per cell and partition, whatever the
+    number of customers.
     """
 
     def add_customers(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
@@ -99,8 +99,9 @@ def _weighted_sums(batch: pa.RecordBatch, replicates: int, seed: int) -> Iterato
     starts = np.cumsum(widths) - widths
     # All cells side by side, (customers, values of all cells), so that one product serves them all.
     place = np.arange(lengths.sum()) + np.repeat(starts[codes] - (offsets[:-1] - offsets[0]), lengths)
-    dense = np.zeros((len(customers), widths.sum()))
-    dense[np.repeat(customer_of_row, lengths), place] = lists.flatten().to_numpy()
+    shape = len(customers), widths.sum()
+    number = np.repeat(customer_of_row, lengths) * shape[1] + place
+    dense = np.bincount(number, lists.flatten().to_numpy(), shape[0] * shape[1]).reshape(shape)
     sums = weights.T @ dense
     for cell, start, width in zip(cells.dictionary.to_pylist(), starts, widths, strict=True):
         yield cell, sums[:, start : start + width]

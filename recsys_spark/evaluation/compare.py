@@ -13,7 +13,7 @@ from pyspark.sql import functions as F
 from recsys_spark.contracts import artifacts
 from recsys_spark.contracts.config import EvaluationConfig
 from recsys_spark.contracts.errors import DataError
-from recsys_spark.evaluation.facts import customer_activity, hits, positive_facts
+from recsys_spark.evaluation.facts import customer_activity, hits, judged, positive_facts
 from recsys_spark.evaluation.intervals import paired_differences
 from recsys_spark.evaluation.protocols import ALL_ITEMS, PROTOCOLS
 from recsys_spark.evaluation.ranking_metrics import METRICS
@@ -32,8 +32,8 @@ Pair = tuple[str, str]  # names of a model of the first and one of the second ru
 def compare_runs(first: Run, second: Run, config: EvaluationConfig, seed: int) -> dict[str, Any]:
     """Differences (second minus first) on test of every model that both runs have, and of their best models.
 
-    A positive is common where customer, time, item and its being a repeat agree; segments are the first run's. Raises
-    DataError where no positive is common.
+    The test of a run ends where that of its evaluation did. A positive is common where customer, time, item and its
+    being a repeat agree; segments are the first run's. Raises DataError where no positive is common.
     """
     named_first, named_second = _named_positives(first), _named_positives(second)
     renamed = named_second.withColumnsRenamed({name: f"other_{name}" for name in _ID})
@@ -57,7 +57,8 @@ def compare_runs(first: Run, second: Run, config: EvaluationConfig, seed: int) -
 
 
 def _named_positives(run: Run) -> DataFrame:
-    sequences = run.table(artifacts.SEQUENCES, split=SPLIT).select(*_ID, "user_idx", "event_time", "is_repeat")
+    every = judged(run.table(artifacts.SEQUENCES, split=SPLIT), SPLIT, run.test_end())
+    sequences = every.select(*_ID, "user_idx", "event_time", "is_repeat")
     items = run.table(artifacts.ITEM_ID_MAP).withColumnRenamed("item_idx", "pos_item_idx")
     customers = run.table(artifacts.CUSTOMER_ID_MAP)
     named = sequences.join(items, on="pos_item_idx", how="inner").join(customers, on="user_idx", how="inner")

@@ -13,6 +13,7 @@ from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
 from recsys_spark.evaluation.protocols import counted_positives
+from recsys_spark.sequences.split import iso_in_utc
 
 
 def customer_activity(interactions: DataFrame, customer_id_map: DataFrame, cutoff: str) -> DataFrame:
@@ -55,6 +56,20 @@ def hits(facts: DataFrame, ranks: Mapping[str, DataFrame]) -> DataFrame:
     named = [frame.select(*key, "rank", F.lit(model).alias("model")) for model, frame in ranks.items()]
     found = reduce(DataFrame.unionByName, named).filter(F.col("rank").isNotNull())
     return facts.join(found, on=key, how="inner")
+
+
+def judged(frame: DataFrame, split: str, test_end: str | None) -> DataFrame:
+    """The rows of a split's SEQUENCES or QUERIES that are judged: of test those up to `evaluation.test_end`."""
+    if split != "test" or not test_end:
+        return frame
+    return frame.filter(F.col("event_time") <= timestamp(iso_in_utc(test_end, "evaluation.test_end")))
+
+
+def of_judged(frame: DataFrame, queries: DataFrame, split: str, test_end: str | None) -> DataFrame:
+    """The rows of a frame with a query_id whose queries are judged. queries: QUERIES or SEQUENCES of the split."""
+    if split != "test" or not test_end:
+        return frame
+    return frame.join(judged(queries, split, test_end).select("query_id"), on="query_id", how="left_semi")
 
 
 def timestamp(iso: str) -> Column:

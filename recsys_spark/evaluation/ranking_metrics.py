@@ -2,7 +2,8 @@
 
 A positive found at rank r gains 1 / log2(1 + r) (Jarvelin and Kekalainen, TOIS 2002). Per positive, the gain itself is
 the NDCG, because the best list for a single positive has it at rank 1. Per basket, the gains of all its positives are
-divided by those of a list that begins with them.
+divided by those of a list that begins with them; under masked_seen, where each repeat has a list of its own and may be
+the first of it, by the number of positives.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from pyspark.sql import Column
 from pyspark.sql import functions as F
 
 from recsys_spark.contracts.columns import K_VALUES
+from recsys_spark.evaluation.protocols import MASKED_SEEN
 
 PER_POSITIVE = "per_positive"  # every positive counts the same
 PER_BASKET = "per_basket"  # every basket counts the same
@@ -138,10 +140,11 @@ def positive_value(metric: Metric, rank: Column, amount: Column) -> Column:
     return value * amount if metric.section == MONEY else value
 
 
-def basket_value(metric: Metric, num_relevant: Column) -> Column:
-    """A BASKET_METRICS metric of one query, from the sums over its positives and their number."""
+def basket_value(metric: Metric, num_relevant: Column, protocol: Column) -> Column:
+    """A BASKET_METRICS metric of one query, from the sums over its positives and their number under the protocol."""
     found = F.col(Metric(PER_POSITIVE, metric.kind, metric.k).column)
     if metric.kind == "recall":
         return found / num_relevant
     ideal = F.array(*(F.lit(value) for value in _IDEAL_DCG[: metric.k]))
-    return found / F.element_at(ideal, F.least(num_relevant, F.lit(metric.k)).cast("int"))
+    of_one_list = F.element_at(ideal, F.least(num_relevant, F.lit(metric.k)).cast("int"))
+    return found / F.when(protocol == MASKED_SEEN, num_relevant).otherwise(of_one_list)

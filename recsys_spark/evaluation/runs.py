@@ -44,6 +44,11 @@ class Run:
         """split_cutoffs.json of the run."""
         return self.storage.read_json(SPLIT_CUTOFFS.path)
 
+    def test_end(self) -> str | None:
+        """`evaluation.test_end` of the run's evaluation; None without one, or without an evaluation."""
+        manifest = self.storage.manifest(EVALUATION.path)
+        return manifest.config.get("evaluation", {}).get("test_end") if manifest else None
+
     def models(self) -> list[str]:
         """The models that were evaluated."""
         return list(self.evaluation()["split"]["test"]["protocols"]["all_items"]["models"])

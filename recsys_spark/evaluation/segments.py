@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
+from recsys_spark.evaluation.protocols import ALL_ITEMS
 from recsys_spark.evaluation.ranking_metrics import HEADLINE, PER_POSITIVE, Metric, positive_value
 from recsys_spark.sequences.windows import ORDERS_PER_CUSTOMER
 
@@ -14,7 +15,7 @@ SEGMENT_METRICS = tuple(Metric(PER_POSITIVE, kind, HEADLINE.k) for kind in ("rec
 SEGMENT_TOTALS = ("num_positives",)
 OTHER = "other"  # categories beyond the largest
 NO_CATEGORY = "none"
-SEPARATOR = "\t"  # between the parts of a name; cleaned text holds no tabs
+SEPARATOR = "\t"  # between the parts of a name; of these only the last, such as a category, may hold one itself
 
 
 def with_segments(facts: DataFrame, items: DataFrame, max_categories: int) -> DataFrame:
@@ -23,8 +24,9 @@ def with_segments(facts: DataFrame, items: DataFrame, max_categories: int) -> Da
     A name is kind, SEPARATOR, value.
 
     facts: positive_facts; items: item_idx and category. Activity terciles are of the customers in the facts by their
-    events up to the cutoff; customers without any are cold and in no tercile. The categories with most positives keep
-    their names, equal ones in the order of their names. The history of a customer's second order is one order.
+    events up to the cutoff; customers without any are cold and in no tercile. The categories with most positives of
+    all_items keep their names, equal ones in the order of their names. The history of a customer's second order is one
+    order.
     """
     customers = facts.filter(~F.col("is_cold_customer")).select("user_idx", "num_events").distinct()
     bounds = customers.agg(F.percentile("num_events", [1 / 3, 2 / 3]).alias("terciles"))
@@ -32,7 +34,8 @@ def with_segments(facts: DataFrame, items: DataFrame, max_categories: int) -> Da
         F.col("item_idx").alias("pos_item_idx"), F.coalesce("category", F.lit(NO_CATEGORY)).alias("category")
     )
     named = facts.join(categories, on="pos_item_idx", how="left").fillna(NO_CATEGORY, ["category"])
-    largest = named.groupBy("category").count().orderBy(F.desc("count"), "category").limit(max_categories)
+    counts = named.filter(F.col("protocol") == ALL_ITEMS).groupBy("category").count()
+    largest = counts.orderBy(F.desc("count"), "category").limit(max_categories)
     kept = largest.select("category", F.lit(True).alias("is_kept"))
     category = F.when(F.col("is_kept"), F.col("category")).otherwise(OTHER)
     activity = (

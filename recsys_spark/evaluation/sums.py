@@ -74,7 +74,7 @@ def customer_hits(found: DataFrame) -> DataFrame:
         *(_sum(positive_value(m, F.col("rank"), F.col("line_amount")), m.column) for m in POSITIVE_METRICS),
     )
     with_baskets = by_query.withColumns(
-        {metric.column: basket_value(metric, F.col("num_relevant")) for metric in BASKET_METRICS}
+        {m.column: basket_value(m, F.col("num_relevant"), F.col("protocol")) for m in BASKET_METRICS}
     )
     return with_baskets.groupBy("model", "protocol", "user_idx").agg(
         *(_sum(F.col(metric.column), metric.column) for metric in METRICS)

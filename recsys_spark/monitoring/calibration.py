@@ -21,8 +21,9 @@ import pyarrow as pa
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from recsys_spark.contracts.artifacts import RANKER_BEST, RANKER_FEATS
+from recsys_spark.contracts.artifacts import QUERIES, RANKER_BEST, RANKER_FEATS
 from recsys_spark.contracts.monitor_config import MonitorConfig
+from recsys_spark.evaluation.facts import of_judged
 from recsys_spark.monitoring.histograms import keys_of
 from recsys_spark.monitoring.measures import Measure, above, not_measured
 from recsys_spark.monitoring.psi import Floats, Ints
@@ -56,7 +57,11 @@ def calibration_measures(
     counts = []
     for run, split in (fitted, judged):
         ranker = run.file(RANKER_BEST, fit=fits[split])
-        counts.append(score_counts(score_shards(run.table(RANKER_FEATS, part=split), ranker)))
+        scored = score_shards(run.table(RANKER_FEATS, part=split), ranker)
+        test_end = run.test_end()
+        if test_end:
+            scored = of_judged(scored, run.table(QUERIES, split=split), split, test_end)
+        counts.append(score_counts(scored))
     return [calibration(counts[0], counts[1], config)]
 
 

@@ -7,7 +7,7 @@ lists, 0 for lists that share nothing, and with p = 0.9 the first ten places hav
 
 from __future__ import annotations
 
-from pyspark.sql import DataFrame
+from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from recsys_spark.contracts.artifacts import ITEM_ID_MAP, RANKINGS, RECOMMENDATIONS
@@ -98,7 +98,7 @@ def churn(reference: DataFrame, current: DataFrame, config: MonitorConfig) -> li
     row = pairs.agg(
         F.count(F.lit(1)).alias("lists"),
         F.avg(jaccard).alias("jaccard"),
-        F.avg(F.expr(_rank_overlap("stock_codes", "other"))).alias("overlap"),
+        F.avg(_rank_overlap(F.col("stock_codes"), F.col("other"))).alias("overlap"),
     ).first()
     assert row is not None  # an aggregate without keys has one row
     if not row["lists"]:
@@ -117,14 +117,19 @@ def churn(reference: DataFrame, current: DataFrame, config: MonitorConfig) -> li
     ]
 
 
-def _rank_overlap(first: str, second: str) -> str:
-    """Of two array columns, both cut to the shorter; 0 for an empty one."""
-    depth = f"least(size({first}), size({second}))"
-    shared = f"size(array_intersect(slice({first}, 1, d), slice({second}, 1, d))) / d"
-    weighted = f"aggregate(sequence(1, {depth}), 0D, (sum, d) -> sum + {shared} * power({PERSISTENCE}, d))"
-    at_depth = shared.replace(", d)", f", {depth})").replace("/ d", f"/ {depth}")
-    rest = f"{at_depth} * power({PERSISTENCE}, {depth})"
-    return f"if({depth} = 0, 0D, {rest} + {(1 - PERSISTENCE) / PERSISTENCE!r} * {weighted})"
+def _rank_overlap(first: Column, second: Column) -> Column:
+    """Of two arrays, both cut to the shorter; 0 for an empty one."""
+
+    def weighted_share(depth: Column) -> Column:
+        """X_d / d * p^d of the first d of both."""
+        heads = (F.slice(items, F.lit(1), depth) for items in (first, second))
+        return F.size(F.array_intersect(*heads)) / depth * F.pow(F.lit(PERSISTENCE), depth)
+
+    shorter = F.least(F.size(first), F.size(second))
+    depths = F.sequence(F.lit(1), shorter)
+    summed = F.aggregate(depths, F.lit(0.0), lambda total, depth: total + weighted_share(depth))
+    overlap = weighted_share(shorter) + (1 - PERSISTENCE) / PERSISTENCE * summed
+    return F.when(shorter == 0, 0.0).otherwise(overlap)
 
 
 def _spread(lists: DataFrame, num_items: int) -> tuple[float, float]:

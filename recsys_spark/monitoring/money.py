@@ -22,6 +22,7 @@ from recsys_spark.contracts.artifacts import (
 from recsys_spark.contracts.config import EvaluationConfig
 from recsys_spark.contracts.monitor_config import MonitorConfig
 from recsys_spark.evaluation.bootstrap import read_sums, resampled_sums
+from recsys_spark.evaluation.facts import judged
 from recsys_spark.evaluation.intervals import percentile_interval
 from recsys_spark.evaluation.protocols import ALL_ITEMS
 from recsys_spark.evaluation.results import quotient
@@ -81,11 +82,10 @@ def new_measures(
 
 
 def captured_of_positives(run: SeenRun, model: str, k: int) -> DataFrame:
-    """One row per test positive: customer_id, time, and the money in the three _VALUES."""
+    """One row per test positive that the run's evaluation judged: customer_id, time and money in the three _VALUES."""
     key = ["query_id", "pos_item_idx"]
-    bought = run.table(SEQUENCES, split="test").select(
-        *key, "user_idx", F.col("event_time").alias("time"), "line_amount"
-    )
+    positives = judged(run.table(SEQUENCES, split="test"), "test", run.test_end())
+    bought = positives.select(*key, "user_idx", F.col("event_time").alias("time"), "line_amount")
     found = bought
     for name, one in zip(_VALUES, (model, POPULARITY), strict=False):
         ranks = run.table(POSITIVE_RANKS, model=one, split="test").filter(F.col("protocol") == ALL_ITEMS)

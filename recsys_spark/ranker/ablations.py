@@ -1,11 +1,13 @@
 """What each part of the second stage is worth: the ranker trained without it, held against the whole.
 
-Every figure is per positive of the split and end to end, so what a source alone retrieves is lost with it. Differences
-are paired over customers.
+Every figure is per positive of the split and end to end, so what a source alone retrieves is lost with it. The places
+that it held among a query's `candidates.max_per_query` stay empty: what the other sources would have put there was cut
+before, so what a source is worth is overstated. Differences are paired over customers.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -24,6 +26,7 @@ from recsys_spark.ranker.places import METRICS, Resampled
 
 WHOLE = "whole"
 JUDGED_BY = (Metric(PER_POSITIVE, "recall", 20), Metric(PER_POSITIVE, "ndcg", 20))
+log = logging.getLogger("recsys")
 
 
 @dataclass(frozen=True)
@@ -58,8 +61,8 @@ def variants(
         elif name == "groups":
             groups = dict.fromkeys(each.group for each in every)
             found += [_without_group(every, group, config) for group in groups]
-        elif name == "sources" and len(quotas) > 1:
-            found += [_without_source(every, source, quotas, config) for source in quotas]
+        elif name == "sources":
+            found += _without_sources(every, quotas, config)
     return [variant for variant in found if variant.features]
 
 
@@ -76,6 +79,14 @@ def _variant(
 
 def _without_group(features: tuple[Feature, ...], group: str, config: RankerConfig) -> Variant:
     return _variant(f"without_{group}", (each for each in features if each.group != group), config)
+
+
+def _without_sources(features: tuple[Feature, ...], quotas: Mapping[str, int], config: RankerConfig) -> list[Variant]:
+    """Nothing where there is one source alone, nor where shards lack the ranks that say who proposed a candidate."""
+    if not {f"rank_{source}" for source in quotas} <= {each.name for each in features}:
+        log.warning("ablate: the sources are not left out one by one: features.set has no ranks of them")
+        return []
+    return [_without_source(features, source, quotas, config) for source in quotas] if len(quotas) > 1 else []
 
 
 def _without_source(

@@ -9,10 +9,12 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from recsys_spark.candidates.tower_files import FittedFile
-from recsys_spark.contracts.artifacts import CANDIDATES, RANKER_BEST, RANKER_FEATS, SPLIT_OF_FIT
+from recsys_spark.contracts.artifacts import CANDIDATES, QUERIES, RANKER_BEST, RANKER_FEATS, SPLIT_OF_FIT
 from recsys_spark.contracts.candidate_config import REPEAT_SOURCES
 from recsys_spark.contracts.columns import LIST_PROTOCOLS
+from recsys_spark.contracts.config import EvaluationConfig
 from recsys_spark.contracts.ranker_config import AnalysisConfig
+from recsys_spark.evaluation.facts import of_judged
 from recsys_spark.ranker.calibration import calibration, log_share_histogram
 from recsys_spark.ranker.importance import permutation_importance
 from recsys_spark.ranker.places import means, offered_positives, ranked_positives, resampled
@@ -25,23 +27,28 @@ _BUCKETS = 1 << 20
 
 
 def analyse(
-    io: StageIO, scored: Mapping[str, DataFrame], options: AnalysisConfig, replicates: int, seed: int
+    io: StageIO, scored: Mapping[str, DataFrame], options: AnalysisConfig, evaluation: EvaluationConfig, seed: int
 ) -> dict[str, Any]:
-    """`within_candidates` by split, order and protocol; `calibration` and `importance`.
+    """`within_candidates` by split, order and protocol; `calibration` and `importance`; of queries that are judged.
 
     scored: of `score_shards`, each split by the ranker of its fit.
     """
+
+    def of_split(frame: DataFrame, split: str) -> DataFrame:
+        return of_judged(frame, io.read(QUERIES, split=split), split, evaluation.test_end)
+
+    scored = {split: of_split(frame, split) for split, frame in scored.items()}
     found: dict[str, Any] = {"within_candidates": {}, "calibration": {}, "importance": []}
     for fit, split in SPLIT_OF_FIT.items():
         ranker = FittedFile(*io.path_and_content(RANKER_BEST, fit=fit))
         orders = {
             "two_stage": ranked_positives(scored[split]),
-            WITHOUT_RANKER: offered_positives(io.read(CANDIDATES, split=split), REPEAT_SOURCES),
+            WITHOUT_RANKER: offered_positives(of_split(io.read(CANDIDATES, split=split), split), REPEAT_SOURCES),
         }
         if options.forced_queries:
             forced = _with_forced(io, split, options.forced_queries, seed)
-            orders[OPTIMISTIC] = ranked_positives(score_shards(forced, ranker))
-        found["within_candidates"][split] = _means(orders, replicates, seed)
+            orders[OPTIMISTIC] = ranked_positives(of_split(score_shards(forced, ranker), split))
+        found["within_candidates"][split] = _means(orders, evaluation.replicates, seed)
         if split == "val" and options.importance_queries:
             chosen = _sampled(io, split, split, options.importance_queries, seed)
             found["importance"] = permutation_importance(chosen, ranker, seed)

@@ -8,6 +8,7 @@ from typing import Any
 from recsys_spark.contracts.columns import LIST_PROTOCOLS
 from recsys_spark.evaluation.protocols import ALL_ITEMS
 from recsys_spark.evaluation.ranking_metrics import HEADLINE
+from recsys_spark.evaluation.segments import NO_CATEGORY, OTHER
 from recsys_spark.report.numbers import value_at
 from recsys_spark.report.words import family_of
 
@@ -49,10 +50,10 @@ def verdict(evaluation: Mapping[str, Any], protocol: str) -> str:
 
 
 def weakest_categories(found: Mapping[str, Any], model: str) -> list[str]:
-    """The categories with the lowest Recall@20 among those with enough positives; `other` is none."""
+    """The categories with the lowest Recall@20 among those with enough positives; `other` and `none` are none."""
     told = []
     for category, segment in found["segments"].get("category", {}).items():
         recall = value_at(segment, "models", model, HEADLINE.label)
-        if category != "other" and recall is not None and segment["num_positives"] >= _MANY:
+        if category not in (OTHER, NO_CATEGORY) and recall is not None and segment["num_positives"] >= _MANY:
             told.append((recall, category))
     return [category for _, category in sorted(told)[:_WEAKEST]] if len(told) > _WEAKEST else []

@@ -19,6 +19,7 @@ from matplotlib.figure import Figure
 WIDTH = 360  # units of the drawing; the page shows it about as wide, so that its text can be read on a phone
 _POINTS = 72
 _SVG = "http://www.w3.org/2000/svg"
+_FORBIDDEN = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _XLINK = "http://www.w3.org/1999/xlink"
 ElementTree.register_namespace("", _SVG)
 ElementTree.register_namespace("xlink", _XLINK)
@@ -79,9 +80,10 @@ def drawing(height: float, rows: int = 1) -> Iterator[tuple[Figure, list[Axes]]]
 
 def chart_of(figure: Figure, name: str, title: str, description: str) -> Chart:
     """The figure as a chart. name: makes its ids differ from those of other charts. To be called while `drawing`."""
+    title, description = without_forbidden(title), without_forbidden(description)
     buffer = io.StringIO()
     figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
-    root = ElementTree.fromstring(buffer.getvalue())
+    root = ElementTree.fromstring(without_forbidden(buffer.getvalue()))
     _drop(root, "metadata", "style")  # a style of the drawing would hold for the whole page
     _prefix_ids(root, name)
     _adopt_colours(root)
@@ -93,6 +95,15 @@ def chart_of(figure: Figure, name: str, title: str, description: str) -> Chart:
         element.text = text
         root.insert(place, element)
     return Chart(name, title, description, Markup(ElementTree.tostring(root, encoding="unicode")))
+
+
+def without_forbidden(text: str) -> str:
+    r"""The text without the characters that XML 1.0 forbids (section 2.2), which names of products may hold.
+
+    >>> without_forbidden("CUPS\x01 & \x1bPLATES")
+    'CUPS & PLATES'
+    """
+    return _FORBIDDEN.sub("", text)
 
 
 def _drop(root: ElementTree.Element, *tags: str) -> None:

@@ -40,6 +40,12 @@ def test_sums_are_those_of_a_slow_loop_for_any_partitioning(spark):
         assert found["b"][:, 0].tolist() == found["a"][:, 0].tolist()
 
 
+def test_rows_of_one_customer_and_cell_add_up(spark):
+    whole, parts = [(1, "a", [5.0]), (2, "a", [1.0])], [(1, "a", [2.0]), (2, "a", [1.0]), (1, "a", [3.0])]
+    first, second = (resampled_sums(spark.createDataFrame(rows, CELLS_DDL), 5, seed=9) for rows in (whole, parts))
+    assert read_sums(second.first()["sums"], 5).tolist() == read_sums(first.first()["sums"], 5).tolist()
+
+
 def test_no_rows_have_no_sums(spark):
     assert resampled_sums(spark.createDataFrame([], CELLS_DDL), 5, seed=9).collect() == []
 

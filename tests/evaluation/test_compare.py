@@ -13,7 +13,7 @@ from recsys_spark.evaluation.console import WIDTH, comparison_table
 from recsys_spark.evaluation.protocols import PROTOCOLS
 from recsys_spark.evaluation.runs import Run, what_differs
 from recsys_spark.manifest import Manifest
-from tests.evaluation.worlds import CUTOFF, World, random_world
+from tests.evaluation.worlds import CUTOFF, World, random_world, time_of
 
 CONFIG = EvaluationConfig(replicates=100)
 
@@ -25,6 +25,7 @@ class RunInMemory:
     spark: SparkSession
     world: World
     best: str
+    end: str | None = None
 
     def table(self, artifact, **keys):
         frames = self.world.frames(self.spark)
@@ -50,6 +51,9 @@ class RunInMemory:
     def manifests(self):
         return {}
 
+    def test_end(self):
+        return self.end
+
 
 @pytest.fixture(scope="module")
 def world():
@@ -67,6 +71,15 @@ def comparison(spark, world):
 def test_only_common_positives_are_compared(world, comparison):
     num = len(world.positives)
     assert comparison["positives"] == {"first": num, "second": num - 10, "common": num - 10}
+
+
+def test_each_runs_test_ends_where_its_evaluation_ended_it(spark, world):
+    end = sorted(time_of(query) for _, query, *_ in world.positives)[len(world.positives) // 2]
+    early = sum(time_of(query) <= end for _, query, *_ in world.positives)
+    first, second = RunInMemory(spark, world, "one", end.isoformat()), RunInMemory(spark, world, "one")
+    found = compare_runs(first, second, CONFIG, seed=1)
+    assert found["positives"] == {"first": early, "second": len(world.positives), "common": early}
+    assert 0 < early < len(world.positives)
 
 
 def test_models_of_both_runs_and_the_best_ones_are_paired(comparison):
@@ -131,6 +144,18 @@ def test_every_artifact_of_a_run_is_looked_for():
     assert Run(storage).manifests() == {}
     patterns = [re.sub(r"\\{\w+\\}", "\\\\w+", re.escape(artifact.path)) for artifact in ARTIFACTS.values()]
     assert all(any(re.fullmatch(pattern, label) for label in storage.looked_for) for pattern in patterns)
+
+
+def test_the_end_of_the_test_is_that_of_the_runs_evaluation():
+    class OneManifest:
+        def __init__(self, config):
+            self.config = config
+
+        def manifest(self, _label):
+            return None if self.config is None else _manifest(config=self.config)
+
+    configs = [{"evaluation": {"test_end": "2011-05-01"}}, {"evaluation": {"test_end": None}}, {}, None]
+    assert [Run(OneManifest(config)).test_end() for config in configs] == ["2011-05-01", None, None, None]
 
 
 def _manifest(**changes: Any) -> Manifest:

@@ -10,6 +10,7 @@ from recsys_spark.contracts.artifacts import (
     INTERACTIONS_CLEAN,
     ITEM_POPULARITY,
     ITEM_SALES,
+    NMF_FACTORS,
     RANKINGS,
     RAW_LINES,
     USER_NEIGHBOURS,
@@ -17,6 +18,7 @@ from recsys_spark.contracts.artifacts import (
 from recsys_spark.contracts.candidate_config import CandidatesConfig, QuotasConfig
 from recsys_spark.contracts.config import BaselinesConfig, PathsConfig, PipelineConfig
 from recsys_spark.contracts.errors import GateError
+from recsys_spark.contracts.model_config import NmfConfig
 from recsys_spark.evaluation.leaks import PLANTED, check_leaks, compare, planted_lines
 from recsys_spark.evaluation.runs import Run
 from recsys_spark.stage import Stage, run_stage
@@ -25,7 +27,8 @@ from tests.support.frames import frame, rows
 
 STAGES = (clean.STAGE, entities.STAGE, sequences.STAGE, baselines.STAGE)
 START = datetime(2011, 1, 3, 9)
-MODELS = ("personal_frequency", "user_knn")
+MODELS = ("personal_frequency", "user_knn", "nmf")
+ALS = NmfConfig(num_factors=2, max_iterations=2, max_cells=1)
 
 
 def _lines():
@@ -60,7 +63,10 @@ def checked(spark, tmp_path_factory):
     """A finished run, its root, and what the leak check compared."""
     root = tmp_path_factory.mktemp("leaks") / "run"
     config = PipelineConfig(
-        paths=PathsConfig(processed=str(root)), baselines=BaselinesConfig(models=MODELS), candidates=FEW_SOURCES
+        paths=PathsConfig(processed=str(root)),
+        baselines=BaselinesConfig(models=MODELS),
+        candidates=FEW_SOURCES,
+        nmf=ALS,
     )
     raw = frame(spark, schemas.RAW_LINES, _lines(), source_file="lines.csv", source_sheet="")
 
@@ -77,11 +83,23 @@ def checked(spark, tmp_path_factory):
 
 
 def test_later_lines_change_nothing_that_was_fitted_before(checked):
-    _, labels = checked
+    labels = checked[1].equal
     assert INTERACTIONS_CLEAN.path in labels
     assert ITEM_POPULARITY.path_of(fit="val") in labels
     assert USER_NEIGHBOURS.path_of(fit="val") in labels  # whose neighbours are indices, which a planted customer shifts
     assert RANKINGS.path_of(model="personal_frequency", split="test") in labels
+
+
+def test_what_als_fitted_is_named_as_not_checked(checked, spark):
+    storage, compared = checked
+    lists = {RANKINGS.path_of(model="nmf", split=split) for split in ("val", "test")}
+    assert set(compared.unchecked) == lists | {NMF_FACTORS.path_of(fit=fit) for fit in ("fold", "train", "val")}
+    assert not set(compared.unchecked) & set(compared.equal)
+    planted = Run(Storage(f"{storage.root}/leak_check", spark))
+    with pytest.raises(
+        GateError, match="fit=val/nmf_factors.parquet differs"
+    ):  # were it held to what scikit-learn does
+        compare(Run(storage), planted, ("nmf",), NmfConfig())
 
 
 def test_the_planted_customer_and_product_were_really_there(checked, spark):
@@ -119,7 +137,7 @@ def test_a_fitted_table_that_knows_the_future_is_named(checked):
         run, label, lambda table: table.selectExpr("item_idx", "num_events + 1 as num_events", "num_recent_events")
     )
     with pytest.raises(GateError, match="fit=train/item_popularity.parquet differs"):
-        compare(run, leaky, MODELS)
+        compare(run, leaky, MODELS, ALS)
 
 
 def test_a_model_that_lists_the_planted_product_is_named(checked):
@@ -133,4 +151,4 @@ def test_a_model_that_lists_the_planted_product_is_named(checked):
         ),
     )
     with pytest.raises(GateError, match="rankings_user_knn_test.parquet lists a product that no fit can know"):
-        compare(run, rewarded, MODELS)
+        compare(run, rewarded, MODELS, ALS)

@@ -7,6 +7,7 @@ from recsys_spark.baselines.popularity import FittedPopularity
 from recsys_spark.baselines.query_batches import QueryBatch
 from recsys_spark.baselines.sentinel import NextInCatalogue
 from recsys_spark.contracts.config import SENTINEL
+from recsys_spark.contracts.model_config import NEW_ITEMS
 from recsys_spark.evaluation.document import sentinel_warnings
 from recsys_spark.sequences.windows import Events
 
@@ -63,6 +64,10 @@ def _splits(**recalls):
 def test_a_warning_appears_when_the_sentinel_comes_within_half_of_a_model(sentinel, warned):
     lines = sentinel_warnings(_splits(weak=0.1, strong=0.2, **{SENTINEL: sentinel}))
     assert [model for model in ("weak", "strong") if any(f"{model} 0." in line for line in lines)] == warned
+
+
+def test_what_ranks_new_items_alone_is_not_suspected():
+    assert sentinel_warnings(_splits(strong=0.2, **{NEW_ITEMS: 0.001, SENTINEL: 0.05})) == []
 
 
 def test_a_sentinel_that_finds_nothing_warns_of_nothing():

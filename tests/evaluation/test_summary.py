@@ -99,6 +99,14 @@ def test_segments_worked_by_hand(by_hand):
     assert segments["purchase"]["first"]["models"]["model"]["recall@20"] == 1 / 2
 
 
+def test_the_category_that_keeps_its_name_has_most_positives_whatever_protocols_count_them(spark):
+    repeats = [(1, 10, item, 1.0, True) for item in (3, 6, 9, 12)]  # of CUPS, which two protocols count
+    firsts = [(1, 10, item, 1.0, False) for item in (1, 4, 7)]  # of PLATES, which all three do
+    evaluation = _evaluation(spark, World(repeats + firsts, {"model": {}}, bought={(1, 3)}))
+    found = evaluation["split"]["test"]["protocols"]["all_items"]["segments"]["category"]
+    assert {value: segment["num_positives"] for value, segment in found.items()} == {"CUPS": 4, "other": 3}
+
+
 def test_a_missed_positive_has_one_cause(by_hand):
     found = by_hand["protocols"]["all_items"]["models"]["model"]["waterfall"]
     assert found["hits"] == 2
@@ -126,6 +134,19 @@ def test_every_mean_agrees_with_ranx(world, at_random, protocol):
         for metric in METRICS:
             found = metric_of(at_random[protocol]["models"][model], metric)
             assert found == pytest.approx(expected[metric.section, metric.label], abs=1e-9), (model, metric)
+
+
+def test_repeats_that_each_lead_a_list_of_their_own_make_a_basket_perfect(spark):
+    bought = [(1, 10, item, 1.0, True) for item in range(1, 8)]
+    world = World(bought, {"model": {(10, "all_items"): list(range(1, 8))}}, bought={(1, 1)})
+    means = _evaluation(spark, world)["split"]["test"]["protocols"]["masked_seen"]["models"]["model"]
+    assert means["per_basket"]["ndcg@5"] == 1
+
+
+def test_no_mean_is_beyond_one(at_random):
+    means = [found for result in at_random.values() for found in result["models"].values()]
+    assert len(means) == len(PROTOCOLS) * 2
+    assert all(0 <= metric_of(found, metric) <= 1 for found in means for metric in METRICS)
 
 
 def test_basket_recall_agrees_with_its_plain_definition(world, at_random):

@@ -3,9 +3,24 @@ from datetime import datetime, timedelta
 import pytest
 
 from recsys_spark.contracts.monitor_config import MonitorConfig
-from recsys_spark.contracts.schemas import INTERACTIONS_CLEAN, ITEM_ID_MAP, ITEM_POPULARITY, RECOMMENDATIONS
+from recsys_spark.contracts.schemas import (
+    CUSTOMER_ID_MAP,
+    INTERACTIONS_CLEAN,
+    ITEM_ID_MAP,
+    ITEM_POPULARITY,
+    POSITIVE_RANKS,
+    RECOMMENDATIONS,
+    SEQUENCES,
+)
 from recsys_spark.monitoring.measures import DRIFTED, OK
-from recsys_spark.monitoring.money import captured_change, captured_of_lines, most_popular, uplift, weekly_sums
+from recsys_spark.monitoring.money import (
+    captured_change,
+    captured_of_lines,
+    captured_of_positives,
+    most_popular,
+    uplift,
+    weekly_sums,
+)
 from tests.support.frames import column, frame
 
 CONFIG = MonitorConfig()
@@ -52,6 +67,34 @@ def test_money_by_hand(spark):
     assert (measure.name, measure.value, measure.verdict) == ("new_uplift", -0.25, DRIFTED)
     assert [week["week"] for week in measure.detail["weeks"]["new"]] == ["2011-01-03", "2011-01-10"]
     assert measure.detail["weeks"]["new"][0]["captured"] == pytest.approx(3 / 18, abs=1e-6)
+
+
+def test_money_behind_the_end_of_the_test_does_not_count(spark):
+    class Run:
+        end = None
+
+        def table(self, artifact, **_):
+            weeks = [MONDAY, MONDAY + timedelta(weeks=1)]
+            keys = [{"query_id": n, "pos_item_idx": 1, "user_idx": 1} for n in (1, 2)]
+            return {
+                "sequences": frame(
+                    spark,
+                    SEQUENCES,
+                    [{**k, "event_time": t, "line_amount": 5.0} for k, t in zip(keys, weeks, strict=True)],
+                ),
+                "positive_ranks": frame(
+                    spark, POSITIVE_RANKS, [{**k, "protocol": "all_items", "rank": 1} for k in keys]
+                ),
+                "customer_id_map": frame(spark, CUSTOMER_ID_MAP, [{"user_idx": 1, "customer_id": "a"}]),
+            }[artifact.name]
+
+        def test_end(self):
+            return self.end
+
+    run = Run()
+    assert column(captured_of_positives(run, "ease", 20), "captured") == [5, 5]
+    run.end = MONDAY.isoformat()
+    assert column(captured_of_positives(run, "ease", 20), "captured") == [5]
 
 
 def test_the_most_popular_products_have_most_events_and_ties_go_by_index(spark):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from recsys_spark.contracts.candidate_config import QuotasConfig
+from recsys_spark.contracts.errors import ConfigError
 from recsys_spark.contracts.features import chosen_features
 from recsys_spark.contracts.ranker_config import VARIANTS, RankerConfig
 from recsys_spark.ranker.ablations import ablations_table, compared, positive_totals, variants
@@ -44,6 +46,20 @@ def test_variants_drop_only_features_that_they_have_and_none_is_left_without_any
 
 def test_one_source_alone_cannot_be_left_out():
     assert [each.name for each in variants(("sources",), FEATURES, {"own": 9}, CONFIG)] == ["whole"]
+
+
+def test_sources_are_not_left_out_where_shards_have_no_ranks(caplog):
+    base = chosen_features("base", tuple(QUOTAS))
+    assert [each.name for each in variants(("sources",), base, QUOTAS, CONFIG)] == ["whole"]
+    assert "no ranks" in caplog.text
+
+
+def test_no_quota_reaches_the_rank_that_stands_for_none():
+    missing = {feature.missing for feature in FEATURES if feature.name.startswith("rank_")}
+    assert missing == {1000}
+    assert QuotasConfig(ease=999).of("ease") == 999
+    with pytest.raises(ConfigError, match=r"candidates\.quotas\.ease"):
+        QuotasConfig(ease=1000)
 
 
 def with_sums(positives: list[float], hits: list[float]) -> Resampled:

@@ -173,6 +173,7 @@ def test_the_weakest_categories_have_enough_products_and_are_no_rest():
                 for name, count, recall in [
                     ("tiny", 99, 0.0),
                     ("other", 900, 0.0),
+                    ("none", 900, 0.0),
                     ("d", 100, 0.4),
                     ("b", 100, 0.2),
                     ("a", 100, 0.2),

@@ -1,17 +1,22 @@
 from __future__ import annotations
 
+import doctest
 import re
 import xml.etree.ElementTree as ElementTree
 from itertools import pairwise
 
 import pytest
 
-from recsys_spark.report import plots
+from recsys_spark.report import plots, svg
 from recsys_spark.report.numbers import spell
 from recsys_spark.report.plot_parts import Estimate
 from recsys_spark.report.plots import Point
 
-HOSTILE = '<img src=x onerror="a"> $x_1$ & co'
+HOSTILE = '<img src=x onerror="a"> $x_1$ \x00\x01\x1b\ufffe& co'
+
+
+def test_the_examples_in_the_docstrings_hold():
+    assert doctest.testmod(svg).failed == 0
 
 
 def percent(value):
