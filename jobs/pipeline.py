@@ -39,6 +39,7 @@ from recsys_spark.closing import closing_words
 from recsys_spark.command_line import (
     add_options,
     add_switches,
+    add_verify,
     config_from,
     finish,
     guarded,
@@ -94,7 +95,9 @@ def command_parser() -> argparse.ArgumentParser:
     run = working_arguments(commands.add_parser("run", help="all stages, or --from NAME --to NAME (the default)"))
     run.add_argument("--from", dest="first", choices=_NAMES, default=_NAMES[0], help="first stage to run")
     run.add_argument("--to", dest="last", choices=_NAMES, default=_NAMES[-1], help="last stage to run")
-    export = reading_arguments(commands.add_parser("export", help="hand a table on as CSV, Excel or Parquet"))
+    export = add_verify(
+        reading_arguments(commands.add_parser("export", help="hand a table on as CSV, Excel or Parquet"))
+    )
     export.add_argument("artifact", help="such as interactions_clean or rankings_popularity_test")
     export.add_argument("--format", choices=FORMATS, default="csv")
     export.add_argument("--out", help="file or folder to write; it may not exist yet")

@@ -59,8 +59,6 @@ def common_arguments(parser: argparse.ArgumentParser) -> argparse.ArgumentParser
     """Add the arguments that every job takes."""
     parser.add_argument("--config", action="append", default=[], metavar="FILE", help="YAML overlay; may be repeated")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="one config value")
-    parser.add_argument("--force", action="store_true", help="run also what is up to date")
-    parser.add_argument("--verify", choices=("size", "full"), default="size", help="how inputs are checked")
     parser.add_argument("--debug", action="store_true", help="show tracebacks")
     parser.add_argument("--log-format", choices=LOG_FORMATS, default="text", help="of the lines on stderr")
     return parser
@@ -69,13 +67,20 @@ def common_arguments(parser: argparse.ArgumentParser) -> argparse.ArgumentParser
 def working_arguments(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
     """Add the arguments of what runs stages."""
     parser.add_argument("--run", metavar="ID", help="the run to work in: an id, current or new (see docs/runs.md)")
-    return common_arguments(parser)
+    parser.add_argument("--force", action="store_true", help="run also what is up to date")
+    return add_verify(common_arguments(parser))
 
 
 def reading_arguments(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
     """Add the arguments of what reads a run."""
     parser.add_argument("--run", metavar="ID", help="the run to read, instead of the current one")
     return common_arguments(parser)
+
+
+def add_verify(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
+    """Add the argument of what reads artifacts as they were published."""
+    parser.add_argument("--verify", choices=("size", "full"), default="size", help="how inputs are checked")
+    return parser
 
 
 def add_switches(parser: argparse.ArgumentParser, switches: Mapping[str, str]) -> None:

@@ -7,7 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from recsys_spark.command_line import add_switches, common_arguments, config_from, finish, guarded
+from recsys_spark.command_line import (
+    add_switches,
+    common_arguments,
+    config_from,
+    finish,
+    guarded,
+    working_arguments,
+)
 from recsys_spark.contracts.errors import ConfigError, DataError, GateError, StageGraphError
 
 ROOT = Path(__file__).parents[1]
@@ -65,12 +72,15 @@ def test_common_arguments_reach_the_config(tmp_path):
     arguments = parser.parse_args(["--config", str(overlay), "--set", "sequences.hist_max=3", "--set", "seed=8"])
     config = config_from(arguments)
     assert (config.seed, config.sequences.hist_max) == (8, 3)
-    assert (arguments.force, arguments.verify, arguments.debug) == (False, "size", False)
+    assert not arguments.debug
+    assert not hasattr(arguments, "force")  # of what runs stages alone
+    working = working_arguments(argparse.ArgumentParser()).parse_args([])
+    assert (working.force, working.verify) == (False, "size")
 
 
 def test_a_wrong_argument_is_a_usage_error():
     with pytest.raises(SystemExit) as caught:
-        common_arguments(argparse.ArgumentParser()).parse_args(["--verify", "some"])
+        working_arguments(argparse.ArgumentParser()).parse_args(["--verify", "some"])
     assert caught.value.code == 2
 
 
