@@ -13,6 +13,7 @@ from recsys_spark.contracts.artifacts import CANDIDATES, RANKER_ABLATIONS, RANKE
 from recsys_spark.contracts.candidate_config import REPEAT_SOURCES, source_names
 from recsys_spark.contracts.config import PipelineConfig
 from recsys_spark.contracts.errors import ConfigError
+from recsys_spark.contracts.features import chosen_features
 from recsys_spark.contracts.ranker_config import GBDT_MODELS
 from recsys_spark.contracts.ranker_file import RANKER_FILE
 from recsys_spark.evaluation.facts import judged, of_judged
@@ -31,7 +32,8 @@ def run(io: StageIO, config: PipelineConfig) -> Metrics:
         raise ConfigError("ranker.model is none, so there is no ranker to take parts from; name one")
     quotas = config.candidates.quotas
     sources = {name: quotas.of(name) for name in source_names(quotas, config.retriever.towers)}
-    chosen = variants(config.ablations.variants, config.ranker_features, sources, config.ranker)
+    features = chosen_features(config.features.set, tuple(sources))
+    chosen = variants(config.ablations.variants, features, sources, config.ranker)
     if any(variant.is_trained and variant.config.model in GBDT_MODELS for variant in chosen):
         from training.ranker.gbdt import import_lightgbm  # torch, which other commands need not load
 

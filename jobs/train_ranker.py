@@ -14,8 +14,10 @@ from recsys_spark.candidates.tower_files import FittedFile
 from recsys_spark.command_line import main
 from recsys_spark.contracts import artifacts
 from recsys_spark.contracts.artifacts import PARTS_OF_RANKER, RANKER_BEST, RANKER_FEATS, SPLIT_OF_FIT
+from recsys_spark.contracts.candidate_config import source_names
 from recsys_spark.contracts.columns import LIST_LENGTH
 from recsys_spark.contracts.config import PipelineConfig
+from recsys_spark.contracts.features import chosen_features
 from recsys_spark.contracts.ranker_config import TWO_STAGE
 from recsys_spark.contracts.ranker_file import RANKER_FILE
 from recsys_spark.gpu_launch import launch
@@ -52,7 +54,8 @@ def _train(
     from training.ranker.train import train_ranker
 
     settings = config.ranker
-    features = config.ranker_features
+    sources = source_names(config.candidates.quotas, config.retriever.towers)
+    features = chosen_features(config.features.set, sources)
     job = RankerJob(
         features=tuple(feature.name for feature in features),
         kinds=tuple(feature.kind for feature in features),

@@ -14,6 +14,7 @@ from recsys_spark.command_line import main
 from recsys_spark.contracts import artifacts
 from recsys_spark.contracts.artifacts import SPLIT_OF_FIT
 from recsys_spark.contracts.config import PipelineConfig
+from recsys_spark.contracts.retriever_config import TowerConfig
 from recsys_spark.gpu_launch import launch
 from recsys_spark.retriever.inputs import (
     DEV,
@@ -74,7 +75,7 @@ def _write_inputs(io: StageIO, config: PipelineConfig) -> tuple[DataFrame, dict[
         write_examples(io, settings, source, histories, grid, ends[FOLD], early, config.seed)
     starts = {settings.tower(tower).start for tower in settings.towers}
     pairs = neighbour_options(replace(config.knn, shrinkage=0.0)) if "ppmi" in starts else None
-    hist_max = max(map(config.hist_max_of, settings.towers))
+    hist_max = max(_hist_max(config, settings.tower(tower)) for tower in settings.towers)
     inputs = {}
     for fit, end in {EARLY: early, **ends}.items():
         known = events.filter(F.col("invoice_date") <= end)
@@ -121,7 +122,7 @@ def job_of(
         num_users=io.num_rows(artifacts.CUSTOMER_ID_MAP),
         num_items=io.num_rows(artifacts.ITEM_ID_MAP),
         num_periods=inputs.num_periods,
-        hist_max=config.hist_max_of(tower),
+        hist_max=_hist_max(config, options),
         train_paths=example_paths(io, source, PARTS_OF_FIT[fit]),
         dev_paths=example_paths(io, source, (DEV,)) if is_early else (),
         items_path=io.path(artifacts.TOWER_ITEMS, fit=fit, source=source),
@@ -141,6 +142,10 @@ def job_of(
         tracking=settings.tracking,
         tracking_folder=io.run_folder,
     )
+
+
+def _hist_max(config: PipelineConfig, tower: TowerConfig) -> int:
+    return tower.hist_max(config.sequences.hist_max, config.queries.hist_max)
 
 
 STAGE = Stage(

@@ -16,7 +16,7 @@ from recsys_spark.contracts.cleaning_config import CoverageConfig as CoverageCon
 from recsys_spark.contracts.cleaning_config import DatesConfig as DatesConfig
 from recsys_spark.contracts.cleaning_config import OutlierConfig as OutlierConfig
 from recsys_spark.contracts.errors import ConfigError
-from recsys_spark.contracts.features import Feature, chosen_features
+from recsys_spark.contracts.features import chosen_features
 from recsys_spark.contracts.ingest_config import IngestConfig as IngestConfig
 from recsys_spark.contracts.ingest_config import TablesConfig as TablesConfig
 from recsys_spark.contracts.model_config import MODELS as MODELS
@@ -161,7 +161,8 @@ class PipelineConfig:
         require(fits, "ranker.batch_rows", told, self.ranker.batch_rows)
         if not self.ranker.feature_drop:
             return
-        names = {feature.name for feature in self.ranker_features}
+        sources = source_names(self.candidates.quotas, self.retriever.towers)
+        names = {feature.name for feature in chosen_features(self.features.set, sources)}
         for name in self.ranker.drop_features:
             if name not in names:
                 raise ConfigError(
@@ -169,12 +170,3 @@ class PipelineConfig:
                     "sources that are switched on; take it out, or switch its source on. Features are listed by "
                     "`recsys describe features`"
                 )
-
-    @property
-    def ranker_features(self) -> tuple[Feature, ...]:
-        """The features that the ranker is told of, those of its sources among them."""
-        return chosen_features(self.features.set, source_names(self.candidates.quotas, self.retriever.towers))
-
-    def hist_max_of(self, tower: str) -> int:
-        """The newest events that a history of a tower holds, in training and in serving."""
-        return (self.sequences if self.retriever.tower(tower).pools_sequences else self.queries).hist_max

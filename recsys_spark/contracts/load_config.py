@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any, get_args
@@ -24,11 +24,11 @@ def load_config(overlays: Sequence[str] = (), pairs: Sequence[str] = ()) -> Pipe
     """
     merged = _schema()
     for path in overlays:
-        merged = _merge(merged, _read_yaml(path), source=str(path))
+        merged = _merge(merged, _read_yaml(merged, path), source=str(path))
     for pair in pairs:
         if "=" not in pair:
             raise ConfigError(f"--set takes key=value, got '{pair}'")
-        merged = _merge(merged, _parse_pair(pair), source=f"--set {pair}")
+        merged = _merge(merged, _parse_pair(merged, pair), source=f"--set {pair}")
     try:
         config = OmegaConf.to_object(merged)
     except OmegaConfBaseException as error:
@@ -64,28 +64,31 @@ def _unlock(node: DictConfig) -> None:
             _unlock(child)
 
 
-def _read_yaml(path: str) -> DictConfig:
+def _read_yaml(base: DictConfig, path: str) -> DictConfig:
     try:
         loaded = OmegaConf.load(Path(path))
+        written = yaml.load(Path(path).read_text(encoding="utf-8"), yaml.BaseLoader)
     except FileNotFoundError:
         raise ConfigError(f"config file '{path}' does not exist") from None
     except (yaml.YAMLError, OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"config file '{path}' cannot be read: {_first_line(error)}") from error
     if not isinstance(loaded, DictConfig):
         raise ConfigError(f"config file '{path}' must hold a mapping of sections")
-    return loaded
+    return _with_texts_as_written(base, loaded, written)
 
 
-def _parse_pair(pair: str) -> DictConfig:
+def _parse_pair(base: DictConfig, pair: str) -> DictConfig:
+    name, _, text = pair.partition("=")
     try:
-        return OmegaConf.from_dotlist([pair])
+        written = yaml.load(text, yaml.BaseLoader)
+        for key in reversed(name.split(".")):
+            written = {key: written}
+        return _with_texts_as_written(base, OmegaConf.from_dotlist([pair]), written)
     except yaml.YAMLError as error:
         raise ConfigError(f"--set {pair}: the value is no YAML: {_first_line(error)}") from error
 
 
 def _merge(base: DictConfig, layer: DictConfig, source: str) -> DictConfig:
-    for name, value in _numbers_among_texts(base, layer):
-        raise ConfigError(f"{source}: {name} takes texts, not {value!r}, which YAML reads; write the text in quotes")
     try:
         merged = OmegaConf.merge(base, layer)
     except ConfigKeyError as error:
@@ -97,14 +100,18 @@ def _merge(base: DictConfig, layer: DictConfig, source: str) -> DictConfig:
     return merged
 
 
-def _numbers_among_texts(base: DictConfig, layer: DictConfig, prefix: str = "") -> Iterator[tuple[str, object]]:
-    """Entries of lists of texts that are numbers: 00123 would silently become 83, and 12:30 become 750."""
+def _with_texts_as_written(base: DictConfig, layer: DictConfig, written: object) -> DictConfig:
+    """Give lists of texts their entries as they are written: YAML reads 00123 as 83, 12:30 as 750, and no as False."""
     for key in (str(key) for key in layer if key in base):
-        known, given = base._get_node(key), layer._get_node(key)
+        if not isinstance(written, dict) or key not in written:
+            continue
+        known, given, own = base._get_node(key), layer._get_node(key), written[key]
         if isinstance(known, DictConfig) and isinstance(given, DictConfig):
-            yield from _numbers_among_texts(known, given, f"{prefix}{key}.")
+            _with_texts_as_written(known, given, own)
         elif known is not None and isinstance(given, ListConfig) and get_args(known._metadata.ref_type)[:1] == (str,):
-            yield from ((f"{prefix}{key}", value) for value in list(given) if isinstance(value, int | float))
+            pairs = zip(list(given), own, strict=True)
+            layer[key] = [text if isinstance(value, int | float) else value for value, text in pairs]
+    return layer
 
 
 def _unknown_key(key: str) -> str:

@@ -78,6 +78,10 @@ class TowerConfig:
         """Whether it learns from the histories of SEQUENCES, not from those of QUERIES."""
         return self.examples == "sequences" and self.user_tower != "id"
 
+    def hist_max(self, of_sequences: int, of_queries: int) -> int:
+        """The newest events that a history holds, in training and in serving, of those that the two tables hold."""
+        return of_sequences if self.pools_sequences else of_queries
+
 
 def _first() -> TowerConfig:
     return TowerConfig(temperature=0.15, dev_protocol=FIRST_PURCHASE)

@@ -50,15 +50,14 @@ def test_base_yaml_comments_every_key_with_a_value():
 
 def test_a_tower_that_pools_histories_of_the_lines_own_order_is_refused():
     chosen = ["retriever.towers=[plain]", "sequences.history_mode=event"]
-    assert load_config(pairs=chosen).hist_max_of("plain") == 200  # by customers alone
+    assert load_config(pairs=chosen).retriever.plain.user_tower == "id"  # pools nothing while it learns
     with pytest.raises(ConfigError, match=r"retriever.plain.examples is sequences, .* set history_mode to basket"):
         load_config(pairs=[*chosen, "retriever.plain.user_tower=both"])
 
 
 def test_a_history_is_as_long_as_where_a_tower_learns_from():
-    changed = ["retriever.all.examples=sequences", "sequences.hist_max=7", "queries.hist_max=9"]
-    config = load_config(pairs=changed)
-    assert [config.hist_max_of(tower) for tower in ("all", "first", "plain")] == [7, 9, 9]
+    settings = load_config(pairs=["retriever.all.examples=sequences"]).retriever
+    assert [settings.tower(tower).hist_max(7, 9) for tower in ("all", "first", "plain")] == [7, 9, 9]
 
 
 @pytest.mark.parametrize(
@@ -175,11 +174,12 @@ def test_every_conf_file_loads():
     assert len(loaded) >= 1
 
 
-@pytest.mark.parametrize("text", ["00123", "10_200", "12:30", "85123", "1.5"])
-def test_a_code_that_yaml_reads_as_a_number_is_to_be_written_in_quotes(text, tmp_path):
+@pytest.mark.parametrize("text", ["00123", "10_200", "12:30", "85123", "1.50", "no", "POST"])
+def test_a_code_is_the_text_that_is_written_whatever_yaml_makes_of_it(text, tmp_path):
     path = tmp_path / "mine.yaml"
-    path.write_text(f"recommend:\n  excluded_codes: [{text}]\n")
-    with pytest.raises(ConfigError, match=r"recommend\.excluded_codes takes texts, not .*; write the text in quotes"):
-        load_config([str(path)])
-    path.write_text(f"recommend:\n  excluded_codes: ['{text}']\n")
-    assert load_config([str(path)]).recommend.excluded_codes == (text,)
+    for written in (text, f"'{text}'"):
+        path.write_text(f"recommend:\n  excluded_codes: [{written}, B]\n  top_n: 7\n")
+        from_file = load_config([str(path)]).recommend
+        from_pair = load_config(pairs=[f"recommend.excluded_codes=[{written}, B]"]).recommend
+        assert from_file.excluded_codes == from_pair.excluded_codes == (text, "B")
+        assert from_file.top_n == 7

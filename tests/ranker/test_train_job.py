@@ -9,6 +9,7 @@ import pytest
 
 from jobs import ablate, train_ranker
 from recsys_spark.contracts.artifacts import Artifact
+from recsys_spark.contracts.features import chosen_features
 from recsys_spark.contracts.load_config import load_config
 from recsys_spark.contracts.ranker_file import RANKER_FILE
 from recsys_spark.ranker.ablations import variants
@@ -53,7 +54,7 @@ def launched(monkeypatch) -> list[dict[str, Any]]:
 def test_trees_are_trained_by_one_process_whatever_the_number(tmp_path, launched, model, expected):
     config = load_config(pairs=["ranker.num_processes=4", f"ranker.model={model}"])
     train_ranker._train(Run(tmp_path), config, "train")
-    (whole,) = variants([], config.ranker_features, {}, config.ranker)
+    (whole,) = variants([], chosen_features("full"), {}, config.ranker)
     ablate._train(Run(tmp_path), config, whole)
     assert [each["num_processes"] for each in launched] == [expected, expected]
 
