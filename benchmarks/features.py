@@ -61,6 +61,7 @@ class InMemory:
             files = sorted(Path(folder, "rows").glob("*.parquet"))
             self._parts = [list(self._queries(file)) for file in files]
         self.num_pairs = sum(len(offers.rows) for part in self._parts for _, offers in part)
+        self._compute(self._parts[0][:1])  # what processes inherit: tables and PyTorch, as Spark's workers keep them
 
     def _queries(self, file: Path) -> Iterator[tuple[object, Offers]]:
         batches = pq.ParquetFile(file).iter_batches(batch_size=ROWS_PER_ARROW_BATCH)
@@ -68,7 +69,7 @@ class InMemory:
             yield batch, offers_in(rows, self._builder.sources)
 
     def compute(self) -> None:
-        """All features, each part in a process of its own that inherits the arrays."""
+        """All features, each part in a process of its own that inherits arrays, tables and libraries."""
         fork = multiprocessing.get_context("fork")
         workers = [fork.Process(target=self._compute, args=(part,)) for part in self._parts]
         for worker in workers:
@@ -99,7 +100,7 @@ def candidates_of(io: StageIO, config: PipelineConfig) -> tuple[DataFrame, DataF
 def main() -> None:
     """Report both figures."""
     parser = common_arguments(argparse.ArgumentParser(description=__doc__))
-    parser.add_argument("--repetitions", type=int, default=3)
+    parser.add_argument("--repetitions", type=int, default=5)
     arguments = parser.parse_args()
     config = config_from(arguments)
     io = StageIO(STAGE, open_storage(config), config)

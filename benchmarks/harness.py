@@ -53,7 +53,7 @@ def figure(name: str, value: float, goal: str, **detail: Any) -> Figure:
         "machine": machine(),
         "versions": library_versions(),
     }
-    return Figure(name, round(value, 4), goal, meets(value, goal), {**detail, **facts})
+    return Figure(name, float(f"{value:.5g}"), goal, meets(value, goal), {**detail, **facts})
 
 
 def meets(value: float, goal: str) -> bool:

@@ -6,9 +6,11 @@ ranx knows neither money nor positives, so each positive becomes a query of its 
 from __future__ import annotations
 
 import argparse
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
+import numpy as np
 from pyspark.sql import functions as F
 from ranx import Qrels, evaluate
 from ranx import Run as RanxRun
@@ -91,7 +93,7 @@ def largest_difference(run: Run, model: str, num_queries: int) -> Iterator[float
             {query: codes for name, query, codes in lists if name == protocol},
         )
         values = (mean(sums, model, protocol, metric)[0] - expected[metric.section, metric.label] for metric in METRICS)
-        yield max(abs(float(value)) for value in values)
+        yield float(np.max(np.abs(np.array(list(values), dtype=float))))  # NaN where one is
 
 
 def main() -> None:
@@ -108,7 +110,7 @@ def main() -> None:
         for model in run.models():
             for protocol, value in zip(LIST_PROTOCOLS, largest_difference(run, model, given.queries), strict=True):
                 found[f"{root} {model} {protocol}"] = value
-    worst = max(found, key=lambda name: found[name])
+    worst = max(found, key=lambda name: math.inf if math.isnan(found[name]) else found[name])
     goal = "<= 0.000000001"
     report("metrics", [figure("metrics.difference_to_ranx", found[worst], goal, worst=worst, differences=found)])
 

@@ -50,11 +50,11 @@ def against_best_single(evaluation: Mapping[str, Any], name: str) -> list[Figure
 
 
 def against_gbdt(gbdt: Run, mlp: Run, name: str) -> list[Figure]:
-    """By how much RankerMLP is better than LightGBM, and the interval; its upper end must not lie below zero."""
+    """The upper end of the interval of what RankerMLP gains over LightGBM, which must not lie below zero."""
     protocols, found = compare_runs(gbdt, mlp, EvaluationConfig(), seed=1)["protocols"], []
     for protocol, section, metric, _ in GOALS:
         moved = protocols[protocol][TWO_STAGE][section][metric]
-        figure_name = f"quality.mlp_over_gbdt.{section}.{metric}.{protocol}.{name}"
+        figure_name = f"quality.mlp_minus_gbdt.upper_end.{section}.{metric}.{protocol}.{name}"
         found.append(figure(figure_name, moved["interval"][1], ">= 0", **moved))
     return found
 

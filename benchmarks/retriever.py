@@ -162,7 +162,8 @@ def paired(first: Ranks, second: Ranks, users: npt.NDArray[np.int64], k: int) ->
 def figures_of(
     name: str, roots: Sequence[Path], towers: Mapping[str, Sequence[str]], baselines: Sequence[str]
 ) -> list[Figure]:
-    """One figure per tower, protocol, peer and cutoff: the worst of the seeds, with the others in its detail.
+    """One figure per tower, protocol, peer and cutoff: the lower end of the interval of what the tower gains over the
+    peer, for the seed whose is lowest; estimates of all seeds in its detail.
 
     towers: models of the run by protocol.
     """
@@ -177,11 +178,12 @@ def figures_of(
             for other, ranks in others.items():
                 for k in (K, LIST_LENGTH):
                     moved = [paired(one, ranks, users, k) for one in own]
-                    worst, interval = min(moved, key=lambda pair: pair[1][0])
-                    detail: dict[str, Any] = {"interval": interval, "seeds": [round(one[0], 5) for one in moved]}
+                    estimate, interval = min(moved, key=lambda pair: pair[1][0])
+                    detail: dict[str, Any] = {"estimate": estimate, "interval": interval}
+                    detail["seeds"] = [round(one[0], 5) for one in moved]
                     detail |= {"tower": [float((one <= k).mean()) for one in own], "other": float((ranks <= k).mean())}
-                    label = f"retriever.{name}.{tower}.{protocol}.recall@{k}_minus_{other}"
-                    made.append(figure(label, worst, "> 0", **detail))
+                    label = f"retriever.{name}.{tower}.{protocol}.recall@{k}_minus_{other}.lower_end"
+                    made.append(figure(label, interval[0], "> 0", **detail))
     return made
 
 
