@@ -67,5 +67,5 @@ def require_another(earlier: SeenRun, own: SeenRun, name: str) -> None:
     if is_below(first, second) and is_below(second, first):
         raise ConfigError(
             f"monitor.against '{name}' is the very run that is looked at; give the folder of an earlier one, such as "
-            "<paths.processed>/runs/<id> (recsys status names the runs)"
+            "<paths.processed>/runs/<id>"
         )
