@@ -32,7 +32,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
     """The arguments of this job."""
     parser.add_argument("--folds", type=int, help="origins, that of the run itself included")
     parser.add_argument("--seeds", type=int, help="compare that many seeds at one origin instead")
-    parser.add_argument("--out", metavar="FILE", help="where to write every mean of every run as JSON")
+    parser.add_argument(
+        "--out", metavar="FILE", help="with --folds or --seeds: where to write every mean of every run as JSON"
+    )
     return working_arguments(parser)
 
 

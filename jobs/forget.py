@@ -82,4 +82,4 @@ def _told(
 
 if __name__ == "__main__":
     given = add_arguments(argparse.ArgumentParser(description=__doc__)).parse_args()
-    finish(guarded(lambda: forget(given), debug=given.debug))
+    finish(guarded(lambda: forget(given), debug=given.debug, log_format=given.log_format))

@@ -1,4 +1,4 @@
-"""Hold a run against an earlier one (--against ROOT) or against lines that came since (--with FILES)."""
+"""Hold a run against an earlier one (--against RUN) or against lines that came since (--with FILES)."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from recsys_spark.monitoring.measures import Measure, drift_document
 from recsys_spark.monitoring.metrics import metric_measures
 from recsys_spark.monitoring.money import new_measures, period_measures
 from recsys_spark.monitoring.page import write_page
-from recsys_spark.monitoring.runs import SeenRun, earlier_run
+from recsys_spark.monitoring.runs import SeenRun, earlier_run, require_another
 from recsys_spark.monitoring.words import drift_words
 from recsys_spark.privacy.entry import CustomerEntry
 from recsys_spark.recommendations.moment import only_new_lines, source_of
@@ -43,11 +43,12 @@ from recsys_spark.stage import Metrics, Stage, StageIO
 def run(io: StageIO, config: PipelineConfig) -> Metrics:
     against, new_lines = config.monitor.against, config.monitor.new_lines
     if bool(against) == bool(new_lines):
-        raise ConfigError("a run is held against one thing: give either --against ROOT or --with FILES")
+        raise ConfigError("a run is held against one thing: give either --against RUN or --with FILES")
     own = SeenRun(io.storage, io.inputs, io.verify)
     sides: dict[str, Any] = {"run": io.storage.root, "against": against, "new_lines": list(new_lines)}
     if against:
         earlier = earlier_run(against, io.spark, io.verify)
+        require_another(earlier, own, against)
         measures, differs = _of_runs(earlier, own, config)
         io.inputs[SOURCE + against] = digest_of(earlier.seen)
     else:
@@ -106,7 +107,7 @@ STAGE = Stage(
     sources=input_files,
 )
 
-OPTIONS = {"--against": ("monitor.against", "ROOT"), "--with": ("monitor.new_lines", "FILE...")}
+OPTIONS = {"--against": ("monitor.against", "RUN"), "--with": ("monitor.new_lines", "FILE...")}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
@@ -130,4 +131,4 @@ def monitor(arguments: argparse.Namespace) -> None:
 
 if __name__ == "__main__":
     given = add_arguments(argparse.ArgumentParser(description=__doc__)).parse_args()
-    finish(guarded(lambda: monitor(given), debug=given.debug))
+    finish(guarded(lambda: monitor(given), debug=given.debug, log_format=given.log_format))

@@ -49,7 +49,8 @@ def serve(arguments: argparse.Namespace) -> None:
         from recsys_spark.serving.server import run_server
     except ImportError as error:
         raise ConfigError(
-            f"{error.name} is missing: install the extra serve (pip install 'b2b-recommender[serve]')"
+            f"{error.name} is missing: install the project's extra serve "
+            "(pip install '.[serve]', or the wheel with [serve])"
         ) from None
     maker, served = BundleMaker(arguments), served_by(config)
     crew = Crew(served, arguments.log_format)

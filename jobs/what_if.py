@@ -109,7 +109,7 @@ def entry_facts(config: PipelineConfig) -> dict[str, str]:
 
 def add_arguments(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
     """The arguments of this job beside the common ones."""
-    parser.add_argument("--out", metavar="FILE", help="where to write the cost of the rules as JSON")
+    parser.add_argument("--out", metavar="FILE", help="with --what-if: where to write the cost of the rules as JSON")
     return parser
 
 

@@ -43,7 +43,7 @@ class DriftThresholds:
 
 @dataclass(frozen=True, kw_only=True)
 class MonitorConfig:
-    """against: root of an earlier run; new_lines: files of lines that came since. One of them is needed."""
+    """against: folder of an earlier run; new_lines: files of lines that came since. One of them is needed."""
 
     against: str | None = None
     new_lines: tuple[str, ...] = ()

@@ -11,7 +11,7 @@ from recsys_spark.command_line import storage_of
 from recsys_spark.contracts.artifacts import EVALUATION, Artifact
 from recsys_spark.contracts.errors import ArtifactError, ConfigError
 from recsys_spark.evaluation.runs import Run
-from recsys_spark.paths import filesystem
+from recsys_spark.paths import filesystem, is_below
 from recsys_spark.storage import MARKER
 
 
@@ -54,8 +54,18 @@ def earlier_run(name: str, spark: SparkSession, verify: str = "size") -> SeenRun
     try:
         storage = storage_of(name, spark)
     except ArtifactError as error:
-        raise ConfigError(f"monitor.against '{name}' is no run ({error}); give the root of a finished one") from None
+        raise ConfigError(f"monitor.against '{name}' is no run ({error}); give the folder of a finished one") from None
     fs, plain = filesystem(storage.root)
     if not fs.exists(f"{plain.rstrip('/')}/{MARKER}"):
-        raise ConfigError(f"monitor.against '{name}' is no run: it has no {MARKER}; give the root of a finished one")
+        raise ConfigError(f"monitor.against '{name}' is no run: it has no {MARKER}; give the folder of a finished one")
     return SeenRun(storage, verify=verify)
+
+
+def require_another(earlier: SeenRun, own: SeenRun, name: str) -> None:
+    """Raise ConfigError where both runs are one folder, links followed: nothing would have moved, whatever happened."""
+    (_, first), (_, second) = filesystem(earlier.storage.root), filesystem(own.storage.root)
+    if is_below(first, second) and is_below(second, first):
+        raise ConfigError(
+            f"monitor.against '{name}' is the very run that is looked at; give the folder of an earlier one, such as "
+            "<paths.processed>/runs/<id>"
+        )

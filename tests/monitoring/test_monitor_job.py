@@ -138,9 +138,10 @@ def test_lines_that_the_run_has_are_not_new(spark, reference, tmp_path):
 @pytest.mark.parametrize(
     ("words", "code", "told"),
     [
-        ((), EXIT_USAGE, "give either --against ROOT or --with FILES"),
+        ((), EXIT_USAGE, "give either --against RUN or --with FILES"),
         (("--against", "{run}", "--with", "x.csv"), EXIT_USAGE, "x.csv"),
         (("--against", "{empty}"), EXIT_USAGE, "is no run"),
+        (("--against", "{run}/../reference"), EXIT_USAGE, "is the very run that is looked at"),
         (("--with", "{empty}/none.csv"), EXIT_USAGE, "does not exist"),
         (("--against", "{run}", "--set", "monitor.thresholds.psi=0"), EXIT_USAGE, "monitor.thresholds.psi"),
     ],
