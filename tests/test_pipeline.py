@@ -13,6 +13,7 @@ from pathlib import Path
 import jsonschema
 import openpyxl
 import pandas as pd
+import pyspark
 import pytest
 from pyspark.sql import functions as F
 
@@ -32,11 +33,12 @@ from tests.serving.parity import served_against_listed
 from tests.support.business import check_rules
 from tests.support.frames import rows
 from tests.support.report_page import ReportPage, wrong_figures
-from tests.support.small_shop import CONFIG, HEADERS, REPOSITORY, recsys, settings_of, write_shop
+from tests.support.small_shop import CONFIG, HEADERS, REPOSITORY, manifests, recsys, settings_of, write_shop
 from tests.support.tour import told_by_the_tour
 from tests.support.tuning import tuned_on
 
 NEEDED = ("interactions_clean", "item_id_map", "customer_id_map", "queries_test", "rankings_two_stage_test")
+PINNED = f"pyspark=={pyspark.__version__}" in (REPOSITORY / "constraints.txt").read_text().split()
 
 
 @pytest.fixture(scope="module")
@@ -49,13 +51,6 @@ def shop(tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def first_run(shop) -> subprocess.CompletedProcess[str]:
     return recsys(shop, "run")
-
-
-def manifests(root: Path) -> dict[str, dict]:
-    found = {}
-    for path in sorted(root.rglob("*.manifest.json")):
-        found[str(path.relative_to(root))] = json.loads(path.read_text())
-    return found
 
 
 @pytest.mark.spark
@@ -111,6 +106,7 @@ def test_the_workbook_lists_every_customer_and_runs_no_formula(first_run, shop):
 
 
 @pytest.mark.spark
+@pytest.mark.skipif(PINNED, reason="on these versions tests/cluster holds a cluster against one core and one partition")
 def test_one_core_and_one_partition_give_the_same_rows_in_every_table(first_run, shop, tmp_path):
     assert first_run.returncode == 0
     (tmp_path / "shop.csv").write_bytes((shop / "shop.csv").read_bytes())
