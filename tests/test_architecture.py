@@ -22,6 +22,9 @@ MAX_LINES = 300
 
 # Not to be had where only the DataFrame API is allowed.
 RDD_NAMES = {"rdd", "sparkContext", "SparkContext", "_jvm", "_jdf", "_jsparkSession"}
+RDD_NAMES_ALLOWED = {
+    ("recsys_spark/baselines/nmf.py", "sparkContext"): "ALS cuts its lineage in a folder of the context"
+}
 # Calls that bring every row to the driver, and the files that may make them, each with what bounds the rows.
 TO_DRIVER = {"collect", "toPandas", "toLocalIterator"}
 DRIVER_CALLS_ALLOWED = {
@@ -111,7 +114,7 @@ def test_no_code_reaches_below_the_dataframe_api():
         f"{path.relative_to(ROOT)}:{line} {name}"
         for path in sources("jobs", "recsys_spark")
         for name, line in named(path)
-        if name in RDD_NAMES
+        if name in RDD_NAMES and (str(path.relative_to(ROOT)), name) not in RDD_NAMES_ALLOWED
     ]
     assert found == []
 

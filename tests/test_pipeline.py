@@ -13,6 +13,7 @@ from pathlib import Path
 import jsonschema
 import openpyxl
 import pandas as pd
+import pyspark
 import pytest
 from pyspark.sql import functions as F
 
@@ -22,7 +23,6 @@ from recsys_spark.baselines.loading import load_codes
 from recsys_spark.baselines.query_batches import with_queries
 from recsys_spark.baselines.ranking import rank
 from recsys_spark.baselines.registry import ModelSettings
-from recsys_spark.baselines.tuning import choose
 from recsys_spark.contracts.columns import LIST_PROTOCOLS
 from recsys_spark.contracts.load_config import load_config
 from recsys_spark.ranker.two_stage import TwoStageSettings, fitted_two_stage
@@ -33,11 +33,12 @@ from tests.serving.parity import served_against_listed
 from tests.support.business import check_rules
 from tests.support.frames import rows
 from tests.support.report_page import ReportPage, wrong_figures
-from tests.support.small_shop import CONFIG, HEADERS, REPOSITORY, recsys, settings_of, write_shop
+from tests.support.small_shop import CONFIG, HEADERS, REPOSITORY, manifests, recsys, settings_of, write_shop
 from tests.support.tour import told_by_the_tour
 from tests.support.tuning import tuned_on
 
 NEEDED = ("interactions_clean", "item_id_map", "customer_id_map", "queries_test", "rankings_two_stage_test")
+PINNED = f"pyspark=={pyspark.__version__}" in (REPOSITORY / "constraints.txt").read_text().split()
 
 
 @pytest.fixture(scope="module")
@@ -50,13 +51,6 @@ def shop(tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def first_run(shop) -> subprocess.CompletedProcess[str]:
     return recsys(shop, "run")
-
-
-def manifests(root: Path) -> dict[str, dict]:
-    found = {}
-    for path in sorted(root.rglob("*.manifest.json")):
-        found[str(path.relative_to(root))] = json.loads(path.read_text())
-    return found
 
 
 @pytest.mark.spark
@@ -112,6 +106,7 @@ def test_the_workbook_lists_every_customer_and_runs_no_formula(first_run, shop):
 
 
 @pytest.mark.spark
+@pytest.mark.skipif(PINNED, reason="on these versions tests/cluster holds a cluster against one core and one partition")
 def test_one_core_and_one_partition_give_the_same_rows_in_every_table(first_run, shop, tmp_path):
     assert first_run.returncode == 0
     (tmp_path / "shop.csv").write_bytes((shop / "shop.csv").read_bytes())
@@ -125,7 +120,7 @@ def test_one_core_and_one_partition_give_the_same_rows_in_every_table(first_run,
     assert [t for t in tables if t not in named and here[t]["content"] != there[t]["content"]] == []
     for label in ("split_cutoffs.json", "evaluation.json"):
         one, two = (root / "run" / "current" / label for root in (shop, tmp_path))
-        assert not one.exists() or one.read_text() == two.read_text()
+        assert one.read_text() == two.read_text()
 
 
 @pytest.mark.spark
@@ -249,15 +244,18 @@ def test_recommending_retrieves_and_describes_as_the_stages_before_did(first_run
 
 
 @pytest.mark.spark
-def test_settings_are_tried_on_val_queries_and_the_best_of_each_protocol_are_chosen(first_run, shop, spark, tmp_path):
+def test_settings_are_tried_on_val_queries_as_the_run_ranked_them(first_run, shop, spark, tmp_path):
     assert first_run.returncode == 0
     shutil.copytree(shop / "run" / "current", tmp_path / "run")
     config = load_config([str(CONFIG)], [*settings_of(shop), "baselines.models=[personal_frequency]"])
     found = tuned_on(tmp_path / "run", spark, config)
     tried = found["tried"]["personal_frequency"]
     assert (found["share_of_queries"], len(tried)) == (1.0, 6)
-    assert max(trial["recall@20"]["all_items"] for trial in tried) > 0
-    assert found["chosen"] == {"personal_frequency": choose(tried)}
+    ranked = json.loads((tmp_path / "run" / "baseline_results.json").read_text())["split"]["val"]["personal_frequency"]
+    assert tried[0] == {"changes": {}, "recall@20": ranked["recall@20"]}  # without changes it is what the run did
+    # Everybody's own five items are listed whatever their weights, so the config stays.
+    assert {trial["recall@20"]["all_items"] for trial in tried} == {1.0}
+    assert found["chosen"] == {"personal_frequency": {"all_items": {}, "first_purchase": {}}}
 
 
 @pytest.mark.spark

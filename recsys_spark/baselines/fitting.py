@@ -109,6 +109,10 @@ def _user_neighbours(fit: Fit) -> DataFrame:
     return fit_user_neighbours(_capped_source(fit), fit.settings.knn, fit.scratch(USER_NEIGHBOURS))
 
 
+def _nmf_factors(fit: Fit) -> DataFrame:
+    return fit_nmf_factors(fit.own(USER_ITEM_MATRIX), fit.settings.nmf, fit.seed, fit.scratch(NMF_FACTORS))
+
+
 def _category_popularity(fit: Fit) -> DataFrame:
     counts = fit.own(ITEM_POPULARITY)
     return fit_category_popularity(fit.io.read(INTERACTIONS_CLEAN), fit.io.read(ITEM_ID_MAP), counts, fit.cutoff_time)
@@ -129,5 +133,5 @@ FITTERS: dict[str, Callable[[Fit], DataFrame]] = {
     CATEGORY_POPULARITY.name: _category_popularity,
     SEGMENT_POPULARITY.name: _segment_popularity,
     TIFU_VECTORS.name: lambda fit: fit_tifu_vectors(fit.histories, fit.cutoff_time, fit.settings.tifu),
-    NMF_FACTORS.name: lambda fit: fit_nmf_factors(fit.own(USER_ITEM_MATRIX), fit.settings.nmf, fit.seed),
+    NMF_FACTORS.name: _nmf_factors,
 }

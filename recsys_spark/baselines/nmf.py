@@ -24,16 +24,17 @@ from recsys_spark.contracts.model_schemas import NMF_FACTORS
 
 _BLOCK_BYTES = 64 << 20  # of the dense scores that exist at a time
 _SWEEPS = 30  # of the fold-in over all factors; more change no score's sixth decimal in practice
+_LINEAGE_ITERATIONS = 5  # of ALS until its lineage is cut: one of 9 can overflow the stack, which ends the JVM
 
 
-def fit_nmf_factors(matrix: DataFrame, config: NmfConfig, seed: int) -> DataFrame:
-    """NMF_FACTORS of a USER_ITEM_MATRIX.
+def fit_nmf_factors(matrix: DataFrame, config: NmfConfig, seed: int, folder: str) -> DataFrame:
+    """NMF_FACTORS of a USER_ITEM_MATRIX. folder: scratch that all executors reach, for what ALS goes on from.
 
     Beyond max_cells (customers x items) ALS fits in blocks of Spark, whose sums depend on the partitioning in the last
     digits; the other way is exact, and made by one task.
     """
     if is_left_to_als(matrix, config):
-        return _als_factors(matrix, config, seed)
+        return _als_factors(matrix, config, seed, folder)
     return matrix.coalesce(1).mapInArrow(_factoriser(config, seed), NMF_FACTORS.ddl)
 
 
@@ -128,9 +129,11 @@ def _factoriser(config: NmfConfig, seed: int) -> Callable[[Iterable[pa.RecordBat
     return solve
 
 
-def _als_factors(matrix: DataFrame, config: NmfConfig, seed: int) -> DataFrame:
+def _als_factors(matrix: DataFrame, config: NmfConfig, seed: int, folder: str) -> DataFrame:
     from pyspark.ml.recommendation import ALS
 
+    # ALS cuts its lineage only where there is such a folder.
+    matrix.sparkSession.sparkContext.setCheckpointDir(folder)
     ratings = matrix.select(F.col("user_idx").cast("int"), F.col("item_idx").cast("int"), "weight")
     als = ALS(
         rank=config.num_factors,
@@ -141,6 +144,7 @@ def _als_factors(matrix: DataFrame, config: NmfConfig, seed: int) -> DataFrame:
         ratingCol="weight",
         implicitPrefs=True,
         nonnegative=True,
+        checkpointInterval=_LINEAGE_ITERATIONS,
         seed=seed,
     )
     factors = als.fit(ratings).itemFactors

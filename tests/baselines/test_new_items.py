@@ -70,12 +70,15 @@ def test_a_score_is_the_new_items_nearness_to_what_was_bought_with_everybodys_pu
 
 
 def test_new_items_alone_are_ranked_and_those_near_to_nothing_come_last(model):
-    for lists in rank_batch(model, asked([1, 1, 1], [3, 3, 3, 5]), 9):
-        items = [part.tolist() for part in np.split(lists.items, lists.offsets[1:-1])]
-        if lists.protocol == "all_items":
-            assert items == [[4, 5, 6], [5, 4, 6]]
-        if lists.protocol == "first_purchase":
-            assert items == [[4, 5, 6], [4, 6]]  # the second bought item 5, new as it is
+    found = {
+        lists.protocol: [part.tolist() for part in np.split(lists.items, lists.offsets[1:-1])]
+        for lists in rank_batch(model, asked([1, 1, 1], [3, 3, 3, 5]), 9)
+    }
+    assert found == {
+        "all_items": [[4, 5, 6], [5, 4, 6]],
+        "first_purchase": [[4, 5, 6], [4, 6]],  # the second bought item 5, new as it is
+        "masked_seen": [[4, 5, 6], [5, 4, 6]],
+    }
 
 
 def test_a_customer_of_whom_nothing_is_known_gets_what_is_near_to_everybodys_purchases(model):

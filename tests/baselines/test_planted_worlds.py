@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -15,7 +16,7 @@ from recsys_spark.baselines.ranking import rank
 from recsys_spark.baselines.registry import ENTRIES, ModelSettings, build_model, tables_of
 from recsys_spark.baselines.rolling import item_days
 from recsys_spark.baselines.tifu_knn import fit_tifu_vectors
-from recsys_spark.contracts import artifacts, schemas
+from recsys_spark.contracts import artifacts, model_schemas, schemas
 from recsys_spark.contracts.config import PipelineConfig
 from recsys_spark.contracts.model_config import (
     MODELS,
@@ -97,7 +98,7 @@ def write_world(io: StageIO, _config: PipelineConfig) -> dict[str, int]:
 def world(spark, tmp_path_factory):
     """Everything fitted up to day 3, and one query per customer on day 5."""
     storage = Storage(str(tmp_path_factory.mktemp("planted") / "run"), spark)
-    kept = {}
+    kept = {"storage": storage}
 
     def fit(io: StageIO, _config: PipelineConfig) -> dict[str, int]:
         sold, items, customers = (io.read(artifact) for artifact in SOURCES[:3])
@@ -173,13 +174,13 @@ def test_lists_do_not_depend_on_partitions(name, world, ranked):
 
 
 @pytest.mark.parametrize("name", ["ease_weights", "nmf_factors", "tifu_vectors"])
-def test_what_is_fitted_does_not_depend_on_partitions(name, world, spark):
+def test_what_is_fitted_does_not_depend_on_partitions(name, world, spark, tmp_path):
     def table(artifact):
         return spark.read.parquet(world["fitted"].table(artifact).path).repartition(7)
 
     fits = {
         "ease_weights": lambda: fit_ease_weights(table(artifacts.KNN_SOURCE), SETTINGS.ease),
-        "nmf_factors": lambda: fit_nmf_factors(table(artifacts.USER_ITEM_MATRIX), SETTINGS.nmf, seed=1),
+        "nmf_factors": lambda: fit_nmf_factors(table(artifacts.USER_ITEM_MATRIX), SETTINGS.nmf, 1, str(tmp_path)),
         "tifu_vectors": lambda: fit_tifu_vectors(world["histories"].repartition(7), world["cutoff"], SETTINGS.tifu),
     }
     assert rows(fits[name]()) == rows(spark.read.parquet(world["fitted"].tables[name].path))
@@ -187,6 +188,23 @@ def test_what_is_fitted_does_not_depend_on_partitions(name, world, spark):
 
 def test_the_share_that_the_cap_cut_is_told(world):
     assert world["facts"] == {"knn_share_cut": 0.0}
+
+
+def test_neighbours_are_of_each_customers_newest_items_up_to_the_cap(world):
+    """Everybody took four items, one a day: a cap of two leaves the last two."""
+    settings, told = replace(SETTINGS, knn=replace(SETTINGS.knn, max_items_per_customer=2)), {}
+
+    def fit(io: StageIO, _config: PipelineConfig) -> dict[str, int]:
+        told["facts"] = write_tables(Fit(io, "full", world["cutoff"], world["histories"], settings, 1), ["item_knn"])
+        return {}
+
+    written = (artifacts.ITEM_POPULARITY, artifacts.KNN_SOURCE, artifacts.ITEM_NEIGHBOURS)
+    run_stage(Stage("capped", SOURCES, written, (), fit), PipelineConfig(), world["storage"])
+    assert told["facts"] == {"knn_share_cut": 0.5}
+    last_two = [[int(item[1:]) + 1 for item in taken(c)[2:]] for c in range(CUSTOMERS)]
+    expected = {pair for one, two in last_two for pair in ((one, two), (two, one))}
+    found = world["storage"].read_table(artifacts.ITEM_NEIGHBOURS.path_of(fit="full"), model_schemas.ITEM_NEIGHBOURS)
+    assert set(rows(found, "item_idx", "neighbour_idx")) == expected
 
 
 def test_the_matrix_weighs_positives_one_and_history_a_half(world, spark):

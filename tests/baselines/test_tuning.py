@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 
@@ -9,14 +10,16 @@ import pytest
 
 from recsys_spark.baselines.loading import load_codes
 from recsys_spark.baselines.registry import Fitted, ModelSettings
-from recsys_spark.baselines.split_ranking import drawn_queries, lists_by_protocol
+from recsys_spark.baselines.split_ranking import choose_settings, drawn_queries, lists_by_protocol
 from recsys_spark.baselines.tuning import GRIDS, MAX_TRIALS, changed, choose, chosen_settings, trials, tune
+from recsys_spark.contracts import artifacts
 from recsys_spark.contracts.config import PipelineConfig
 from recsys_spark.contracts.errors import ConfigError
 from recsys_spark.contracts.model_config import MODELS
-from recsys_spark.contracts.schemas import QUERIES
+from recsys_spark.contracts.schemas import QUERIES, SEQUENCES
 from tests.baselines.test_model_scores import FLAT, Tables
 from tests.support.frames import frame, rows
+from tests.support.memory_io import MemoryIO
 from tests.support.worlds import START
 
 CONFIG = PipelineConfig()
@@ -89,3 +92,50 @@ def test_each_protocol_is_ranked_with_its_own_settings(spark, tmp_path):
     assert lists["masked_new"] == [code for code in lists["masked_seen"] if code not in ("i1", "i2")]
     same = lists_by_protocol(asked, "personal_frequency", fitted, {"all_items": long, "first_purchase": long})
     assert {row.protocol: row.stock_codes for row in same.collect()}["all_items"][:2] == ["i1", "i2"]
+
+
+class WrittenIO(MemoryIO):
+    """Gives files of tables too."""
+
+    def path_and_content(self, artifact, **keys):
+        table = self.held[f"written {artifact.name}"]
+        return table.path, table.content
+
+
+def test_every_trial_is_heard_and_the_best_of_each_protocol_is_chosen(spark, tmp_path):
+    """Twenty items were bought three times long ago, item 21 once and lately: it is listed where 3 / 2^(59 / half-life)
+    is below 1, which is for fewer than 37 days. Item 22, never bought, is the first of its kind whatever the half-life.
+    """
+    tables = Tables(tmp_path)
+    codes = tables(item_idx=list(range(1, 23)), stock_code=[f"i{item}" for item in range(1, 23)])
+    io = WrittenIO(spark)
+    io.held["written item_popularity"] = tables.popularity(dict.fromkeys(range(1, 23), (1, 1)))
+    io.held["written item_id_map"] = codes
+    io.held[artifacts.ITEM_ID_MAP.path] = spark.read.parquet(codes.path)
+    query = {"query_id": 7, "user_idx": 1, "customer_id": "c1", "event_time": START + timedelta(days=61)}
+    positives = [{**query, "pos_item_idx": 21, "is_repeat": True}, {**query, "pos_item_idx": 22, "is_repeat": False}]
+    io.give(artifacts.QUERIES, frame(spark, QUERIES, [query]), split="val")
+    io.give(artifacts.SEQUENCES, frame(spark, SEQUENCES, positives), split="val")
+    start, day = int(START.timestamp()) * 1_000_000, 86_400_000_000
+    bought = [(item, start + at * day) for at in range(3) for item in range(1, 21)] + [(21, start + 60 * day)]
+    items, micros = map(list, zip(*bought, strict=True))
+    histories = spark.createDataFrame(
+        [(1, items, micros)], "user_idx bigint, items array<bigint>, micros array<bigint>"
+    )
+    settings = replace(SETTINGS, baselines=replace(SETTINGS.baselines, models=("personal_frequency",)))
+    found = choose_settings(io, settings, histories, fit="train", split="val")
+    tried = {
+        trial["changes"].get("baselines.half_life_days", settings.baselines.half_life_days): trial["recall@20"]
+        for trial in found["tried"]["personal_frequency"]
+    }
+    assert {days: recall["all_items"] for days, recall in tried.items()} == {
+        60.0: 0.0,
+        15.0: 0.5,
+        30.0: 0.5,
+        120.0: 0.0,
+        240.0: 0.0,
+        1000.0: 0.0,
+    }
+    assert {recall["first_purchase"] for recall in tried.values()} == {1.0}
+    best = {"all_items": {"baselines.half_life_days": 15.0}, "first_purchase": {}}
+    assert (found["share_of_queries"], found["chosen"]) == (1.0, {"personal_frequency": best})

@@ -21,7 +21,7 @@ from jobs.pipeline import STAGES
 from recsys_spark.contracts.load_config import load_config
 from tests.cluster.standalone import LOOPBACK, WORKERS, Cluster, run_leashed, standalone_cluster
 from tests.support.sessions import SHORT_LIVED_JVM
-from tests.test_pipeline import CONFIG, REPOSITORY, manifests, settings_of, write_shop
+from tests.support.small_shop import CONFIG, REPOSITORY, manifests, settings_of, write_shop
 
 pytestmark = [pytest.mark.cluster, pytest.mark.spark, pytest.mark.torch, pytest.mark.slow]
 
@@ -42,8 +42,8 @@ def shop(tmp_path_factory) -> Path:
     write_zip(folder / ZIP)
     (folder / ENTRY).write_bytes((REPOSITORY / "jobs" / "pipeline.py").read_bytes())
     (folder / "log4j2.properties").write_text(QUIET + "appender.err.name = err\nappender.err.target = SYSTEM_ERR\n")
-    # One partition, where the cluster is given three: output depends on neither.
-    config = asdict(load_config([str(CONFIG)], settings_of(folder, partitions=1)))
+    # One core and one partition, where the cluster has two and is given three: output depends on neither.
+    config = asdict(load_config([str(CONFIG)], settings_of(folder, cores=1, partitions=1)))
     config["ingest"]["sources"] = ["shop.csv"]  # both below the working directory, which executors have of their own
     for where in ("local", "cluster"):
         config["paths"]["processed"] = where
@@ -89,7 +89,7 @@ def cluster_run(cluster, shop) -> list[subprocess.CompletedProcess[str]]:
 
 @pytest.fixture(scope="module")
 def local_run(shop) -> subprocess.CompletedProcess[str]:
-    """The same on two cores of one process, from the sources."""
+    """The same on one core of one process, from the sources."""
     command = [sys.executable, "-m", "jobs.pipeline", "run", "--config", str(shop / "local.yaml")]
     environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
     return subprocess.run(command, capture_output=True, text=True, cwd=shop, env=environment, timeout=900, check=False)
@@ -133,7 +133,7 @@ def test_a_job_runs_where_it_was_submitted_with_code_from_the_zip_on_every_proce
     done = submit(cluster, shop, Path(__file__).parent / "where.py", "cluster.yaml")
     assert done.returncode == 0, done.stdout[-4000:]
     found = json.loads(done.stdout.splitlines()[-1])
-    assert yaml.safe_load((shop / "cluster.yaml").read_text())["session"]["conf"]["spark.master"] == "local[2]"
+    assert yaml.safe_load((shop / "cluster.yaml").read_text())["session"]["conf"]["spark.master"] == "local[1]"
     assert (found["master"], found["partitions"]) == (cluster.url, "3")  # of spark-submit, not of the config
     assert (found["app"], found["ansi"], found["daemon"]) == ("b2b-recommender", "false", None)
     assert len(found["executor_folders"]) == WORKERS

@@ -18,6 +18,25 @@ HAND = World(  # one customer, two baskets: {1, 2} and {3}; only item 1 was boug
     cold_items={3},
     bought={(1, 1), (9, 9)},
 )
+# Customers 1 to 3 had one, two and three events up to the cutoff, customer 4 none; orders are told by their numbers.
+CUSTOMERS = World(
+    positives=[
+        (1, 1_000_002, 1, 1.0, True),
+        (2, 2_000_003, 3, 1.0, False),
+        (2, 2_000_003, 4, 1.0, False),
+        (3, 3_000_005, 6, 1.0, True),
+        (3, 3_000_005, 2, 1.0, False),
+        (4, 4_000_002, 9, 1.0, False),
+    ],
+    lists={
+        "model": {
+            (1_000_002, "all_items"): [1],
+            (2_000_003, "all_items"): [3, 8],  # without item 4
+            (3_000_005, "all_items"): [10, 6, *range(12, 31), 2],  # item 2 behind the twentieth place
+        }
+    },
+    bought={(1, 1), (2, 7), (2, 8), (3, 6), (3, 10), (3, 11)},
+)
 
 
 def _evaluation(spark, world, models=None, partitions=None):
@@ -97,6 +116,44 @@ def test_segments_worked_by_hand(by_hand):
         "category": {"CUPS": 1, "other": 2},  # three categories of one positive each: the first by name is kept
     }
     assert segments["purchase"]["first"]["models"]["model"]["recall@20"] == 1 / 2
+
+
+@pytest.fixture(scope="module")
+def by_customer(spark):
+    return _evaluation(spark, CUSTOMERS)["split"]["test"]
+
+
+def test_customers_are_told_apart_by_what_is_known_of_them(by_customer):
+    segments = by_customer["protocols"]["all_items"]["segments"]
+    told = {
+        kind: {value: (found["num_positives"], found["models"]["model"]["recall@20"]) for value, found in each.items()}
+        for kind, each in segments.items()
+    }
+    assert told == {
+        "purchase": {"repeat": (2, 1.0), "first": (4, 0.25)},
+        "item": {"warm": (6, 0.5)},
+        "history": {"one_order": (2, 0.5), "more_orders": (4, 0.5)},
+        "customer": {"warm": (5, 0.6), "cold": (1, 0.0)},
+        "activity": {"low": (1, 1.0), "middle": (2, 0.5), "high": (2, 0.5), "cold": (1, 0.0)},
+        "category": {"CUPS": (3, pytest.approx(2 / 3)), "other": (3, pytest.approx(1 / 3))},
+    }
+    assert segments["activity"]["high"]["models"]["model"]["mrr@20"] == 1 / 4
+    assert by_customer["first_orders_without_query"] == 1
+    assert by_customer["shares"] == {
+        "queries_of_cold_customers": 1 / 4,
+        "positives_of_cold_customers": pytest.approx(1 / 6),
+        "positives_with_cold_items": 0,
+        "repeat_positives": pytest.approx(1 / 3),
+    }
+
+
+def test_what_a_list_lacks_was_ranked_below_and_what_has_no_list_was_not_retrieved(by_customer):
+    found = by_customer["protocols"]["all_items"]["models"]["model"]["waterfall"]
+    assert found == {
+        "hits": 3,
+        "causes": {"item_cold": 0, "not_retrieved": 1, "lost_by_index": 0, "ranked_below_k": 2},
+        "end_to_end": {"retrieved": pytest.approx(5 / 6), "recall_within": 3 / 5, "recall": 1 / 2},
+    }
 
 
 def test_the_category_that_keeps_its_name_has_most_positives_whatever_protocols_count_them(spark):

@@ -33,21 +33,28 @@ class World:
     lists: dict[str, dict[tuple[int, str], list[int]]]
     cold_items: set[int] = field(default_factory=set)
     bought: set[tuple[int, int]] = field(default_factory=set)
+    _frames: SplitFrames | None = field(default=None, init=False, repr=False)
 
     def frames(self, spark: SparkSession) -> SplitFrames:
-        return SplitFrames(
-            split="test",
-            cutoff=CUTOFF.isoformat(),
-            until=None,
-            sequences=self.sequences(spark),
-            interactions=self.interactions(spark),
-            customer_id_map=frame(spark, schemas.CUSTOMER_ID_MAP, self._customers()),
-            item_id_map=self.item_id_map(spark),
-            items=frame(spark, schemas.ITEMS_CLEAN, self._items()),
-            popularity=self.popularity(spark),
-            rankings={model: self.rankings(spark, model) for model in self.lists},
-            ranks=self.ranks(spark),
-        )
+        """Made once, with their rows: the world may not change afterwards."""
+        if self._frames is None:
+            rankings = {model: self.rankings(spark, model).localCheckpoint() for model in self.lists}
+            sequences, item_id_map = self.sequences(spark).localCheckpoint(), self.item_id_map(spark).localCheckpoint()
+            ranks = {model: positive_ranks(lists, sequences, item_id_map) for model, lists in rankings.items()}
+            self._frames = SplitFrames(
+                split="test",
+                cutoff=CUTOFF.isoformat(),
+                until=None,
+                sequences=sequences,
+                interactions=self.interactions(spark).localCheckpoint(),
+                customer_id_map=frame(spark, schemas.CUSTOMER_ID_MAP, self._customers()).localCheckpoint(),
+                item_id_map=item_id_map,
+                items=frame(spark, schemas.ITEMS_CLEAN, self._items()).localCheckpoint(),
+                popularity=self.popularity(spark).localCheckpoint(),
+                rankings=rankings,
+                ranks={model: found.localCheckpoint() for model, found in ranks.items()},
+            )
+        return self._frames
 
     def sequences(self, spark: SparkSession) -> DataFrame:
         names = ("user_idx", "query_id", "pos_item_idx", "line_amount", "is_repeat")
@@ -76,10 +83,6 @@ class World:
             for (query, protocol), items in listed.items()
         ]
         return frame(spark, schemas.RANKINGS, rows)
-
-    def ranks(self, spark: SparkSession) -> dict[str, DataFrame]:
-        sequences, item_id_map = self.sequences(spark), self.item_id_map(spark)
-        return {model: positive_ranks(self.rankings(spark, model), sequences, item_id_map) for model in self.lists}
 
     def item_id_map(self, spark: SparkSession) -> DataFrame:
         return frame(spark, schemas.ITEM_ID_MAP, self._items())

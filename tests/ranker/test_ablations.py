@@ -77,7 +77,7 @@ def test_figures_are_over_all_positives_and_differences_are_paired():
     }
     told = {name: each["all_items"]["recall@20"] for name, each in compared(found, totals).items()}
     assert told["whole"] == {"value": 0.2, "difference": 0.0, "interval": [0.0, 0.0]}
-    assert told["base"]["value"], told["base"]["difference"] == (0.1, -0.1)
+    assert (told["base"]["value"], told["base"]["difference"]) == pytest.approx((0.1, -0.1))
     assert told["base"]["interval"] == pytest.approx([-0.1, -0.1])  # in both replicates
     assert told["none"]["difference"] == pytest.approx(-0.2)
 

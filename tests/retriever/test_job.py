@@ -11,7 +11,7 @@ import pytest
 from jobs.train_retriever import job_of
 from recsys_spark.contracts.artifacts import Artifact
 from recsys_spark.contracts.load_config import load_config
-from recsys_spark.retriever.inputs import EARLY, FitInputs
+from recsys_spark.retriever.inputs import EARLY, PARTS_OF_FIT, FitInputs
 
 pytestmark = pytest.mark.torch
 
@@ -33,6 +33,23 @@ class Run:
 def job(fit: str, early_results: dict[str, Any] | None = None, *pairs: str) -> SimpleNamespace:
     config = load_config(pairs=["sequences.hist_max=7", "queries.hist_max=8", *pairs])
     return job_of(Run(), config, FitInputs(fit, num_periods=3), "all", ("out", "checkpoints"), early_results)
+
+
+PARTS = {  # by hand: each fit learns from what lies before its own end, the early one from nothing of the dev slice
+    "fold": ("fold",),
+    "early": ("fold", "early"),
+    "train": ("fold", "early", "dev"),
+    "val": ("fold", "early", "dev", "val"),
+    "full": ("fold", "early", "dev", "val", "test"),
+}
+
+
+def test_a_fit_learns_from_no_part_behind_its_end():
+    assert PARTS_OF_FIT == PARTS
+    told = {fit: job(fit, None if fit == EARLY else EARLY_RESULTS).train_paths for fit in PARTS}
+    assert told == {
+        fit: tuple(f"/runs/7/tower_examples_queries_{part}.parquet" for part in parts) for fit, parts in PARTS.items()
+    }
 
 
 def test_the_early_fit_counts_epochs_and_the_others_take_as_many():

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 import time
 
 import pytest
@@ -192,12 +193,18 @@ def test_paths_that_do_not_exist_are_told_as_json(client):
 
 
 def test_more_requests_than_may_wait_are_sent_away_and_late_ones_told_so(holder, monkeypatch):
+    goes_on = threading.Event()
     desk = Desk(threads=1, max_waiting=0, timeout_seconds=0.05)
-    monkeypatch.setattr("recsys_spark.serving.replies.for_customer", lambda *_: time.sleep(0.5))
+    monkeypatch.setattr("recsys_spark.serving.replies.for_customer", lambda *_: goes_on.wait(60))
     with TestClient(create_app(holder, desk), base_url="http://127.0.0.1") as client:
         late = client.get("/recommend/acme")
-        busy = client.get("/recommend/acme")  # the thread still sleeps, so its place is taken
-        time.sleep(0.6)
+        busy = client.get("/recommend/acme")  # the thread still waits, so its place is taken
+        goes_on.set()
+        ends = time.monotonic() + 60
+        while desk.num_taken:
+            assert time.monotonic() < ends, "the place was not given back"
+            time.sleep(0.01)
+        monkeypatch.setattr(desk, "_timeout", 60)  # what is answered now may take its time
         assert client.get("/recommend/nobody").status_code == 200
     assert (late.status_code, late.json()["error"]) == (504, "too_late")
     assert (busy.status_code, busy.json()["error"], busy.headers["retry-after"]) == (503, "busy", "1")

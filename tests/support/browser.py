@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import pytest
-
 from benchmarks.screenshot import find_browser
+from tests.support.wanted import is_missing
 
 
 @contextmanager
@@ -17,9 +15,7 @@ def chromium() -> Iterator[Any]:
     """A browser; the test is skipped where there is none, which CI takes for a failure."""
     found = find_browser()
     if found is None:
-        if os.environ.get("CI"):
-            pytest.fail("no Chromium on a machine of CI; .ci/run installs the package chromium")
-        pytest.skip("no Chromium: install Debian's package chromium")
+        is_missing("no Chromium: install Debian's package chromium")
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:

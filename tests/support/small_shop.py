@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import os
 import random
 import subprocess
@@ -10,6 +11,7 @@ import sys
 from datetime import datetime, timedelta
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from tests.support.sessions import SHORT_LIVED_JVM
 
@@ -83,3 +85,11 @@ def recsys(folder: Path, *words: str, **session: int) -> subprocess.CompletedPro
     return subprocess.run(
         command, capture_output=True, text=True, cwd=folder, env=environment, timeout=1500, check=False
     )
+
+
+def manifests(root: Path) -> dict[str, dict[str, Any]]:
+    """Those below a run's root, by their path there."""
+    found = {}
+    for path in sorted(root.rglob("*.manifest.json")):
+        found[str(path.relative_to(root))] = json.loads(path.read_text())
+    return found

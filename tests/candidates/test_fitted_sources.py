@@ -1,0 +1,65 @@
+"""The queries that candidates are made for: of train those alone that the sources of fit=fold know nothing of."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from recsys_spark.candidates.fitted_sources import ranker_queries
+from recsys_spark.contracts.artifacts import FIT_OF_SPLIT, PARTS_OF_RANKER, QUERIES, SPLIT_CUTOFFS, SPLIT_OF_FIT
+from tests.support.frames import frame, rows
+from tests.support.memory_io import MemoryIO
+from tests.support.worlds import START
+
+FOLD_END = START + timedelta(days=3)
+DAY, MICROSECOND = timedelta(days=1), timedelta(microseconds=1)
+ALL = 1_000  # more than there are
+
+
+@pytest.fixture
+def io(spark):
+    """Queries of train a day before fold_end, exactly at it and a microsecond later; of val one of long ago."""
+    times = {
+        "train": {1: FOLD_END - DAY, 2: FOLD_END, 3: FOLD_END + MICROSECOND, 4: FOLD_END + DAY},
+        "val": {5: START},
+    }
+    io = MemoryIO(spark).give(SPLIT_CUTOFFS, {"fold_end": FOLD_END.isoformat(timespec="microseconds")})
+    for split, asked in times.items():
+        queries = [{"query_id": query, "user_idx": 1, "event_time": time} for query, time in asked.items()]
+        io.give(QUERIES, frame(spark, QUERIES.schema, queries), split=split)
+    return io
+
+
+def test_the_ranker_learns_from_queries_after_fold_end_alone(io):
+    assert rows(ranker_queries(io, "train", ALL, seed=1), "query_id") == [(3,), (4,)]
+
+
+def test_queries_of_other_splits_are_all_taken(io):
+    assert rows(ranker_queries(io, "val", 0, seed=1), "query_id") == [(5,)]
+
+
+def test_about_so_many_training_queries_are_taken_and_which_follows_from_the_seed(spark):
+    times = [{"query_id": query, "event_time": FOLD_END + MICROSECOND} for query in range(2_000)]
+    io = MemoryIO(spark).give(SPLIT_CUTOFFS, {"fold_end": FOLD_END.isoformat()})
+    queries = frame(spark, QUERIES.schema, times)
+    taken = {}
+    for name, partitions, seed in (("one", 1, 1), ("spread", 5, 1), ("other", 1, 2)):
+        io.give(QUERIES, queries.repartition(partitions), split="train")
+        taken[name] = rows(ranker_queries(io, "train", 500, seed), "query_id")
+    assert len(taken["one"]) == pytest.approx(500, abs=100)  # five times the deviation of such a draw
+    assert taken["one"] == taken["spread"]
+    assert taken["one"] != taken["other"]
+
+
+def test_each_split_is_ranked_by_the_fit_that_ends_before_it():
+    assert FIT_OF_SPLIT == {"train": "fold", "val": "train", "test": "val"}
+    assert SPLIT_OF_FIT == {"train": "val", "val": "test"}
+
+
+def test_the_ranker_of_a_fit_learns_from_no_part_behind_its_end():
+    assert PARTS_OF_RANKER == {
+        "train": ("train",),
+        "val": ("train", "dev", "val"),
+        "full": ("train", "dev", "val", "test"),
+    }
