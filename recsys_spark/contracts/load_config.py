@@ -67,7 +67,7 @@ def _unlock(node: DictConfig) -> None:
 def _read_yaml(base: DictConfig, path: str) -> DictConfig:
     try:
         loaded = OmegaConf.load(Path(path))
-        written = yaml.load(Path(path).read_text(encoding="utf-8"), yaml.BaseLoader)
+        written = _as_written(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ConfigError(f"config file '{path}' does not exist") from None
     except (yaml.YAMLError, OSError, UnicodeDecodeError) as error:
@@ -80,7 +80,7 @@ def _read_yaml(base: DictConfig, path: str) -> DictConfig:
 def _parse_pair(base: DictConfig, pair: str) -> DictConfig:
     name, _, text = pair.partition("=")
     try:
-        written = yaml.load(text, yaml.BaseLoader)
+        written = _as_written(text)
         for key in reversed(name.split(".")):
             written = {key: written}
         return _with_texts_as_written(base, OmegaConf.from_dotlist([pair]), written)
@@ -98,6 +98,15 @@ def _merge(base: DictConfig, layer: DictConfig, source: str) -> DictConfig:
         raise ConfigError(f"{source}: {f'{key}: ' if key else ''}{_first_line(error)}") from error
     assert isinstance(merged, DictConfig)
     return merged
+
+
+def _as_written(text: str) -> Any:
+    """YAML with every scalar as its text."""
+    loader = yaml.BaseLoader(text)
+    try:
+        return loader.get_single_data()
+    finally:
+        loader.dispose()
 
 
 def _with_texts_as_written(base: DictConfig, layer: DictConfig, written: object) -> DictConfig:
