@@ -26,9 +26,9 @@ def expand(patterns: Iterable[str], suffixes: tuple[str, ...]) -> list[str]:
     found: dict[str, str] = {}
     for pattern in patterns:
         fs, plain = filesystem(pattern)
-        given = pattern.rstrip("/")
         if fs.isdir(plain):
-            folder, paths = plain.rstrip("/"), [path for path in fs.find(plain) if path.lower().endswith(suffixes)]
+            folder, given = plain.rstrip("/"), pattern.rstrip("/")
+            paths = [path for path in fs.find(plain) if path.lower().endswith(suffixes)]
         elif fs.exists(plain):  # before the signs of a glob: they may be part of a name
             found.setdefault(plain, fs.unstrip_protocol(plain) if is_local(fs) else pattern)
             continue
@@ -41,9 +41,9 @@ def expand(patterns: Iterable[str], suffixes: tuple[str, ...]) -> list[str]:
         if not visible:
             raise ConfigError(f"'{pattern}' holds no file that ends in {', '.join(suffixes)}")
         # The location as it was given: what fsspec makes of one of an object store may lack the account.
-        given = fs.unstrip_protocol(folder) if is_local(fs) else given
+        root = fs.unstrip_protocol(folder) if is_local(fs) else given
         for path in visible:
-            found.setdefault(path, given + path.removeprefix(folder))
+            found.setdefault(path, root + path.removeprefix(folder))
     return sorted(found.values())
 
 

@@ -274,10 +274,17 @@ def is_fresh(
 def reads_the_same(record: dict[str, Any], storage: Storage) -> bool:
     """Whether the artifacts that a stage read are what they were then."""
     for label, content in record["inputs"].items():
-        manifest = None if is_source(label) else storage.manifest(label)
-        if not is_source(label) and content != (ABSENT if manifest is None else manifest.content):
+        if is_source(label):
+            continue
+        manifest = storage.manifest(label)
+        if content != (ABSENT if manifest is None else manifest.content):
             return False
     return True
+
+
+def has_outputs(record: dict[str, Any], storage: Storage) -> bool:
+    """Whether all artifacts that a stage wrote are there, whatever they hold by now."""
+    return all(storage.manifest(label) is not None for label in record["outputs"])
 
 
 @contextmanager

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Sequence
 from dataclasses import fields, is_dataclass
+from io import StringIO
 from pathlib import Path
 from typing import Any, get_args
 
@@ -66,8 +67,8 @@ def _unlock(node: DictConfig) -> None:
 
 def _read_yaml(base: DictConfig, path: str) -> DictConfig:
     try:
-        loaded = OmegaConf.load(Path(path))
-        written = _as_written(Path(path).read_text(encoding="utf-8"))
+        text = Path(path).read_text(encoding="utf-8")
+        loaded, written = OmegaConf.load(StringIO(text)), _as_written(text)
     except FileNotFoundError:
         raise ConfigError(f"config file '{path}' does not exist") from None
     except (yaml.YAMLError, OSError, UnicodeDecodeError) as error:

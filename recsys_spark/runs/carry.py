@@ -13,7 +13,7 @@ from recsys_spark.contracts.config import PipelineConfig
 from recsys_spark.manifest import SUFFIX
 from recsys_spark.paths import filesystem
 from recsys_spark.small_files import is_local, write_whole
-from recsys_spark.stage import Stage, given_to, is_fresh, recipe_of
+from recsys_spark.stage import Stage, given_to, has_outputs, is_fresh, recipe_of
 from recsys_spark.storage import Storage
 
 
@@ -32,7 +32,7 @@ def carry(stage: str, base: Storage, storage: Storage) -> bool:
     Files come first, then their manifest, the stage's record last: killed in between, the stage was not carried over.
     """
     record = base.stage_record(stage)
-    if record is None or any(base.manifest(label) is None for label in record["outputs"]):
+    if record is None or not has_outputs(record, base):
         return False
     fs, target = filesystem(storage.root)
     for label in record["outputs"]:

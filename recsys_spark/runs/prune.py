@@ -15,6 +15,7 @@ from recsys_spark.runs.lock import LockRules, living_owner, locked
 from recsys_spark.runs.record import RunRecord
 from recsys_spark.runs.root import RunRoot
 from recsys_spark.small_files import is_local
+from recsys_spark.stage import has_outputs
 from recsys_spark.storage import Storage
 
 _WAIT_SECONDS = 60.0
@@ -78,12 +79,9 @@ def rollback(root: RunRoot, run_id: str | None, rules: LockRules, command: str) 
 
 def _lost(root: RunRoot, run: RunRecord) -> list[str]:
     """Stages of the run of whose artifacts some are gone."""
-    storage, lost = Storage(root.folder(run.id)), []
-    for stage in STAGE_NAMES:
-        made = (storage.stage_record(stage) or {"outputs": {}})["outputs"]
-        if any(storage.manifest(label) is None for label in made):
-            lost.append(stage)
-    return lost
+    storage = Storage(root.folder(run.id))
+    records = ((stage, storage.stage_record(stage)) for stage in STAGE_NAMES)
+    return [stage for stage, record in records if record is not None and not has_outputs(record, storage)]
 
 
 def _root_locked(root: RunRoot, rules: LockRules, command: str) -> ExitStack:

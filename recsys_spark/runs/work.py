@@ -85,9 +85,11 @@ class Work:
 
         Raises ArtifactError for one that was made from something else than what this run holds by now.
         """
+        if self.base is None:
+            return
         for name in names:
-            record = self.base.stage_record(name) if self.base else None
-            if self.base is None or record is None or self.storage.stage_record(name):
+            record = self.base.stage_record(name)
+            if record is None or self.storage.stage_record(name):
                 continue
             if not reads_the_same(record, self.storage):
                 raise ArtifactError(

@@ -22,6 +22,17 @@ def read(shop: Shop, run: str | None = None) -> str:
     return open_storage(shop.config(), run).read_json("lists.json")["first"]
 
 
+def broken_off(shop: Shop, stage: str) -> list[str]:
+    """A whole run, and one over other lines that failed in the stage; returns their ids."""
+    shop.run()
+    shop.source.write_text("c")
+    shop.failing.add(stage)
+    with pytest.raises(ZeroDivisionError):
+        shop.run()
+    shop.failing.clear()
+    return shop.ids()
+
+
 def test_the_first_command_opens_a_run_that_becomes_current_when_all_is_there(shop):
     shop.run()
     assert shop.ran == ALL
@@ -67,15 +78,9 @@ def test_a_stage_behind_a_changed_one_is_carried_over_where_its_input_came_out_e
 
 
 def test_an_unfinished_run_is_gone_on_with_and_readers_keep_the_current_one(shop):
-    shop.run()
-    shop.source.write_text("c")
-    shop.failing.add("recommend")
-    with pytest.raises(ZeroDivisionError):
-        shop.run()
-    old, new = shop.ids()
+    old, new = broken_off(shop, "recommend")
     assert (shop.pointer(), read(shop)) == (old, "A")
     assert RunRoot(str(shop.root)).run(new).outcome == "failed: ZeroDivisionError: recommend"
-    shop.failing.clear()
     shop.run()
     assert shop.ran == ["recommend"]
     assert shop.ids() == [old, new]
@@ -170,13 +175,7 @@ def test_a_stage_alone_in_a_new_run_finds_what_it_needs_carried_over(shop):
 
 
 def test_what_was_made_from_other_artifacts_is_not_taken_into_an_unfinished_run(shop):
-    shop.run()
-    shop.source.write_text("c")
-    shop.failing.add("clean")
-    with pytest.raises(ZeroDivisionError):
-        shop.run()
-    shop.failing.clear()
-    old, new = shop.ids()
+    old, new = broken_off(shop, "clean")
     with pytest.raises(ArtifactError, match=f"stage 'clean' of run {old} was made from other .* than run {new} holds"):
         work_alone(shop, 2)
     with pytest.raises(ArtifactError, match="stage 'clean'"):  # nothing of it was taken
