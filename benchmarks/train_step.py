@@ -151,8 +151,14 @@ def compare(path: str, num_items: int, repetitions: int, group: Group) -> list[F
     for engine in ENGINES:
         waiting = round(median(contenders[engine].share_waiting), 4)
         ratio = median_ratio(speeds[engine], speeds[MEMORY])
-        figures.append(figure(f"train_step.{engine}", ratio, ">= 0.95", share_waiting=waiting, **detail))
+        name = f"{place_of(group)}.{engine}"
+        figures.append(figure(name, ratio, ">= 0.95", share_waiting=waiting, **detail))
     return figures
+
+
+def place_of(group: Group) -> str:
+    """The name of the results, which a GPU has of its own: one machine does not replace what another measured."""
+    return "train_step_gpu" if group.device.type == "cuda" else "train_step"
 
 
 def main() -> None:
@@ -168,7 +174,7 @@ def main() -> None:
     warnings.filterwarnings("ignore", category=FutureWarning, module=r"petastorm\.|pyarrow\.parquet")
     with tempfile.TemporaryDirectory() as folder, process_group() as group:
         path = write_examples(Path(folder), given.rows, given.items)
-        report("train_step", compare(path, given.items, given.repetitions, group))
+        report(place_of(group), compare(path, given.items, given.repetitions, group))
 
 
 if __name__ == "__main__":

@@ -56,7 +56,12 @@ def benchmark_section(figures: Sequence[Mapping[str, Any]]) -> str:
     for found in figures:
         detail = found["detail"]
         command = detail.get("command", f"make bench NAME={found['bench']}")
-        measured = (f"`{command}`", detail["date"], _spell_machine(detail["machine"]), _spell(detail["versions"]))
+        measured = (
+            f"`{command}`",
+            detail["date"],
+            _spell_machine(detail["machine"], detail.get("device", "cpu")),
+            _spell(detail["versions"]),
+        )
         holds = "yes" if found["holds"] else "**no**"
         rows.append([f"`{found['name']}`", f"{found['value']:g}", f"`{found['goal']}`", holds, *measured])
     return "## Benchmarks\n\n" + _table(
@@ -144,8 +149,9 @@ def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
 
 
-def _spell_machine(facts: Mapping[str, Any]) -> str:
-    return f"{facts['cores']} cores, {facts['memory_gib']} GiB, {facts['processor']}"
+def _spell_machine(facts: Mapping[str, Any], device: str = "cpu") -> str:
+    gpu = "" if device == "cpu" else f", {device}"
+    return f"{facts['cores']} cores, {facts['memory_gib']} GiB, {facts['processor']}{gpu}"
 
 
 def _spell(versions: Mapping[str, str]) -> str:
