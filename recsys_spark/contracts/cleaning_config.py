@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from recsys_spark.contracts.checks import one_of, require
 
-INGEST_RULES = ("orphan_customer", "orphan_product", "totals_row")
+INGEST_RULES = ("orphan_customer", "orphan_product", "totals_row", "ragged_line")
 CLEAN_RULES = (
     "unparsed_date",
     "missing_customer",

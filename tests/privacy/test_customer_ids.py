@@ -270,7 +270,7 @@ def test_a_customer_has_one_pseudonym_from_text_and_number_cells(prepared):
     lines = storage.read_table(RAW_LINES.path, RAW_LINES.schema).filter("source_sheet = 'Lines'")
     assert sorted(column(lines, "customer_id")) == expected
     rejected = storage.read_table(REJECTED_LINES.path, REJECTED_LINES.schema)
-    assert sorted(rows(rejected, "rule")) == [("exact_duplicate",), ("return",), ("unparsed_date",)]
+    assert sorted(rows(rejected, "rule")) == [("exact_duplicate",), ("ragged_line",), ("return",)]
 
 
 @pytest.mark.spark
