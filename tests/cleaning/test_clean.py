@@ -81,6 +81,21 @@ def test_lines_of_one_customer_item_and_time_are_summed(spark):
 
 def test_day_grain_joins_the_lines_of_a_day(spark):
     lines = [{"invoice_date": "2011-01-05T10:00:00"}, {"invoice_date": "2011-01-05T17:00:00"}]
+def test_a_showroom_and_a_category_are_one_however_their_spaces_are_spelled(spark):
+    lines = [
+        {"showroom": "Riyadh\u00a0", "category": "\u200fTable  lamps", "invoice_id": "\u00a01\u200e"},
+        {"showroom": "Riyadh", "category": "Table\u00a0lamps ", "invoice_id": "1", "stock_code": "A2"},
+        {"showroom": "\u200f ", "category": None, "invoice_id": "1", "stock_code": "A3"},
+        {"showroom": None, "category": "", "invoice_id": "1", "stock_code": "A3", "quantity": "9"},
+    ]
+    found = rows(cleaned(spark, lines).interactions, "stock_code", "invoice_id", "showroom", "category")
+    assert found == [
+        ("A1", "1", "Riyadh", "Table lamps"),
+        ("A2", "1", "Riyadh", "Table lamps"),
+        ("A3", "1", None, None),
+    ]
+
+
     assert cleaned(spark, lines).interactions.count() == 2
     assert cleaned(spark, lines, date_grain="day").interactions.count() == 1
 
