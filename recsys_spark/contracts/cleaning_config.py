@@ -116,6 +116,11 @@ class CleanConfig:
         for rule in self.rules:
             one_of(rule, INGEST_RULES + CLEAN_RULES, "a key of clean.rules")
 
+    @property
+    def nets_cancellations(self) -> bool:
+        """Whether returns take purchases out, those after a cutoff also purchases before it."""
+        return self.net_cancellations and self.applies("cancelled")
+
     def applies(self, rule: str) -> bool:
         """Whether the rule is switched on; a rule that the config does not name is on."""
         return self.rules.get(rule, True)
