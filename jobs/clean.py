@@ -23,11 +23,11 @@ def run(io: StageIO, config: PipelineConfig) -> Metrics:
     rejected = io.write(REJECTED_LINES, cleaned.rejected)
     report = funnel(raw.count(), io.read(INTERACTIONS_CLEAN), io.read(REJECTED_LINES), config.clean)
     io.write_json(SPLIT_CUTOFFS, cleaned.cutoffs)
-    covers_all = config.clean.coverage.rounds > 0
-    io.write_json(
-        CLEANING_REPORT,
-        {"funnel": report, "outliers": cleaned.outliers, "coverage_saw_all_data": covers_all, **cleaned.cutoffs},
-    )
+    saw_all = {
+        "coverage_saw_all_data": config.clean.coverage.rounds > 0,
+        "cancellations_saw_all_data": config.clean.nets_cancellations,
+    }
+    io.write_json(CLEANING_REPORT, {"funnel": report, "outliers": cleaned.outliers, **saw_all, **cleaned.cutoffs})
     return {"lines": report["lines_read"], "interactions": interactions, "rejected_lines": rejected}
 
 

@@ -5,13 +5,15 @@ from __future__ import annotations
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
-from recsys_spark.cleaning.rules import content_hash, first_rule, is_non_product, trimmed
+from recsys_spark.cleaning.rules import content_hash, first_rule, is_non_product
+from recsys_spark.cleaning.text import filled, single_spaced
 from recsys_spark.contracts.columns import INTERACTION_KEY, SOURCE_COLUMNS
 from recsys_spark.contracts.config import CleanConfig
 from recsys_spark.contracts.schemas import MONEY
 
+_ATTRIBUTES = ("brand", "category", "showroom", "sales_channel")
 # Taken from the first source line of a group.
-_FIRST_OF_GROUP = ("invoice_id", "description", "brand", "category", "showroom", "sales_channel")
+_FIRST_OF_GROUP = ("invoice_id", "description", *_ATTRIBUTES)
 _LATE_RULE = "struct<rule:string,source:struct<source_file:string,source_sheet:string,source_row:bigint>>"
 
 
@@ -21,9 +23,9 @@ def passed_columns(config: CleanConfig) -> list[Column]:
         F.col("customer").alias("customer_id"),
         F.col("code").alias("stock_code"),
         F.col("time").alias("invoice_date"),
-        trimmed("invoice_id").alias("invoice_id"),
+        F.col("invoice_id"),
         F.col("text").alias("description"),
-        *(trimmed(name).alias(name) for name in _FIRST_OF_GROUP[2:]),
+        *(F.col(name) for name in _ATTRIBUTES),
         F.col("units").alias("quantity"),
         F.col("amount").alias("line_amount"),
         *(F.col(name) for name in SOURCE_COLUMNS),
@@ -43,7 +45,7 @@ def single_lines(lines: DataFrame) -> DataFrame:
     is_dropped = F.col("is_non_product")
     source = F.struct(*SOURCE_COLUMNS)
     dropped = F.array(F.struct(F.lit("non_product").alias("rule"), source.alias("source")))
-    return _with_price(
+    return _finished(
         lines.select(
             *INTERACTION_KEY,
             *_FIRST_OF_GROUP,
@@ -82,7 +84,7 @@ def grouped_lines(lines: DataFrame) -> DataFrame:
         F.array_sort(F.collect_list(F.when(~kept, F.struct("rule", "source")))).alias("dropped"),
         F.array_sort(F.collect_list(F.when(kept, F.col("source")))).alias("sources"),
     )
-    return _with_price(
+    return _finished(
         grouped.select(
             *INTERACTION_KEY,
             *(F.col(f"first.{name}").alias(name) for name in _FIRST_OF_GROUP),
@@ -95,6 +97,8 @@ def grouped_lines(lines: DataFrame) -> DataFrame:
     )
 
 
-def _with_price(grouped: DataFrame) -> DataFrame:
+def _finished(grouped: DataFrame) -> DataFrame:
+    """With price, and with one spelling of the texts that told no line from another."""
     price = F.col("line_amount").cast("double") / F.col("quantity").cast("double")
-    return grouped.withColumn("price", price)
+    texts = {name: single_spaced(F.col(name)) for name in _ATTRIBUTES}
+    return grouped.withColumns({"price": price, "invoice_id": filled(F.col("invoice_id")), **texts})

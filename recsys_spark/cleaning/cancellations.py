@@ -8,20 +8,24 @@ from pyspark.sql import functions as F
 
 from recsys_spark.cleaning.rules import CONTENT, is_return
 from recsys_spark.contracts.columns import SOURCE_COLUMNS
+from recsys_spark.contracts.config import CleanConfig
 
 _MATCHED_BY = ["customer_id", "stock_code", "size", "unit_price"]
 _SOURCE_DDL = "source_file string, source_sheet string, source_row bigint"
 
 
-def label_cancelled(lines: DataFrame, labelled: DataFrame) -> DataFrame:
+def label_cancelled(lines: DataFrame, labelled: DataFrame, config: CleanConfig) -> DataFrame:
     """Give `lines` the rule `cancelled` where a return among the `labelled` raw lines reverses a purchase.
 
     A return reverses the latest purchase before it, or at its time, of the same customer, code, quantity and price
-    that no return reversed yet. Copies of purchases and of returns do not take part.
+    that no return reversed yet, so a return after a cutoff may take out a purchase before it. Copies of purchases and
+    of returns do not take part while the rule exact_duplicate is on.
     """
     # Where the rule `return` is off, the next rule that a return breaks has taken it out.
     is_out = F.col("rule").isin("return", "non_positive_quantity")
-    returns = labelled.filter(is_out & is_return() & (F.col("units") < 0)).dropDuplicates([*CONTENT])
+    returns = labelled.filter(is_out & is_return() & (F.col("units") < 0))
+    if config.applies("exact_duplicate"):
+        returns = returns.dropDuplicates([*CONTENT])
     moves = lines.filter("rule is null or rule <> 'exact_duplicate'").select(
         "customer_id", "stock_code", "invoice_date", "quantity", "line_amount", "source"
     )

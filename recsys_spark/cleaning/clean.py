@@ -110,8 +110,8 @@ def _passed_or_rejected(labelled: DataFrame, config: CleanConfig) -> DataFrame:
 
 def _group(lines: DataFrame, labelled: DataFrame, config: CleanConfig, materialise: Materialise) -> DataFrame:
     """One row per interaction key. Only lines whose key occurs again are shuffled, unless most do."""
-    if config.net_cancellations and config.applies("cancelled"):
-        return materialise("groups", grouped_lines(label_cancelled(label_copies(lines, config), labelled)))
+    if config.nets_cancellations:
+        return materialise("groups", grouped_lines(label_cancelled(label_copies(lines, config), labelled, config)))
     repeated = materialise("repeated", repeated_keys(lines))
     if repeated.count() > BROADCAST_ROWS:
         return materialise("groups", grouped_lines(label_copies(lines, config)))

@@ -15,8 +15,13 @@ _SECONDS_PER_DAY = 86_400
 _FIRST_YEAR, _LAST_YEAR = 1900, 2200
 # Five digits: 1927 to 2173. Fewer could as well be a year or a day, so they are no serial.
 _SERIAL = r"^[1-9]\d{4}(\.\d+)?$"
-_MONTH_DAY = r"^([A-Za-z]{3})[a-z]*[-/ .]?(\d{1,2})$"
-_DAY_MONTH = r"^(\d{1,2})[-/ .]?([A-Za-z]{3})[a-z]*$"
+# Spelled out: of three letters alone `Marble 5` would be a day in March.
+_MONTH = (
+    "jan(?:uary)?|feb(?:ruary)?|mar(?:ch)?|apr(?:il)?|may|june?|july?|aug(?:ust)?|sep(?:t(?:ember)?)?|oct(?:ober)?|"
+    "nov(?:ember)?|dec(?:ember)?"
+)
+_MONTH_DAY = rf"^(?i)({_MONTH})[-/ .]?(\d{{1,2}})$"
+_DAY_MONTH = rf"^(?i)(\d{{1,2}})[-/ .]?({_MONTH})$"
 
 
 def parse_date(text: Column, year: Column, config: DatesConfig) -> Column:
@@ -24,10 +29,9 @@ def parse_date(text: Column, year: Column, config: DatesConfig) -> Column:
 
     The default year stands in for a blank year alone: a year that is no number leaves the token null.
     """
-    trimmed = F.trim(text)
-    latin = latin_digits(trimmed)
-    # Nearly every text has no digits to translate: those that do are asked once more.
-    return F.coalesce(_iso(trimmed), _iso(latin), _other_forms(latin, year, config))
+    latin = latin_digits(text)
+    # Nearly every text shows its date at once: the others are asked once more.
+    return F.coalesce(_iso(F.trim(text)), _iso(latin), _other_forms(latin, year, config))
 
 
 def plausible(time: Column) -> Column:
@@ -56,16 +60,17 @@ def _excel_serial(text: Column, system: int) -> Column:
 def _token(text: Column, year: Column, config: DatesConfig) -> Column:
     """`Jan-1` or `1 January`; with token_means `year`, `Jan-21` is the month January 2021."""
     is_month_first = text.rlike(_MONTH_DAY)
-    month = F.initcap(
-        F.when(is_month_first, F.regexp_extract(text, _MONTH_DAY, 1)).otherwise(F.regexp_extract(text, _DAY_MONTH, 2))
+    name = F.when(is_month_first, F.regexp_extract(text, _MONTH_DAY, 1)).otherwise(
+        F.regexp_extract(text, _DAY_MONTH, 2)
     )
+    month = F.initcap(F.substring(name, 1, 3))
     number = F.when(is_month_first, F.regexp_extract(text, _MONTH_DAY, 2)).otherwise(
         F.regexp_extract(text, _DAY_MONTH, 1)
     )
     if config.token_means == "year":
         parts, form = (F.lpad(number, 2, "0"), month, F.lit("1")), "yy-MMM-d"
     else:
-        own = latin_digits(F.trim(year))
+        own = latin_digits(year)
         full_year = F.when(own != "", own.cast("int")).otherwise(F.lit(config.default_year))
         in_range = F.when(full_year.between(_FIRST_YEAR, _LAST_YEAR), full_year)
         parts, form = (in_range.cast("string"), month, number), "yyyy-MMM-d"

@@ -6,16 +6,18 @@ from pyspark.sql import Column
 from pyspark.sql import functions as F
 
 from recsys_spark.contracts.schemas import MONEY
+from recsys_spark.spelling import LINE_BREAKS, MARKS, SPACES
 
-ARABIC_INDIC_DIGITS = "٠١٢٣٤٥٦٧٨٩۰۱۲۳۴۵۶۷۸۹"
-LATIN_DIGITS = "01234567890123456789"
-_ARABIC_DECIMAL_POINT, _ARABIC_THOUSANDS = "٫", "٬"
-_SPACES = " \u00a0\u202f\t"
+_ARABIC_INDIC, _LATIN = "٠١٢٣٤٥٦٧٨٩۰۱۲۳۴۵۶۷۸۹٫", "01234567890123456789."
+_ARABIC_THOUSANDS = "٬"
+# Between groups of digits; a line break stays where it is, so that two numbers in one cell are none.
+_INNER_SPACES = "".join(space for space in SPACES if space not in LINE_BREAKS)
 
 
 def latin_digits(text: Column) -> Column:
-    """Arabic-Indic and Persian digits as 0-9."""
-    return F.translate(text, ARABIC_INDIC_DIGITS, LATIN_DIGITS)
+    """Trimmed, without marks, all spaces alike; Arabic-Indic and Persian digits as 0-9, their point as a point."""
+    # In one expression, as the JVM compiles no method of a plan beyond 8,000 bytes; what has no counterpart is dropped.
+    return F.trim(F.translate(text, _ARABIC_INDIC + SPACES + MARKS, _LATIN + " " * len(SPACES)))
 
 
 def parse_decimal(text: Column) -> Column:
@@ -29,13 +31,14 @@ def parse_decimal(text: Column) -> Column:
 
 
 def _normalised(text: Column) -> Column:
-    latin = F.translate(
-        latin_digits(text), _ARABIC_DECIMAL_POINT + _ARABIC_THOUSANDS + "−" + _SPACES, ".,-"
-    )  # translate drops what has no counterpart: the spaces
+    dropped = _INNER_SPACES + MARKS  # translate drops what has no counterpart
+    latin = F.btrim(
+        F.translate(text, _ARABIC_INDIC + _ARABIC_THOUSANDS + "−" + dropped, _LATIN + ",-"), F.lit(LINE_BREAKS)
+    )
     in_brackets = latin.rlike(r"^\(.*\)$")
     minus_behind = latin.rlike(r"^[^-]+-$")
-    bare = F.regexp_replace(latin, r"^\(|\)$|-$", "")
-    signed = F.when(in_brackets | minus_behind, F.concat(F.lit("-"), bare)).otherwise(latin)
+    unsigned = F.regexp_replace(latin, r"^\(|\)$|-$", "")
+    signed = F.when(in_brackets | minus_behind, F.concat(F.lit("-"), unsigned)).otherwise(latin)
     # No thousands begin with 0: `0,500` is as likely one half.
     grouped = signed.rlike(r"^[-+]?[1-9]\d{0,2}(,\d{3})+(\.\d*)?$")
     return F.when(grouped, F.regexp_replace(signed, ",", "")).otherwise(signed)

@@ -7,10 +7,11 @@ from pyspark.sql import functions as F
 
 from recsys_spark.cleaning.dates import parse_date, plausible
 from recsys_spark.cleaning.numbers import parse_decimal
-from recsys_spark.cleaning.text import replace_by, tidy
+from recsys_spark.cleaning.text import replace_by, tidy, tidy_codes
 from recsys_spark.contracts.columns import LINE_COLUMNS
 from recsys_spark.contracts.config import INGEST_RULES, CleanConfig
 from recsys_spark.privacy.customer_ids import normal_ids
+from recsys_spark.spelling import MARKS, SPACES
 
 # What makes a line a copy of another. The customer by its one spelling, so that pseudonyms make the same copies.
 CONTENT = tuple("customer" if name == "customer_id" else name for name in (*LINE_COLUMNS, "extra"))
@@ -32,7 +33,7 @@ def label_lines(raw: DataFrame, config: CleanConfig, normal_forms: DataFrame | N
     typed = lines.select(
         *raw.columns,
         normal_ids(F.col("customer_id")).alias("customer"),
-        tidy(F.col("code")).alias("code"),
+        tidy_codes(F.col("code")).alias("code"),
         tidy(F.col("text")).alias("text"),
         (F.date_trunc("day", time) if config.date_grain == "day" else time).alias("time"),
         parse_decimal(F.col("quantity")).alias("units"),
@@ -59,7 +60,7 @@ def _own_rule(config: CleanConfig) -> Column:
 
 def is_return() -> Column:
     """Whether the invoice id says that goods came back: it begins with C, in either case."""
-    return F.upper(F.substring(F.trim("invoice_id"), 1, 1)) == "C"
+    return F.col("invoice_id").rlike(f"^[{SPACES}{MARKS}]*[Cc]")
 
 
 def is_non_product(config: CleanConfig) -> Column:
@@ -91,12 +92,6 @@ def content_hash() -> Column:
     """
     # xxhash64 skips nulls, so a null and the next column's value could pass for each other.
     return F.xxhash64(*(F.coalesce(F.col(name), F.lit("\0")) for name in CONTENT))
-
-
-def trimmed(name: str) -> Column:
-    """A text column without spaces around it, null where it is blank."""
-    bare = F.trim(name)
-    return F.when(bare != "", bare)
 
 
 def _is_plain(pattern: str) -> bool:

@@ -1,4 +1,4 @@
-"""Product codes and descriptions in one spelling: Unicode NFKC, single spaces, trimmed, upper case."""
+"""Texts in one spelling, without Python on a line's way: codes and descriptions in NFKC, single spaces, upper case."""
 
 from __future__ import annotations
 
@@ -11,19 +11,60 @@ import pyarrow as pa
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
+from recsys_spark.spelling import MARKS, SPACES, WHOLE_NUMBER
+
 _ODD_SPACES = ("  ", "\t", "\n", "\r", "\x0b", "\x0c")
 _VOCABULARY = "text string, normal string"
+_WHOLE_NUMBER = rf"\A{WHOLE_NUMBER}\z"  # Java's $ would also stand before a last line separator
 
 
-def tidy(text: Column) -> Column:
-    """White space collapsed and trimmed, upper case; null for an empty text."""
+def is_ascii(text: Column) -> Column:
+    """Whether a text has no letter beyond ASCII; told from its bytes."""
+    return F.length(text) == F.octet_length(text)
+
+
+def is_plain(text: Column) -> Column:
+    """Whether a text is known to be bare, at a tenth of what making it bare costs."""
+    first, last = F.substring(text, 1, 1), F.substring(text, -1, 1)
+    return first.between("!", "~") & last.between("!", "~") & is_ascii(text)
+
+
+def bare(text: Column) -> Column:
+    """`spelling.bare` of a column."""
+    # Spark's translate drops what has no counterpart.
+    return F.when(is_plain(text), text).otherwise(F.btrim(F.translate(text, MARKS, ""), F.lit(SPACES)))
+
+
+def filled(text: Column) -> Column:
+    """`bare`, null where nothing is left."""
+    return F.nullif(bare(text), F.lit(""))
+
+
+def whole_number(text: Column) -> Column:
+    """`spelling.whole_number` of a column."""
+    return F.when(text.contains(".0") & text.rlike(_WHOLE_NUMBER), F.substring_index(text, ".", 1)).otherwise(text)
+
+
+def single_spaced(text: Column) -> Column:
+    """Marks dropped, white space collapsed and trimmed; null for an empty text."""
     # Looking for odd spaces costs a tenth of the regular expression, and few values have any.
     has_odd_spaces = F.lit(False)
     for space in _ODD_SPACES:
         has_odd_spaces = has_odd_spaces | text.contains(space)
-    single = F.when(has_odd_spaces, F.regexp_replace(text, r"\s+", " ")).otherwise(text)
-    trimmed = F.upper(F.trim(single))
+    visible = F.translate(text, SPACES + MARKS, " " * len(SPACES))
+    single = F.when(is_ascii(text) & ~has_odd_spaces, text).otherwise(F.regexp_replace(visible, " +", " "))
+    trimmed = F.trim(single)
     return F.when(trimmed != "", trimmed)
+
+
+def tidy(text: Column) -> Column:
+    """`single_spaced` in upper case."""
+    return F.upper(single_spaced(text))
+
+
+def tidy_codes(codes: Column) -> Column:
+    """`spelling.tidy_code` of a column of codes that NFKC leaves as they are; null for an empty one."""
+    return whole_number(tidy(codes))
 
 
 def normal_forms(lines: DataFrame, columns: Iterable[str]) -> DataFrame:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from recsys_spark.contracts.checks import one_of, require
 
-INGEST_RULES = ("orphan_customer", "orphan_product", "totals_row")
+INGEST_RULES = ("orphan_customer", "orphan_product", "totals_row", "ragged_line")
 CLEAN_RULES = (
     "unparsed_date",
     "missing_customer",
@@ -115,6 +115,11 @@ class CleanConfig:
         one_of(self.date_grain, ("timestamp", "day"), "clean.date_grain")
         for rule in self.rules:
             one_of(rule, INGEST_RULES + CLEAN_RULES, "a key of clean.rules")
+
+    @property
+    def nets_cancellations(self) -> bool:
+        """Whether returns take purchases out, those after a cutoff also purchases before it."""
+        return self.net_cancellations and self.applies("cancelled")
 
     def applies(self, rule: str) -> bool:
         """Whether the rule is switched on; a rule that the config does not name is on."""

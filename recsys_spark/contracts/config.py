@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from recsys_spark.contracts.candidate_config import CandidatesConfig, FeaturesConfig, source_names
-from recsys_spark.contracts.checks import one_of, require
+from recsys_spark.contracts.checks import one_of, require, utc_moment
 from recsys_spark.contracts.cleaning_config import CLEAN_RULES as CLEAN_RULES
 from recsys_spark.contracts.cleaning_config import INGEST_RULES as INGEST_RULES
 from recsys_spark.contracts.cleaning_config import CleanConfig as CleanConfig
@@ -72,10 +72,12 @@ class SplitConfig:
     def __post_init__(self) -> None:
         shares = (self.fold_share, self.train_share, self.val_share)
         require(0 < shares[0] < shares[1] < shares[2] < 1, "split shares", "0 < fold < train < val < 1", shares)
-        dates = (self.fold_end, self.train_end, self.val_end)
-        given = [date for date in dates if date]
+        named = {key: getattr(self, key) for key in ("fold_end", "train_end", "val_end")}
+        dates, given = tuple(named.values()), {key: date for key, date in named.items() if date}
         require(len(given) in (0, 3), "split.fold_end, train_end and val_end", "given together or not at all", dates)
-        require(given == sorted(set(given)), "split dates", "ISO dates in rising order", dates)
+        # Not as texts: an offset, or an hour beside a bare date, makes another order of them.
+        moments = [utc_moment(date, f"split.{key}") for key, date in given.items()]
+        require(moments == sorted(set(moments)), "split dates", "ISO dates in rising order", dates)
 
 
 @dataclass(frozen=True, kw_only=True)

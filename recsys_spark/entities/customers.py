@@ -10,7 +10,7 @@ from recsys_spark.entities.statistics import commonest_texts, of_groups, of_inte
 
 
 def build_customers(interactions: DataFrame, customer_ids: DataFrame) -> DataFrame:
-    """CUSTOMERS_CLEAN: each customer's commonest showroom and sales channel, taken together, and its statistics."""
+    """CUSTOMERS_CLEAN: each customer's commonest showroom and sales channel, and its statistics."""
     orders = interactions.groupBy("customer_id", "invoice_date").agg(*of_interactions())
     customers = orders.groupBy("customer_id").agg(F.count("invoice_date").alias("num_orders"), *of_groups())
     pairs = interactions.select("customer_id", "stock_code").distinct()

@@ -10,7 +10,7 @@ from recsys_spark.entities.statistics import commonest_texts, of_interactions
 
 
 def build_items(interactions: DataFrame, item_ids: DataFrame) -> DataFrame:
-    """ITEMS_CLEAN: each item's commonest description, brand and category, taken together, and its statistics."""
+    """ITEMS_CLEAN: each item's commonest description, brand and category, and its statistics."""
     items = interactions.groupBy("stock_code").agg(*of_interactions())
     # Apart from the sums: as one aggregation, every pair would carry them through the shuffle.
     pairs = interactions.select("stock_code", "customer_id").distinct()

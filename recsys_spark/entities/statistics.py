@@ -31,14 +31,19 @@ def of_groups() -> list[Column]:
 
 
 def commonest_texts(interactions: DataFrame, key: str, columns: tuple[str, ...]) -> DataFrame:
-    """For each key the commonest combination of the columns; among equals the latest, then the first by alphabet.
+    """For each key the commonest text of each column; among equals the latest, then the first by alphabet.
 
-    The commonest, not the latest: shops write "damaged" or "?" over a description for one line.
+    The commonest, not the latest: shops write "damaged" or "?" over a description for one line. Blank cells have no
+    vote, and each column is counted on its own: lines that name no category say nothing against one.
     """
     combinations = interactions.groupBy(key, *columns).agg(
         F.count(F.lit(1)).alias("lines"), F.max("invoice_date").alias("latest")
     )
+    cells = F.array(*(F.struct(F.lit(name).alias("column"), F.col(name).alias("text")) for name in columns))
+    texts = combinations.select(key, "lines", "latest", F.inline(cells)).groupBy(key, "column", "text")
+    counted = texts.agg(F.sum("lines").alias("lines"), F.max("latest").alias("latest"))
     # The greatest is wanted first by count and time, so these are negated and the least struct taken.
-    order = F.struct(-F.col("lines"), -F.unix_micros("latest"), *columns)
-    texts = combinations.groupBy(key).agg(F.min(order).alias("texts"))
-    return texts.select(key, *(F.col(f"texts.{column}").alias(column) for column in columns))
+    order = F.struct(-F.col("lines"), -F.unix_micros("latest"), "text")
+    filled = F.col("text").isNotNull()
+    least = [F.min(F.when(filled & (F.col("column") == name), order)).alias(name) for name in columns]
+    return counted.groupBy(key).agg(*least).select(key, *(F.col(f"{name}.text").alias(name) for name in columns))

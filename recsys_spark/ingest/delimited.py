@@ -9,7 +9,8 @@ Spark splits a large file into blocks and numbers none of its rows, so they are 
 
 The figures per block come out of a scan that parses no field. They hold for a later one that splits the files alike:
 `splits.py` sees to that, and an id that its block did not have is an error. A file with a line break inside quotes
-cannot be split; it shows by an odd number of quotes on some line and is read in one task.
+cannot be split; it shows by an odd number of quotes on some line and is read in one task. So does a stray quote, which
+would take the lines below into its cell: `texts.py` refuses the file.
 """
 
 from __future__ import annotations
@@ -28,9 +29,11 @@ from pyspark.sql import functions as F
 from recsys_spark.contracts.config import IngestConfig
 from recsys_spark.contracts.errors import DataError
 from recsys_spark.ingest.bad_files import BadFiles
+from recsys_spark.ingest.file_tasks import python_encoding
 from recsys_spark.ingest.headers import Headers, find_headers
 from recsys_spark.ingest.source_frames import (
     RAGGED,
+    SURPLUS,
     WHITE_SPACE,
     SourceFrame,
     decoded_uri,
@@ -76,10 +79,9 @@ def read_csv(spark: SparkSession, paths: Sequence[str], config: IngestConfig, ba
 def _first_records(path: str, config: IngestConfig, whole: bool) -> list[list[str | None]]:
     """The records among which the header row is looked for, counted as Spark counts them."""
     fs, plain = filesystem(path)
-    encoding = "utf-8-sig" if config.csv_encoding.upper() in ("UTF-8", "UTF8") else config.csv_encoding
     try:
         with fs.open(plain, "rb", compression="infer") as file:
-            text = io.TextIOWrapper(file, encoding=encoding, errors="replace", newline="")
+            text = io.TextIOWrapper(file, encoding=python_encoding(config.csv_encoding), errors="replace", newline="")
             records = _records(text, config.csv_separator, whole)
             return [[cell.strip() or None for cell in record] for record in islice(records, config.header_search_rows)]
     except (csv.Error, OSError, EOFError) as error:
@@ -101,6 +103,7 @@ def _source(spark: SparkSession, paths: list[str], headers: Headers, config: Ing
     frame = numbered.select(
         *(filled(F.col(position_name(at))).alias(position_name(at)) for at in range(width)),
         _ragged(config.csv_separator).alias(RAGGED),
+        _has_surplus(config.csv_separator, width).alias(SURPLUS),
         "source_file",
         F.lit("").alias("source_sheet"),
         _row_number().alias("source_row"),
@@ -159,3 +162,12 @@ def _row_number() -> Column:
 def _ragged(separator: str) -> Column:
     """The text of a line with too many or too few fields, unless there is nothing in it."""
     return F.when(F.col(RAGGED).rlike(rf'[^{WHITE_SPACE}"{re.escape(separator)}]'), F.col(RAGGED))
+
+
+def _has_surplus(separator: str, width: int) -> Column:
+    """Whether a line holds anything behind its last column: one comma too many has moved all that follows it."""
+    end = re.escape(separator)
+    # Atomic, or else what is quoted would be tried once more as if it were not.
+    cell = rf'(?>"(?:[^"]++|"")*+" *(?={end}|\z)|[^{end}]*)'
+    filled_behind = rf'\A(?:{cell}{end}){{{width}}}(?s:.*)[^{WHITE_SPACE}"{end}]'
+    return F.coalesce(F.col(RAGGED).rlike(filled_behind), F.lit(False))

@@ -7,7 +7,7 @@ import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from recsys_spark.contracts.columns import LINE_COLUMNS
+from recsys_spark.contracts.columns import LINE_COLUMNS, REQUIRED_COLUMNS
 from recsys_spark.contracts.errors import ConfigError, DataError
 
 Aliases = Mapping[str, Sequence[str]]
@@ -65,7 +65,10 @@ def normalise(header: str) -> str:
 
 
 def find_headers(rows: Sequence[Sequence[str | None]], aliases: Aliases, where: str) -> Headers:
-    """The first of the rows that names the most project columns; the first row with a cell where none names any.
+    """The first of the rows that names all required columns, or else the one that names the most project columns.
+
+    The first row with a cell where none names any. A later row may name more than the first that names all required
+    ones, where exports were stacked, but what lies between the two are lines.
 
     rows: the first rows of a sheet, the first of them being row 1. `where` opens the messages. Raises DataError
     where two headers of that row match one column, or where no row has a cell.
@@ -74,7 +77,9 @@ def find_headers(rows: Sequence[Sequence[str | None]], aliases: Aliases, where: 
     filled = [number for number, row in enumerate(rows, start=1) if any(row)]
     if not filled:
         raise DataError(f"{where}: none of the first {len(rows)} rows has a cell; no header row found")
-    best = max(filled, key=lambda number: (_matches(rows[number - 1], names), -number))
+    found = {number: _columns(rows[number - 1], names) for number in filled}
+    complete = [number for number in filled if found[number].issuperset(REQUIRED_COLUMNS)]
+    best = complete[0] if complete else max(filled, key=lambda number: (len(found[number]), -number))
     return match_headers(rows[best - 1], aliases, where, row=best)
 
 
@@ -122,8 +127,8 @@ def _hint(column: str, headers: Headers, aliases: Aliases) -> str:
     return f"Nearest to {column}: '{header}' (alias '{alias}'); rename it, or {advice}"
 
 
-def _matches(row: Sequence[str | None], names: Mapping[str, str]) -> int:
-    return len({names[key] for key in map(normalise, filter(None, row)) if key in names})
+def _columns(row: Sequence[str | None], names: Mapping[str, str]) -> set[str]:
+    return {names[key] for key in map(normalise, filter(None, row)) if key in names}
 
 
 def _names(aliases: Aliases) -> dict[str, str]:

@@ -19,6 +19,7 @@ from recsys_spark.ingest.headers import Headers
 from recsys_spark.paths import spark_uri
 
 RAGGED = "ragged_line"  # text of a CSV line that has more or fewer fields than the header row
+SURPLUS = "has_surplus"  # whether a CSV line has more fields than the header row, not all of them blank
 # What str.strip takes, and so the readers of workbooks; \s of Spark's expressions is white space of ASCII alone.
 WHITE_SPACE = "".join(filter(str.isspace, map(chr, range(0x3001))))
 
@@ -28,7 +29,7 @@ class SourceFrame:
     """Files of one format that share their headers.
 
     frame: text columns named by `position_name` (null where blank), the source columns, `last_row` (row of the
-    file's last line, null where unknown), and for CSV RAGGED. where: the files, to open messages with.
+    file's last line, null where unknown), and for CSV RAGGED and SURPLUS. where: the files, to open messages with.
     """
 
     frame: DataFrame
@@ -66,7 +67,7 @@ def to_raw_lines(source: SourceFrame, totals_words: Sequence[str]) -> DataFrame:
         *(source.text(column).alias(column) for column in LINE_COLUMNS),
         _extra(source).alias("extra"),
         *SOURCE_COLUMNS,
-        F.when(_is_total(source, totals_words), "totals_row").alias("ingest_rule"),
+        _ingest_rule(source, totals_words).alias("ingest_rule"),
     ).select(*RAW_LINES.names)
 
 
@@ -107,6 +108,11 @@ def _extra(source: SourceFrame) -> Column:
     if not others:
         return F.lit(None).cast("string")
     return F.nullif(F.to_json(F.struct(*others), {"ignoreNullFields": "true"}), F.lit("{}"))
+
+
+def _ingest_rule(source: SourceFrame, totals_words: Sequence[str]) -> Column:
+    rule = F.when(_is_total(source, totals_words), "totals_row")
+    return rule.when(F.col(SURPLUS), RAGGED) if SURPLUS in source.frame.columns else rule
 
 
 def _is_total(source: SourceFrame, totals_words: Sequence[str]) -> Column:

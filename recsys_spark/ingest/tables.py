@@ -9,6 +9,7 @@ from operator import and_
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
+from recsys_spark.cleaning.text import bare, filled, whole_number
 from recsys_spark.contracts.columns import REQUIRED_COLUMNS
 from recsys_spark.contracts.config import IngestConfig
 from recsys_spark.contracts.errors import ConfigError, DataError
@@ -41,10 +42,11 @@ def read_tables(spark: SparkSession, config: IngestConfig, bad: BadFiles | None 
     """RAW_LINES: one per transaction, completed from its product and its customer.
 
     A line whose product or customer is in no row of the given table has the ingest_rule `orphan_product` or
-    `orphan_customer`, the customer's where both are. A blank reference is no orphan. References are compared
-    without outer spaces. Raises DataError for a missing column, a column of the wrong type, a product or customer
-    with two rows, and a table without a line. bad: takes files of transactions that cannot be read; without one of
-    products or customers all their lines would be orphans, so that is an error always.
+    `orphan_customer`, the customer's where both are. A blank reference is no orphan. References are compared without
+    marks and outer blanks, and number cells as the digits that they show. Raises DataError for a missing column, a
+    column of the wrong type, a product or customer with two rows, and a table without a line. bad: takes files of
+    transactions that cannot be read; without one of products or customers all their lines would be orphans, so that
+    is an error always.
     """
     tables = config.tables
     assert tables.transactions is not None
@@ -123,8 +125,8 @@ def _complete(lines: DataFrame, table: DataFrame, key: str) -> DataFrame:
 
 
 def _spelled(value: Column, key: str) -> Column:
-    """A key in its one spelling."""
-    return normal_ids(value) if key == "customer_id" else F.trim(value)
+    """A key in its one spelling; of a product code, case and forms of letters are left to cleaning."""
+    return normal_ids(value) if key == "customer_id" else whole_number(filled(value))
 
 
 def _is_orphan(key: str) -> Column:
@@ -133,7 +135,7 @@ def _is_orphan(key: str) -> Column:
 
 def _check_types(source: SourceFrame) -> None:
     """Raise DataError for a column in which no value at all looks like the number or date that it should be."""
-    looks = {column: source.text(column).rlike(pattern) for column, (_, pattern) in _LOOKS.items()}
+    looks = {column: bare(source.text(column)).rlike(pattern) for column, (_, pattern) in _LOOKS.items()}
     if not source.lines.filter(reduce(and_, looks.values())).isEmpty():  # the first good line ends the search
         return
     for column, looks_right in looks.items():

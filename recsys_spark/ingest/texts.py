@@ -13,7 +13,7 @@ from pyspark.sql import functions as F
 from recsys_spark.contracts.config import IngestConfig
 from recsys_spark.contracts.errors import ConfigError, DataError
 from recsys_spark.ingest.bad_files import BadFiles
-from recsys_spark.ingest.file_tasks import packed_problems, undecodable
+from recsys_spark.ingest.file_tasks import open_quotes, packed_problems, undecodable
 from recsys_spark.ingest.packages import UnpackLimits
 from recsys_spark.ingest.source_frames import decoded_uri, shown_names, spark_pattern
 from recsys_spark.paths import filesystem, python_path
@@ -26,8 +26,8 @@ def check_texts(spark: SparkSession, paths: Sequence[str], config: IngestConfig,
     """The files that are text, in their order; of each, whether it must be read in one piece.
 
     A line with an odd number of quotes begins a field with a line break, which no split of the file may fall into.
-    bad: takes files with NUL characters, of another encoding, or packed and not whole. Raises ConfigError for an
-    encoding that nobody knows.
+    bad: takes files with NUL characters, of another encoding, packed and not whole, or with a quote that is not closed.
+    Raises ConfigError for an encoding that nobody knows.
     """
     try:
         codecs.lookup(config.csv_encoding)
@@ -45,11 +45,14 @@ def check_texts(spark: SparkSession, paths: Sequence[str], config: IngestConfig,
     else:
         facts = _facts_of_lines(spark, remaining, config.csv_encoding) if remaining else {}
         problems |= {path: wrong for path in remaining if facts and _fact(facts, path, "is_wrong")}
+    whole = config.csv_encoding.upper().startswith(_NOT_BYTEWISE)
+    in_one_piece = {path: whole or _fact(facts, path, "has_open_quote") for path in remaining if path not in problems}
+    suspects = [path for path, is_whole in in_one_piece.items() if is_whole]
+    problems |= open_quotes(spark, suspects, config.csv_encoding, config.csv_separator)
     for path in paths:
         if path in problems:
             bad.add(path, problems[path])
-    whole = config.csv_encoding.upper().startswith(_NOT_BYTEWISE)
-    return {path: whole or _fact(facts, path, "has_open_quote") for path in remaining if path not in problems}
+    return {path: is_whole for path, is_whole in in_one_piece.items() if path not in problems}
 
 
 def _head_problem(path: str, encoding: str) -> str | None:

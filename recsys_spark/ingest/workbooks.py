@@ -141,7 +141,7 @@ def _chosen(previews: Iterable[SheetPreview], sheets: tuple[str, ...]) -> list[S
         if unknown:
             names = ", ".join(f"'{preview.name}'" for preview in held)
             raise DataError(f"{PurePosixPath(path).name} has no sheet '{unknown[0]}' (ingest.sheets); it has: {names}")
-        chosen += [keys[sheet] for sheet in dict.fromkeys(sheets)]
+        chosen += {keys[sheet].name: keys[sheet] for sheet in sheets}.values()  # once, though named and counted
     return chosen
 
 

@@ -7,7 +7,6 @@ import hashlib
 import hmac
 import json
 import os
-import re
 from collections.abc import Callable
 from typing import Any
 
@@ -16,6 +15,8 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql.pandas.functions import pandas_udf
 
+from recsys_spark import spelling
+from recsys_spark.cleaning.text import filled, is_plain, whole_number
 from recsys_spark.contracts.columns import LINE_COLUMNS
 from recsys_spark.contracts.config import IngestConfig
 from recsys_spark.contracts.errors import ConfigError
@@ -24,37 +25,23 @@ from recsys_spark.ingest.source_frames import RAGGED
 _MIN_KEY_LETTERS = 16
 _PREFIX = "c"  # so that no program takes a pseudonym for a number, a date or a formula
 _LETTERS = 20
-_BLANKS = (
-    " \t\n\x0b\f\r\u00a0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u200b"
-    "\u2028\u2029\u202f\u205f\u3000\ufeff"
-)
-_OUTER_BLANKS = re.compile(f"^[{_BLANKS}]+|[{_BLANKS}]+$")
-_WHOLE_NUMBER = re.compile(r"([0-9]+)\.0+")
-_WHOLE_NUMBER_TO_JAVA = r"\A[0-9]+\.0+\z"  # its $ would also stand before a last line separator
 
 Transform = Callable[[str], Any]
 
 
 def normal_id(text: str) -> str:
-    """The one spelling of a customer id: without blanks around it, and a number cell as the digits that it shows.
+    """The one spelling of a customer id: without marks and outer blanks, and a number cell as the digits that it shows.
 
-    >>> normal_id(" 71053.0 "), normal_id("00042"), normal_id("A-7.0"), normal_id("\u00a0")
-    ('71053', '00042', 'A-7.0', '')
+    >>> normal_id(" 71053.0 "), normal_id("00042"), normal_id("A-7.0"), normal_id("\u00a0"), normal_id("\u200f7")
+    ('71053', '00042', 'A-7.0', '', '7')
     """
-    bare = _OUTER_BLANKS.sub("", text)
-    number = _WHOLE_NUMBER.fullmatch(bare)
-    return number.group(1) if number else bare
+    return spelling.whole_number(spelling.bare(text))
 
 
 def normal_ids(ids: Column) -> Column:
     """`normal_id` of a column, without Python; null for a blank one."""
-    # Nearly every id is normal. Looking at its ends costs a tenth of trimming it of all kinds of blanks.
-    first, last = F.substring(ids, 1, 1), F.substring(ids, -1, 1)
-    is_bare = first.between("!", "~") & last.between("!", "~")
-    bare = F.when(is_bare, ids).otherwise(F.btrim(ids, F.lit(_BLANKS)))
-    is_number = bare.rlike(_WHOLE_NUMBER_TO_JAVA)
-    other = F.when(is_number, F.substring_index(bare, ".", 1)).when(bare != "", bare)
-    return F.when(is_bare & ~ids.contains("."), ids).otherwise(other)
+    # Nearly every id is plain digits or letters.
+    return F.when(is_plain(ids) & ~ids.contains("."), ids).otherwise(whole_number(filled(ids)))
 
 
 def pseudonym(key: bytes, text: str) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import logging
-import unicodedata
 from collections.abc import Sequence
 
 from pyspark.sql import Column, DataFrame
@@ -19,6 +18,7 @@ from recsys_spark.contracts.recommend_config import RecommendConfig
 from recsys_spark.privacy.entry import CustomerEntry
 from recsys_spark.recommendations.rule_tables import as_customers, as_stock_codes, known_only, read_table
 from recsys_spark.recommendations.rules import BEGINNING_OF_TIME, END_OF_TIME, NUMBER_OF, ItemRules
+from recsys_spark.spelling import tidy_code
 
 ELIGIBILITY, EXCLUSIONS = "recommend.eligibility.table", "recommend.customer_exclusions"
 COLUMNS = {  # of the table beside stock_code, each with other spellings of its header
@@ -81,7 +81,7 @@ def item_rules(
     items: ITEMS_CLEAN; eligibility: of `read_eligibility`; interactions: those that prices are taken from.
     """
     rows = items.select("item_idx", "stock_code", "category", "brand")
-    excluded = _spelled(options.excluded_codes)
+    excluded = [tidy_code(code) for code in options.excluded_codes]
     if excluded:
         _tell_unknown(items, excluded)
     conditions = {"excluded_codes": F.col("stock_code").isin(excluded)}
@@ -133,10 +133,6 @@ def _tell_unknown(items: DataFrame, codes: Sequence[str]) -> None:
     strange = [code for code in codes if code not in known]
     if strange:
         log.warning("recommend.excluded_codes: no product has the code %s", ", ".join(strange))
-
-
-def _spelled(codes: Sequence[str]) -> list[str]:
-    return [" ".join(unicodedata.normalize("NFKC", code).split()).upper() for code in codes]
 
 
 def _typed(dates: DatesConfig) -> list[Column]:

@@ -10,7 +10,7 @@ import pyarrow as pa
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from recsys_spark.cleaning.text import normal_forms, replace_by, tidy
+from recsys_spark.cleaning.text import normal_forms, replace_by, tidy_codes
 from recsys_spark.contracts.config import IngestConfig
 from recsys_spark.contracts.errors import DataError
 from recsys_spark.ingest.bad_files import BadFiles
@@ -69,7 +69,7 @@ def read_table(
 def as_stock_codes(table: DataFrame) -> DataFrame:
     """The table with `stock_code` spelled as in the interactions."""
     spelled = replace_by(table, normal_forms(table, ("stock_code",)), "stock_code")
-    return spelled.withColumn("stock_code", tidy(F.col("stock_code")))
+    return spelled.withColumn("stock_code", tidy_codes(F.col("stock_code")))
 
 
 def as_customers(table: DataFrame, entry: CustomerEntry) -> DataFrame:

@@ -58,6 +58,7 @@ RULES = {
     "orphan_customer": "customer is not in the customer table",
     "orphan_product": "product is not in the product table",
     "totals_row": "line is a total, not a purchase",
+    "ragged_line": "line has more fields than there are columns",
     "unparsed_date": "date cannot be read",
     "missing_customer": "no customer",
     "missing_stock_code": "no product code",

@@ -58,7 +58,8 @@ def customer_histories(
 def _merge_orders(events: DataFrame, minutes: int, summed: tuple[str, ...], places: tuple[str, ...]) -> DataFrame:
     """Give orders that follow the last within `minutes` the time of the first in their chain, and join their lines.
 
-    Of the places of joined lines the one with the least hash stays.
+    Of the places of joined lines the one with the least hash stays. No cutoff ends a chain: all its lines count on the
+    side of its first order, those that came after the cutoff too.
     """
     in_time = Window.partitionBy("user_idx").orderBy("micros")
     is_new = _gap(in_time) > minutes * 60_000_000

@@ -7,8 +7,9 @@ from datetime import datetime, timedelta, timezone
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
+from recsys_spark.contracts.checks import utc_moment
 from recsys_spark.contracts.config import SplitConfig
-from recsys_spark.contracts.errors import ConfigError, DataError
+from recsys_spark.contracts.errors import DataError
 from recsys_spark.frames import window_over_all
 
 CUTOFFS = ("fold_end", "train_end", "val_end")
@@ -90,9 +91,4 @@ def _iso(micros: int) -> str:
 
 def iso_in_utc(date: str, key: str) -> str:
     """A date or time of the config as the cutoffs are spelled; raises ConfigError, which names the key, for others."""
-    try:
-        parsed = datetime.fromisoformat(date)
-    except ValueError:
-        raise ConfigError(f"{key} must be an ISO date or time, got '{date}'") from None
-    in_utc = parsed.astimezone(timezone.utc) if parsed.tzinfo else parsed
-    return in_utc.replace(tzinfo=None).isoformat(timespec="microseconds")
+    return utc_moment(date, key).isoformat(timespec="microseconds")

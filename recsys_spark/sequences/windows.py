@@ -18,18 +18,6 @@ ORDERS_PER_CUSTOMER = 1_000_000  # query_id = user_idx * this + number of the or
 MICROS_PER_DAY = 86_400_000_000
 
 
-def pad_left(history: list[int], length: int) -> list[int]:
-    """Keep the newest `length` items and left-pad with PAD_IDX: what `window_values` does for one window.
-
-    >>> pad_left([4, 9], length=4)
-    [0, 0, 4, 9]
-    >>> pad_left([4, 9, 7], length=2)
-    [9, 7]
-    """
-    newest = history[-length:]
-    return [PAD_IDX] * (length - len(newest)) + newest
-
-
 @dataclass(frozen=True)
 class Events:
     """Events of whole customers. Arrays are of length E, but `offsets` of num_customers + 1.

@@ -18,7 +18,7 @@ from recsys_spark.recommendations.policy import Asked, Entries, make_lists
 from recsys_spark.recommendations.reasons import SIMILAR, TOGETHER, Teller
 from recsys_spark.sequences.windows import Ints
 from recsys_spark.serving.state import State
-from recsys_spark.serving.text import tidy_code
+from recsys_spark.spelling import tidy_code
 
 _DEPTH_GROWS = 4
 _BESIDE = (  # what is joined to a listed item, beside the sales

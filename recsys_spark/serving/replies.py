@@ -21,7 +21,7 @@ from recsys_spark.serving.answers import (
 from recsys_spark.serving.bundle import BundleCard
 from recsys_spark.serving.plan import Served
 from recsys_spark.serving.state import State
-from recsys_spark.serving.text import tidy_code
+from recsys_spark.spelling import tidy_code
 
 _EVERYONE = "this is what everyone buys"
 

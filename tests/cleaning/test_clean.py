@@ -5,10 +5,12 @@ from itertools import product
 
 import pytest
 
+from jobs.clean import run
 from recsys_spark.cleaning import clean
 from recsys_spark.cleaning.clean import clean_lines
 from recsys_spark.cleaning.report import check_law, funnel
-from recsys_spark.contracts.config import CleanConfig, CoverageConfig, OutlierConfig, SplitConfig
+from recsys_spark.contracts.artifacts import CLEANING_REPORT, INTERACTIONS_CLEAN, RAW_LINES
+from recsys_spark.contracts.config import CleanConfig, CoverageConfig, OutlierConfig, PipelineConfig, SplitConfig
 from recsys_spark.contracts.errors import DataError
 from recsys_spark.privacy.customer_ids import pseudonymised
 from tests.support.frames import rows
@@ -79,6 +81,21 @@ def test_lines_of_one_customer_item_and_time_are_summed(spark):
     assert row["description"] == "FIRST"
 
 
+def test_a_showroom_and_a_category_are_one_however_their_spaces_are_spelled(spark):
+    lines = [
+        {"showroom": "Riyadh\u00a0", "category": "\u200fTable  lamps", "invoice_id": "\u00a01\u200e"},
+        {"showroom": "Riyadh", "category": "Table\u00a0lamps ", "invoice_id": "1", "stock_code": "A2"},
+        {"showroom": "\u200f ", "category": None, "invoice_id": "1", "stock_code": "A3"},
+        {"showroom": None, "category": "", "invoice_id": "1", "stock_code": "A3", "quantity": "9"},
+    ]
+    found = rows(cleaned(spark, lines).interactions, "stock_code", "invoice_id", "showroom", "category")
+    assert found == [
+        ("A1", "1", "Riyadh", "Table lamps"),
+        ("A2", "1", "Riyadh", "Table lamps"),
+        ("A3", "1", None, None),
+    ]
+
+
 def test_day_grain_joins_the_lines_of_a_day(spark):
     lines = [{"invoice_date": "2011-01-05T10:00:00"}, {"invoice_date": "2011-01-05T17:00:00"}]
     assert cleaned(spark, lines).interactions.count() == 2
@@ -118,6 +135,30 @@ def test_a_copied_purchase_does_not_outlive_its_cancellation(spark):
     lines = [{}, {}, {"invoice_id": "C3", "quantity": "-2", "line_amount": "-3.50"}, {"stock_code": "A2"}]
     result = cleaned(spark, lines, net_cancellations=True)
     assert rejected(result) == [(2, "cancelled"), (3, "exact_duplicate"), (4, "return")]
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({}, False),
+        ({"net_cancellations": True}, True),
+        ({"net_cancellations": True, "rules": {"cancelled": False}}, False),
+    ],
+)
+def test_the_report_says_where_returns_after_a_cutoff_took_purchases_before_it(spark, options, expected):
+    lines = [{"invoice_id": "1"}, {"stock_code": "A2"}]
+    returned = {"invoice_id": "C9", "invoice_date": "2011-01-30", "quantity": "-2", "line_amount": "-3.50"}
+    io = MemoryIO(spark).give(RAW_LINES, raw_lines(spark, [*lines, returned]))
+    run(io, PipelineConfig(clean=CleanConfig(**options), split=DATES))
+    assert io.read_json(CLEANING_REPORT)["cancellations_saw_all_data"] is expected
+    assert io.read(INTERACTIONS_CLEAN).count() == (1 if expected else 2)
+
+
+def test_each_copy_of_a_purchase_and_of_its_return_counts_where_copies_are_kept(spark):
+    copied = {"invoice_id": "C3", "quantity": "-2", "line_amount": "-3.50"}
+    lines = [{}, {}, copied, copied, {"stock_code": "A2"}]
+    result = cleaned(spark, lines, net_cancellations=True, rules={"exact_duplicate": False})
+    assert rejected(result) == [(2, "cancelled"), (3, "cancelled"), (4, "return"), (5, "return")]
 
 
 def many(quantities):

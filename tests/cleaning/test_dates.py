@@ -1,3 +1,5 @@
+from datetime import date
+
 from pyspark.sql import functions as F
 
 from recsys_spark.cleaning.dates import parse_date
@@ -20,6 +22,13 @@ CASES = {
     "٢٠١٠-١٢-٠١": "2010-12-01 00:00:00",
     "٢٠١٠-١٢-٠١ ٠٨:٢٦:٠٠": "2010-12-01 08:26:00",
     "۲۰۱۰-۱۲-۰۱T۰۸:۲۶:۰۰+۰۳:۰۰": "2010-12-01 05:26:00",
+    "1/12/2010\u00a0": "2010-12-01 00:00:00",
+    "\t1/12/2010": "2010-12-01 00:00:00",
+    "\u200f1/12/2010": "2010-12-01 00:00:00",
+    "1\u200f/12\u200f/2010": "2010-12-01 00:00:00",  # as Excel shows dates in Arabic locales
+    "1/12/2010\u00a08:26": "2010-12-01 08:26:00",
+    "\ufeff2010-12-01": "2010-12-01 00:00:00",
+    "٤٠٥١٣٫٥": "2010-12-01 12:00:00",
     "40513": "2010-12-01 00:00:00",  # Excel's number of that day in the 1900 system
     "40513.351389": "2010-12-01 08:26:00",  # 30360.0 seconds after midnight, rounded to the second
     # No date, and none is made of it
@@ -48,9 +57,30 @@ def test_dates_are_read_in_every_form_that_exports_hold(spark):
 
 
 def test_month_day_tokens_are_completed_with_the_year_of_their_row(spark):
-    tokens = ["Jan-1", "1-Jan", "January 21", "Feb-29", "Foo-1", "Jan-32"]
-    expected = ["2011-01-01 00:00:00", "2011-01-01 00:00:00", "2011-01-21 00:00:00", None, None, None]
-    assert parsed(spark, tokens, year="2011") == expected
+    tokens = {
+        "Jan-1": "2011-01-01 00:00:00",
+        "1-Jan": "2011-01-01 00:00:00",
+        "January 21": "2011-01-21 00:00:00",
+        "JANUARY 21": "2011-01-21 00:00:00",
+        "21\u00a0january": "2011-01-21 00:00:00",
+        "may.5": "2011-05-05 00:00:00",
+        "Sept 7": "2011-09-07 00:00:00",
+        "7/September": "2011-09-07 00:00:00",
+        "Feb-29": None,
+        "Foo-1": None,
+        "Jan-32": None,
+        "Marble 5": None,
+        "Decor-12": None,
+        "3 Mayo": None,
+    }
+    assert dict(zip(tokens, parsed(spark, tokens, year="2011"), strict=True)) == tokens
+
+
+def test_every_month_has_its_name_and_its_short_one(spark):
+    names = [date(2011, month, 1).strftime("%B") for month in range(1, 13)]
+    expected = [f"2011-{month:02d}-04 00:00:00" for month in range(1, 13)]
+    for spelled in (names, [name[:3] for name in names], [name.upper() for name in names]):
+        assert parsed(spark, [f"{name} 4" for name in spelled], year="2011") == expected
 
 
 def test_month_day_tokens_fall_back_to_the_default_year(spark):
@@ -62,6 +92,7 @@ def test_the_default_year_stands_in_for_a_blank_year_alone(spark):
     years = {
         "٢٠٢١": "2021-01-01 00:00:00",
         "۲۰۲۱": "2021-01-01 00:00:00",
+        "2021\u200f": "2021-01-01 00:00:00",
         " 2021 ": "2021-01-01 00:00:00",
         "2021.0": "2021-01-01 00:00:00",
         "FY2021": None,

@@ -24,6 +24,12 @@ CASES = {
     "۱۲": "12",
     "1 234": "1234",
     "1e3": "1000",
+    "\u200e12": "12",
+    "\ufeff12": "12",
+    "12\u00a0": "12",
+    "1\u2009234": "1234",
+    "\u200f١٬٢٣٤٫٥": "1234.5",
+    "\u200e-12\u200e": "-12",
     "15.299999999999999": "15.3",
     # Not guessed, not finite, no number
     "1.234,50": None,
@@ -36,6 +42,7 @@ CASES = {
     "NaN": None,
     "Infinity": None,
     "5 pcs": None,
+    "1\n234": None,  # two numbers in one cell
     "--5": None,
     "": None,
     None: None,

@@ -31,6 +31,8 @@ def test_each_line_leaves_with_the_first_rule_it_breaks(spark):
         ({"line_amount": "n/a"}, "missing_amount"),
         ({"invoice_id": "C536379", "quantity": "-1"}, "return"),
         ({"invoice_id": " c536379", "quantity": "-1"}, "return"),
+        ({"invoice_id": "\u00a0C536379", "quantity": "-1"}, "return"),
+        ({"invoice_id": "\u200eC536379", "quantity": "-1"}, "return"),
         ({"quantity": "-1", "line_amount": "-3"}, "non_positive_quantity"),
         ({"quantity": "0"}, "non_positive_quantity"),
         ({"line_amount": "0"}, "non_positive_price"),
@@ -53,6 +55,12 @@ def test_every_rule_can_be_switched_off_by_name(spark):
 def test_ids_keep_their_leading_zeros_and_codes_are_tidied(spark):
     row = label_lines(raw_lines(spark, [{"stock_code": " 0084970l "}]), CleanConfig(), None).first()
     assert (row["customer"], row["code"], row["stock_code"]) == ("00042", "0084970L", " 0084970l ")
+
+
+def test_a_code_is_one_however_a_number_cell_or_a_mark_spells_it(spark):
+    codes = ["71053", "71053.0", "71053\u200e", "\ufeff71053.00 ", "071053", "A1.0", "1.5"]
+    labelled = label_lines(raw_lines(spark, [{"stock_code": code} for code in codes]), CleanConfig(), None)
+    assert column(labelled.orderBy("source_row"), "code") == [*4 * ["71053"], "071053", "A1.0", "1.5"]
 
 
 def test_only_whole_values_are_no_products(spark):

@@ -4,15 +4,27 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pyspark.sql import functions as F
 
-from recsys_spark.cleaning.text import normal_forms, replace_by, tidy
-from tests.support.frames import rows
+from recsys_spark.cleaning.text import normal_forms, replace_by, tidy, tidy_codes
+from recsys_spark.spelling import tidy_code
+from tests.support.frames import column, rows
 
 
 def test_texts_are_trimmed_upper_cased_and_single_spaced(spark):
-    texts = [" red  lamp ", "a\tb\nc", "   ", "ok", "straße"]
+    texts = [" red  lamp ", "a\tb\nc", "   ", "ok", "straße", "\u200fRed\u00a0\u2009 lamp\u202c", "\u200e"]
     frame = spark.createDataFrame([(text,) for text in texts], "text string")
     found = [row[0] for row in frame.select(tidy(F.col("text"))).collect()]
-    assert found == ["RED LAMP", "A B C", None, "OK", "STRASSE"]
+    assert found == ["RED LAMP", "A B C", None, "OK", "STRASSE", "RED LAMP", None]
+
+
+CODES = st.text(alphabet="01.aß٣- \t\n\x0b\x1c\x85\u00a0\u1680\u200b\u200f\u2028\u2066\ufeff", max_size=6)
+
+
+@settings(max_examples=3, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(texts=st.lists(CODES.map(lambda text: unicodedata.normalize("NFKC", text)), max_size=300))
+def test_codes_of_a_column_are_spelled_as_single_codes_are(spark, texts):
+    frame = spark.createDataFrame([(text,) for text in texts], "text string")
+    found = column(frame.select(tidy_codes(F.col("text")).alias("code")), "code")
+    assert found == [tidy_code(text) or None for text in texts]
 
 
 def test_only_texts_that_nfkc_changes_are_in_the_vocabulary(spark):

@@ -44,6 +44,16 @@ def test_the_commonest_description_wins_and_then_the_latest(spark):
         assert column(build_items(lines, ids), "description") == [expected]
 
 
+def test_a_blank_cell_has_no_vote_and_each_column_is_counted_on_its_own(spark):
+    ids = frame(spark, ITEM_ID_MAP, [{"item_idx": 1, "stock_code": "A"}, {"item_idx": 2, "stock_code": "B"}])
+    texts = [("X", None), ("X", None), ("Y", None), ("Y", "Lamps"), ("Z", "Lamps"), ("X", "Bells")]
+    lines = interactions(spark, [("7", "B", 0)], description="BELL")
+    for day, (brand, category) in enumerate(texts):
+        lines = lines.unionByName(interactions(spark, [("7", "A", day)], brand=brand, category=category))
+    found = rows(build_items(lines, ids), "stock_code", "brand", "category")
+    assert found == [("A", "X", "Lamps"), ("B", None, None)]
+
+
 def test_customers_count_their_orders_and_items(spark):
     ids = frame(spark, CUSTOMER_ID_MAP, [{"user_idx": 1, "customer_id": "7"}, {"user_idx": 2, "customer_id": "8"}])
     customers = build_customers(interactions(spark, EVENTS), ids)

@@ -8,7 +8,7 @@ from py4j.protocol import Py4JJavaError
 from pyspark.errors import PySparkException
 
 from recsys_spark.contracts.columns import REQUIRED_COLUMNS
-from recsys_spark.contracts.errors import ConfigError, DataError
+from recsys_spark.contracts.errors import BadFileError, ConfigError, DataError
 from recsys_spark.ingest.readers import read_sources
 from tests.ingest.workbook_files import CSV_HEADER, CSV_LINE, LINE_TEXTS, ingest_config, write_text
 from tests.support.frames import column, rows
@@ -102,23 +102,101 @@ def test_line_breaks_inside_quotes_stay_in_their_line(spark, tmp_path, tiny_bloc
     assert texts == ['LAMP, "tall"\nred']
 
 
+@pytest.mark.parametrize(
+    ("stray", "line"),
+    [
+        ({31: '"12in LAMP'}, 31),
+        ({31: '"Special LAMP', 60: '"Red ""x"" LAMP"'}, 31),
+        ({31: '"Special LAMP', 60: '"Red LAMP"'}, 31),
+        ({12: '"LAMP, ""tall""\nred"', 31: '"12in LAMP'}, 32),  # a line more above it
+    ],
+)
+def test_a_stray_quote_takes_no_line_away_unseen(spark, tmp_path, stray, line):
+    lines = [
+        re.sub("LAMPx*", lambda found, row=row: stray.get(row, found[0]), text)
+        for row, text in enumerate(numbered(100), start=2)
+    ]
+    path = write_text(tmp_path / "stray.csv", CSV_HEADER, *lines)
+    with pytest.raises(BadFileError, match=rf"stray\.csv has a quote in or below line {line} that opens a cell"):
+        read_sources(spark, ingest_config(path))
+
+
+def test_a_quote_that_stays_in_its_line_is_read(spark, tmp_path):
+    texts = ['LAMP 12"', '"20" TV"', '"LAMP ""tall"""', '"LAMP\n\nred"', '"a ""b""\r\nc, d"']
+    lines = [f"{row},A,{text},7,2011-03-01,1,2" for row, text in enumerate(texts, start=2)]
+    lines = read_sources(spark, ingest_config(write_text(tmp_path / "a.csv", CSV_HEADER, *lines)))
+    assert rows(lines, "source_row", "description", "line_amount") == [
+        (2, 'LAMP 12"', "2"),
+        (3, '"20" TV"', "2"),
+        (4, 'LAMP "tall"', "2"),
+        (5, "LAMP\n\nred", "2"),
+        (6, 'a "b"\r\nc, d', "2"),
+    ]
+
+
+def test_a_stray_quote_is_found_in_wide_and_packed_text(spark, tmp_path):
+    lines = [CSV_HEADER, *numbered(5), CSV_LINE.replace("LAMP", '"LAMP'), CSV_LINE]
+    wide = write_text(tmp_path / "wide.csv", *lines, encoding="utf-16")
+    packed = tmp_path / "packed.csv.gz"
+    packed.write_bytes(gzip.compress("\n".join(lines).encode()))
+    for path, encoding in ((wide, "UTF-16"), (str(packed), "UTF-8")):
+        with pytest.raises(BadFileError, match="in or below line 7 "):
+            read_sources(spark, ingest_config(path, csv_encoding=encoding))
+
+
+def test_a_long_cell_is_read(spark, tmp_path):
+    long = "x" * 200_000  # more than Python's reader takes unless told
+    path = write_text(tmp_path / "long.csv", CSV_HEADER, *numbered(30), CSV_LINE.replace("LAMP", f'"{long}\nred"'))
+    assert max(len(text) for text in column(read_sources(spark, ingest_config(path)), "description")) == 200_004
+
+
 def test_short_and_long_lines_are_kept_with_their_text(spark, tmp_path):
     path = write_text(
         tmp_path / "ragged.csv", CSV_HEADER, "1,A", CSV_LINE + ",more,", ",,,,,,,,", ",,,,,,,lost", CSV_LINE
     )
     lines = read_sources(spark, ingest_config(path))
-    assert rows(lines, "source_row", "stock_code", "extra") == [
-        (2, "A", '{"ragged_line":"1,A"}'),
-        (3, "00123", f'{{"ragged_line":"{CSV_LINE},more,"}}'),
-        (5, None, '{"ragged_line":",,,,,,,lost"}'),
-        (6, "00123", None),
+    assert rows(lines, "source_row", "stock_code", "extra", "ingest_rule") == [
+        (2, "A", '{"ragged_line":"1,A"}', None),
+        (3, "00123", f'{{"ragged_line":"{CSV_LINE},more,"}}', "ragged_line"),
+        (5, None, '{"ragged_line":",,,,,,,lost"}', "ragged_line"),
+        (6, "00123", None, None),
     ]
+
+
+@pytest.mark.parametrize("separator", [",", ";", "\t", "|"])
+@pytest.mark.parametrize("last", ["", '"two\nlines"'])  # read a line at a time, and whole
+def test_a_line_with_filled_fields_behind_the_last_column_has_a_rule(spark, tmp_path, separator, last):
+    worked = {
+        "2,A2,LAMP,7,2011-03-01,1,1,530.00": "ragged_line",  # an amount of 1,530.00 that nobody quoted
+        "2,A2,LAMP,7,2011-03-01,1,1530.00,,,": None,
+        '2,A2,LAMP,7,2011-03-01,1,1530.00,"", \u00a0': None,
+        '2,A2,"LAMP, ""tall"", red",7,2011-03-01,1,2,': None,
+        '2,A2,"LAMP, red" ,7,2011-03-01,1,2,,': None,
+        '2,A2,LAMP, 12"",7,2011-03-01,1,2': "ragged_line",
+        '2,A2,"20" TV, red",7,2011-03-01,1,2': "ragged_line",
+        '2,A2,"LAMP, red",7,2011-03-01,1,2,,"x"': "ragged_line",
+        f"2,A2,{last},7,2011-03-01,1,2,,x": "ragged_line",
+        f"2,A2,{last},7,2011-03-01,1,2,": None,
+        "2,A2,LAMP,7,2011-03-01,1": None,
+        "Total,,,,,1,1,530.00": "totals_row",
+    }
+    path = write_text(tmp_path / "a.csv", *(text.replace(",", separator) for text in (CSV_HEADER, *worked)))
+    lines = read_sources(spark, ingest_config(path, csv_separator=separator)).orderBy("source_row")
+    assert column(lines, "ingest_rule") == list(worked.values())
 
 
 def test_title_rows_blank_rows_and_a_totals_row(spark, tmp_path):
     cells = ["Sales of March,,", "", CSV_HEADER, CSV_LINE, ",,,,,,", CSV_LINE, "Total,,,,,12,30.6"]
     lines = read_sources(spark, ingest_config(write_text(tmp_path / "titled.csv", *cells)))
     assert rows(lines, "source_row", "ingest_rule") == [(3, None), (5, None), (6, "totals_row")]
+
+
+def test_lines_above_a_second_header_row_are_read(spark, tmp_path):
+    more = [f"{CSV_HEADER},category", f"{CSV_LINE},Lamps"]
+    path = write_text(tmp_path / "stacked.csv", CSV_HEADER, *numbered(3), *more)
+    found = rows(read_sources(spark, ingest_config(path)), "source_row", "invoice_id", "ingest_rule")
+    kept, others = [(row, str(row), None) for row in (2, 3, 4)], [(5, "invoice_id"), (6, "536365")]
+    assert found == [*kept, *((*line, "ragged_line") for line in others)]
 
 
 def test_a_line_of_tabs_alone_above_the_headers_is_no_row(spark, tmp_path):

@@ -63,6 +63,12 @@ def test_the_header_row_is_the_one_that_names_most_columns():
     assert find_headers(rows, ALIASES, "x").row == 4
 
 
+def test_the_first_row_with_all_required_headers_counts_though_a_later_one_names_more():
+    line = ["536365", "A", "LAMP", "6", "2011-03-01", "2.55", "17850", "UK", "15.3"]
+    rows = [["Sales of March"], ONLINE_RETAIL, line, line, [*ONLINE_RETAIL, "Category"], [*line, "Lamps"]]
+    assert find_headers(rows, ALIASES, "x").row == 2
+
+
 def test_of_two_equal_header_rows_the_first_counts():
     assert find_headers([["Qty"], ["Qty"]], ALIASES, "x").row == 1
 

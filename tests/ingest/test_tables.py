@@ -62,6 +62,18 @@ def test_orphans_stay_with_a_rule_and_blank_references_are_none(read):
     ]
 
 
+def test_products_are_found_however_a_number_cell_or_a_mark_spells_their_code(read):
+    products = ("stock_code,description", "71053,LAMP", "84406.0,BELL")
+    codes = ["71053.0", "71053\u200e", "\u00a084406", "071053"]
+    lines = read(
+        *(f"{n},7,{code},\u200e2011-03-01,\u200e6,\u200e1," for n, code in enumerate(codes)),
+        products=products,
+        customers=None,
+    )
+    found = rows(lines, "invoice_id", "description", "ingest_rule")
+    assert found == [("0", "LAMP", None), ("1", "LAMP", None), ("2", "BELL", None), ("3", None, "orphan_product")]
+
+
 def test_leading_zeros_tell_products_apart(read):
     products = ("stock_code,description", "0A,BELL", "00A,LAMP")
     assert rows(read("1,7,0A,2011-03-01,6,1,", products=products, customers=None), "description", "ingest_rule") == [

@@ -87,7 +87,8 @@ def test_each_sheet_has_its_own_header_row(spark, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("sheets", "expected"), [(("all",), ["1", "A", "B"]), (("B",), ["B"]), (("3", "A"), ["1", "A"])]
+    ("sheets", "expected"),
+    [(("all",), ["1", "A", "B"]), (("B",), ["B"]), (("3", "A"), ["1", "A"]), (("B", "2", "B"), ["B"])],
 )
 def test_sheets_are_chosen_by_name_or_by_position_from_one(spark, tmp_path, sheets, expected):
     path = write_workbook(tmp_path / "s.xlsx", {name: [HEADERS, LINE] for name in ("A", "B", "1")})

@@ -121,6 +121,7 @@ CLEANING: dict[str, Any] = {
         },
     },
     "coverage_saw_all_data": False,
+    "cancellations_saw_all_data": False,
 }
 CUTOFFS = {
     "fold_end": "2011-01-20T00:00:00.000000",

@@ -54,10 +54,26 @@ def test_a_test_split_that_would_be_empty_is_an_error(spark):
         fit_cutoffs(interactions(spark, [("7", "A", day) for day in range(6)]), SplitConfig())
 
 
-def test_a_cutoff_that_is_no_date_is_an_error(spark):
-    config = SplitConfig(fold_end="2011-01-01", train_end="2011-02", val_end="2011-03-01")
-    with pytest.raises(ConfigError, match="split.train_end must be an ISO date"):
-        fit_cutoffs(interactions(spark, []), config)
+def test_a_cutoff_that_is_no_date_is_an_error():
+    with pytest.raises(ConfigError, match=r"split\.train_end must be an ISO date"):
+        SplitConfig(fold_end="2011-01-01", train_end="2011-02", val_end="2011-03-01")
+
+
+@pytest.mark.parametrize(
+    ("dates", "rise"),
+    [
+        (("2011-01-02T00:30:00+03:00", "2011-01-01T22:00:00", "2011-01-03"), True),  # 21:30 of the day before
+        (("2011-01-01T22:00:00", "2011-01-02T00:30:00+03:00", "2011-01-03"), False),
+        (("2011-01-01", "2011-01-01T00:00:00", "2011-01-03"), False),  # one moment
+    ],
+)
+def test_cutoffs_rise_in_utc(dates, rise):
+    named = dict(zip(("fold_end", "train_end", "val_end"), dates, strict=True))
+    if rise:
+        assert SplitConfig(**named).train_end == dates[1]
+    else:
+        with pytest.raises(ConfigError, match="in rising order"):
+            SplitConfig(**named)
 
 
 def test_each_fit_knows_its_cutoff_and_full_knows_all():
