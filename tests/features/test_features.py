@@ -221,6 +221,20 @@ def test_the_base_set_leaves_the_others_at_their_missing_values(builder):
     assert len(set(found["pop"])) == NUM_ITEMS
 
 
+@pytest.mark.parametrize("size", [1, 2, 4])
+def test_features_of_parts_of_a_batch_are_those_of_the_whole(builder, size):
+    batch, offers = batch_of(world()), all_pairs()
+    whole = builder.columns(batch, offers)
+    for first in range(0, NUM_CUSTOMERS, size):
+        is_of_part = (offers.rows >= first) & (offers.rows < first + size)
+        held = (offers.items, offers.ranks, offers.scores)
+        of_part = Offers(offers.rows[is_of_part] - first, *(values[is_of_part] for values in held))
+        part = batch.part(slice(first, first + size))
+        assert set(part.events.items) == {item for who, _, item, _ in world() if first <= who < first + size}
+        for name, values in builder.columns(part, of_part).items():
+            assert values.tolist() == whole[name][is_of_part].tolist(), name
+
+
 @given(st.dates(date(1960, 1, 1), date(2100, 12, 31)))
 def test_the_calendar_agrees_with_pythons(day):
     found = calendar(np.array([(day - date(1970, 1, 1)).days]))
