@@ -15,7 +15,9 @@ _ASKED = (
     Column("positives", "array<int>", "item_idx of the whole basket, ascending"),
 )
 _PROPOSED = (
-    Column("items", "array<int>", "item_idx of the candidates, best first by rank over quota"),
+    Column(
+        "items", "array<int>", "item_idx, best first by reciprocal rank fusion, repeats among others by repeat_share"
+    ),
     *(
         Column(f"rank_{source}", "array<int>", f"of each item in {source}, from 1; 0 where it has none")
         for source in SOURCES
