@@ -197,11 +197,20 @@ def test_the_lists_of_both_stages_are_the_shards_in_the_order_of_the_rankers_sco
 def test_the_ranker_is_judged_by_every_positive_that_was_retrieved(first_run, shop, split):
     assert first_run.returncode == 0
     told = json.loads((shop / "run" / "current" / "ranker_results.json").read_text())
-    within = {order: part["all_items"] for order, part in told["within_candidates"][split].items()}
+    within, over_all = (
+        {order: part["all_items"] for order, part in told[key][split].items()}
+        for key in ("within_candidates", "over_all_positives")
+    )
     shards = pd.read_parquet(shop / "run" / "current" / f"ranker_feats_{split}_shards")
     positives = pd.read_parquet(shop / "run" / "current" / f"sequences_{split}.parquet")
     assert within["two_stage"]["num_positives"] == within["candidates"]["num_positives"] == shards["label"].sum()
-    assert within["optimistic"]["num_positives"] == len(positives)  # forced ones among them
+    counts = {order: part["num_positives"] for order, part in over_all.items()}
+    assert counts == {
+        "end_to_end": len(positives),
+        "forced_ranked": len(positives),
+    }  # every query is among those chosen
+    hits = {key: part["recall@20"] * part["num_positives"] for key, part in (within | over_all).items()}
+    assert hits["end_to_end"] == pytest.approx(hits["two_stage"], abs=0.1)
     assert {row["feature"] for row in told["importance"]} >= {"times_bought", "rank_own"}
     assert sum(row["candidates"] for row in told["calibration"]["all_items"]["table"]) > 0
 

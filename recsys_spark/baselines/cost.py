@@ -74,13 +74,16 @@ def estimate_cost(triples: DataFrame) -> ProductCost:
     return ProductCost(*table.tolist())
 
 
-def require_affordable(cost: ProductCost, max_cost: float) -> None:
-    """Raise ConfigError, naming the cap that would fit, where the products cost more than max_cost multiply-adds."""
+def require_affordable(cost: ProductCost, max_cost: float, remedy: str = "") -> None:
+    """Raise ConfigError where the products cost more than max_cost multiply-adds.
+
+    remedy: what to do about it; without one, to cap the rows where it would fit.
+    """
     if cost.multiply_adds > max_cost:
+        cap = f"cap the rows to their most recent {cost.fitting_cap(max_cost)} entries (knn.max_items_per_customer)"
         raise ConfigError(
             f"neighbours need {cost.multiply_adds:.3g} multiply-adds, more than knn.max_cost = {max_cost:.3g}; "
-            f"cap the rows to their most recent {cost.fitting_cap(max_cost)} entries "
-            "(knn.max_items_per_customer) or raise knn.max_cost"
+            f"{remedy or cap} or raise knn.max_cost"
         )
 
 

@@ -38,7 +38,8 @@ log = logging.getLogger("recsys")
 class NeighbourOptions:
     """num_neighbours: kept per column. shrinkage: added to the product of lengths. min_support: rows two columns share.
 
-    task_memory_mb: what one Python task may hold. max_cost: multiply-adds above which the computation is refused.
+    task_memory_mb: what one Python task may hold. max_cost: multiply-adds above which the computation is refused, with
+    the advice of `remedy`; without one, to cap the rows.
     """
 
     num_neighbours: int = 100
@@ -46,6 +47,7 @@ class NeighbourOptions:
     min_support: int = 1
     task_memory_mb: int = 1024
     max_cost: float = 1e12
+    remedy: str = ""
 
     def __post_init__(self) -> None:
         for key in ("num_neighbours", "min_support", "task_memory_mb"):
@@ -114,10 +116,10 @@ def _pack(entries: DataFrame, options: NeighbourOptions, scratch: str) -> tuple[
     if single:
         [(summary, counted)] = single
         assert counted is not None
-        require_affordable(counted, options.max_cost)
+        require_affordable(counted, options.max_cost, options.remedy)
         return [summary], counted
     cost = estimate_cost(entries)
-    require_affordable(cost, options.max_cost)
+    require_affordable(cost, options.max_cost, options.remedy)
     num_blocks = math.ceil(cost.nonzeros / options.block_nonzeros)
     block = F.pmod("col", F.lit(num_blocks)).cast("int")  # in turn, which spreads popular columns evenly
     by_block = entries.withColumn("block", block)

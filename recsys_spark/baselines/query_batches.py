@@ -66,9 +66,13 @@ class QueryBatch:
         return self.events.items[self.start[row] : self.end[row]]
 
     def part(self, rows: slice | Ints) -> QueryBatch:
-        """Some of the queries, over the same events."""
-        arrays = ("query_ids", "micros", "customers", "start", "end", "users")
-        return replace(self, **{name: getattr(self, name)[rows] for name in arrays})
+        """Some of the queries, over the events of their first to their last customer: `Events.of_customers`."""
+        kept = {name: getattr(self, name)[rows] for name in ("query_ids", "micros", "customers", "users")}
+        customers = kept["customers"]
+        first, last = (int(customers.min()), int(customers.max()) + 1) if len(customers) else (0, 0)
+        cut = self.events.offsets[first]
+        start, end = self.start[rows] - cut, self.end[rows] - cut
+        return replace(self, **kept, start=start, end=end, events=self.events.of_customers(first, last))
 
 
 def with_queries(histories: DataFrame, queries: DataFrame) -> DataFrame:

@@ -11,11 +11,12 @@ _ASKED = (
     Column("user_idx", "bigint", "dense user index"),
     Column("customer_id", "string", "customer as the source shows it"),
     Column("event_time", "timestamp", "UTC time of the query"),
-    Column("history", "array<int>", "item_idx before the query, oldest first, left-padded with 0", "queries.hist_max"),
     Column("positives", "array<int>", "item_idx of the whole basket, ascending"),
 )
 _PROPOSED = (
-    Column("items", "array<int>", "item_idx of the candidates, best first by rank over quota"),
+    Column(
+        "items", "array<int>", "item_idx, best first by reciprocal rank fusion, repeats among others by repeat_share"
+    ),
     *(
         Column(f"rank_{source}", "array<int>", f"of each item in {source}, from 1; 0 where it has none")
         for source in SOURCES

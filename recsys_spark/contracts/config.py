@@ -152,18 +152,22 @@ class PipelineConfig:
                     f"retriever.{tower}.examples is sequences, whose histories hold lines of the target's own order by "
                     "sequences.history_mode event; take examples from queries, or set history_mode to basket"
                 )
-
+        sources = source_names(self.candidates.quotas, self.retriever.towers)
+        if not sources:
+            raise ConfigError(
+                "candidates.quotas switch on towers alone, and none that retriever.towers names "
+                f"({list(self.retriever.towers)}); give another source a quota, or train a tower that has one"
+            )
         if self.ranker.ranked:
-            self._check_ranker()
+            self._check_ranker(sources)
 
-    def _check_ranker(self) -> None:
+    def _check_ranker(self, sources: tuple[str, ...]) -> None:
         """What would fail only once all its inputs are there."""
         fits, most = self.ranker.batch_rows >= self.candidates.max_per_query, self.candidates.max_per_query
         told = f"at least candidates.max_per_query, which is {most}, for a batch holds whole queries"
         require(fits, "ranker.batch_rows", told, self.ranker.batch_rows)
         if not self.ranker.feature_drop:
             return
-        sources = source_names(self.candidates.quotas, self.retriever.towers)
         names = {feature.name for feature in chosen_features(self.features.set, sources)}
         for name in self.ranker.drop_features:
             if name not in names:

@@ -15,6 +15,12 @@ from recsys_spark.contracts.context import RECENCY_DAYS, RECENCY_NAMES
 BEFORE_QUERY = "events before the query"
 BEFORE_DAY = "events before the day of the query"
 UP_TO_CUTOFF = "events up to the cutoff of the fit"
+OF_FIT_AND_CUSTOMER = f"{UP_TO_CUTOFF}, and the customer's before the query"
+_SOURCE_CLOCKS = {  # of those that are not OF_FIT_AND_CUSTOMER: sources rank apart what the customer bought before
+    "own": BEFORE_QUERY,
+    "due": BEFORE_QUERY,
+    "rolling_popularity": f"{BEFORE_DAY}, and the customer's before the query",
+}
 
 
 @dataclass(frozen=True)
@@ -37,9 +43,13 @@ def _log(name: str, group: str, unit: str, clock: str, meaning: str, missing: fl
     return Feature(name, group, unit, clock, meaning, missing, kind="log")
 
 
+def _clock_of(source: str) -> str:
+    return _SOURCE_CLOCKS.get(source, OF_FIT_AND_CUSTOMER)
+
+
 _BASE = (
-    Feature("dot_uv", "base", "cosine", BEFORE_QUERY, "unit mean of the history's item vectors . item vector"),
-    Feature("max_sim_recent", "base", "cosine", BEFORE_QUERY, "largest cosine to the last features.recent_items items"),
+    Feature("dot_uv", "base", "cosine", OF_FIT_AND_CUSTOMER, "unit mean of the history's item vectors . item vector"),
+    Feature("max_sim_recent", "base", "cosine", OF_FIT_AND_CUSTOMER, "largest to the last features.recent_items items"),
     Feature("pop", "base", "share", UP_TO_CUTOFF, "log1p of the item's events over the largest such"),
     Feature("hist_len", "base", "share", BEFORE_QUERY, "items in the history over queries.hist_max"),
     Feature("price_z", "base", "deviations", UP_TO_CUTOFF, "standardised log of the item's median price"),
@@ -56,9 +66,11 @@ _REPEAT = (
     _log("quantity_last", "repeat", "units", BEFORE_QUERY, "quantity of the last one"),
 )
 _SIMILARITY = (
-    Feature("sim_mean", "similarity", "cosine", BEFORE_QUERY, "mean over the history"),
-    Feature("sim_max", "similarity", "cosine", BEFORE_QUERY, "largest over the last features.similar_items items"),
-    Feature("sim_last_basket", "similarity", "cosine", BEFORE_QUERY, "mean over the last order"),
+    Feature("sim_mean", "similarity", "cosine", OF_FIT_AND_CUSTOMER, "mean over the history"),
+    Feature(
+        "sim_max", "similarity", "cosine", OF_FIT_AND_CUSTOMER, "largest over the last features.similar_items items"
+    ),
+    Feature("sim_last_basket", "similarity", "cosine", OF_FIT_AND_CUSTOMER, "mean over the last order"),
 )
 _ITEM = (
     _log("sales_7", "item", "events", BEFORE_DAY, "of the item in the 7 days before the day"),
@@ -72,11 +84,17 @@ _ITEM = (
     _log("num_customers", "item", "customers", UP_TO_CUTOFF, "that bought it"),
 )
 _PRICE = (
-    Feature("price_gap", "price", "log ratio", BEFORE_QUERY, "item's median price over the mean of what he pays"),
+    Feature(
+        "price_gap",
+        "price",
+        "log ratio",
+        OF_FIT_AND_CUSTOMER,
+        "item's median price up to the cutoff over the geometric mean of those of what he bought",
+    ),
 )
 _AFFINITY = (
-    Feature("brand_share", "affinity", "share", BEFORE_QUERY, "of the history that is of the item's brand"),
-    Feature("category_share", "affinity", "share", BEFORE_QUERY, "of the history that is of its category"),
+    Feature("brand_share", "affinity", "share", OF_FIT_AND_CUSTOMER, "of the history that is of the item's brand"),
+    Feature("category_share", "affinity", "share", OF_FIT_AND_CUSTOMER, "of the history that is of its category"),
 )
 _PLACE = (
     Feature("showroom_share", "place", "share", UP_TO_CUTOFF, "of the item's events in the customer's usual showroom"),
@@ -117,9 +135,9 @@ _RECENCY = tuple(
     )
 )
 _SOURCES = (
-    *(_log(f"rank_{source}", "sources", "rank", UP_TO_CUTOFF, f"in {source}", missing=1000.0) for source in SOURCES),
-    *(Feature(f"score_{source}", "sources", "score", UP_TO_CUTOFF, f"by {source}") for source in SOURCES),
-    Feature("num_sources", "sources", "sources", UP_TO_CUTOFF, "that have a rank for the item"),
+    *(_log(f"rank_{each}", "sources", "rank", _clock_of(each), f"in {each}", missing=1000.0) for each in SOURCES),
+    *(Feature(f"score_{each}", "sources", "score", _clock_of(each), f"by {each}") for each in SOURCES),
+    Feature("num_sources", "sources", "sources", "what the sources know", "that have a rank for the item"),
 )
 
 EXTENSION = (*_CALENDAR, *_RECENCY)  # what `extended` has beyond `full`
@@ -151,10 +169,10 @@ def chosen_features(which: str, sources: Collection[str] = SOURCES) -> tuple[Fea
 def features_table(features: Sequence[Feature]) -> str:
     """The features as a table in Markdown.
 
-    >>> print(features_table(FEATURES[:1]))
+    >>> print(features_table(FEATURES[3:4]))
     | feature | group | unit | knows | is | where missing |
     |---|---|---|---|---|---|
-    | dot_uv | base | cosine | events before the query | unit mean of the history's item vectors . item vector | 0 |
+    | hist_len | base | share | events before the query | items in the history over queries.hist_max | 0 |
     """
     lines = ["| feature | group | unit | knows | is | where missing |", "|---|---|---|---|---|---|"]
     for each in features:

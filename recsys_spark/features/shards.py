@@ -1,8 +1,8 @@
 """From candidates to shards of features: customers' events meet their queries in the same tasks, in one shuffle.
 
-The queries of a customer are parted into chunks of consecutive orders. Each chunk gets a row with the customer's
-events, which a task sees just before the chunk's queries; so no row grows with the number of a customer's orders, and
-a shard is of even size however busy a customer is.
+The queries of a customer are parted into chunks of consecutive orders. Each chunk gets a row with the customer's events
+before the last of its queries, which a task sees just before the chunk's queries. So a shard is of even size however
+busy a customer is; what is shuffled of him still grows with his events times his chunks, later events left out.
 """
 
 from __future__ import annotations
@@ -50,7 +50,9 @@ def shard_features(
 
 
 def events_before_queries(candidates: DataFrame, histories: DataFrame, num_parts: int, seed: int) -> DataFrame:
-    """Rows of queries with their candidates, and before those of each chunk one with query_id 0 and the events."""
+    """Rows of queries with their candidates, and before those of each chunk one with query_id 0 and the events
+    before the last of them.
+    """
     chunk = F.floor(F.col("query_id") / QUERIES_PER_CHUNK).alias("chunk")
     queries = candidates.select(
         chunk,
@@ -60,14 +62,15 @@ def events_before_queries(candidates: DataFrame, histories: DataFrame, num_parts
         *(_nothing(kind).alias(name) for name, kind in _EVENTS.items()),
         *_OFFERED,
     )
-    chunks = candidates.select(chunk, "user_idx").distinct()
+    chunks = candidates.groupBy(chunk, "user_idx").agg(F.unix_micros(F.max("event_time")).alias("last"))
+    num_before = F.size(F.filter("micros", lambda micros: micros < F.col("last")))
     types = dict(candidates.dtypes)
     customers = chunks.join(histories, on="user_idx", how="inner").select(
         "chunk",
         "user_idx",
         F.lit(0).cast("bigint").alias("query_id"),
         F.lit(0).cast("bigint").alias("micros"),
-        *(F.col(name.removeprefix("event_")).alias(name) for name in _EVENTS),
+        *(F.slice(name.removeprefix("event_"), F.lit(1), num_before).alias(name) for name in _EVENTS),
         *(_nothing(types[name]).alias(name) for name in _OFFERED),
     )
     key = F.xxhash64("chunk", F.lit(seed))

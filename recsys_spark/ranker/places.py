@@ -1,6 +1,7 @@
 """Where a ranker puts the positives among the candidates of their queries, and means of that with intervals.
 
-This looks at retrieved positives alone, so it says how good the ranker is and not how good the lists are.
+Over retrieved positives alone this says how good the ranker is and not how good the lists are; for that, those that
+were missed count as well.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from recsys_spark.baselines.ranking import SCORE_DECIMALS
-from recsys_spark.contracts.columns import K_VALUES
+from recsys_spark.contracts.columns import K_VALUES, LIST_PROTOCOLS
 from recsys_spark.evaluation.bootstrap import read_sums, resampled_sums
 from recsys_spark.evaluation.intervals import percentile_interval
 from recsys_spark.evaluation.ranking_metrics import PER_POSITIVE, Metric, positive_value
@@ -76,6 +77,13 @@ def offered_positives(candidates: DataFrame, repeat_sources: tuple[str, ...]) ->
             F.transform(ranks, is_repeat).alias("is_repeat"),
         )
     )
+
+
+def missed_positives(forced: DataFrame) -> DataFrame:
+    """PLACES_DDL of positives that no source proposed: without a rank. forced: their rows of RANKER_FEATS."""
+    every, first = (F.lit(protocol) for protocol in LIST_PROTOCOLS)
+    counted = F.when(F.col("is_repeat"), F.array(every)).otherwise(F.array(every, first))
+    return forced.select("user_idx", F.explode(counted).alias("protocol"), F.lit(None).cast("bigint").alias("rank"))
 
 
 def resampled(

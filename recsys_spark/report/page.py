@@ -33,6 +33,7 @@ _ARABIC = re.compile(r"[\u0600-\u06ff\u0750-\u077f\u08a0-\u08ff\ufb50-\ufdff\ufe
 _RANKER_EXTRAS = {
     "importance": "Feature importance",
     "within_candidates": "Order within the candidates",
+    "over_all_positives": "All positives of some queries",
     "calibration": "Calibration",
 }
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
+
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
@@ -9,17 +12,23 @@ from recsys_spark.baselines.neighbours import NeighbourOptions, find_neighbours
 from recsys_spark.contracts.retriever_schemas import CO_PURCHASES
 from recsys_spark.entities.id_maps import dense_index
 
+_REMEDY = "start no tower from co-purchases (retriever.<tower>.start: random)"  # a basket has no cap
 
-def co_purchases(events: DataFrame, options: NeighbourOptions, folder: str) -> DataFrame:
+
+def co_purchases(
+    events: DataFrame, options: NeighbourOptions, folder: str, materialise: Callable[[str, DataFrame], DataFrame]
+) -> DataFrame:
     """CO_PURCHASES: max(0, log(n(i, j) R / (n(i) n(j)))) over R baskets, for the nearest of each item by cosine.
 
     events: user_idx, item_idx, invoice_date up to the cutoff. folder: empty scratch that all executors reach. Which
     pairs are kept is decided by the cosine n(i, j) / root of n(i) n(j), without shrinkage, which gives n(i, j) back.
-    (Levy and Goldberg, NeurIPS 2014, factorise the same matrix over words.)
+    (Levy and Goldberg, NeurIPS 2014, factorise the same matrix over words.) materialise(name, frame) keeps a frame that
+    is read several times.
     """
-    in_basket = _numbered(events.select("user_idx", "invoice_date", "item_idx").distinct())
+    lines = events.select("user_idx", "invoice_date", "item_idx").distinct()
+    in_basket = materialise("baskets", _numbered(lines))
     triples = in_basket.select("row", F.col("item_idx").alias("col"), F.lit(1.0).alias("weight"))
-    near = find_neighbours(triples, options, folder)
+    near = find_neighbours(triples, replace(options, remedy=_REMEDY), folder)
     sizes = in_basket.groupBy("item_idx").agg(F.count(F.lit(1)).cast("double").alias("baskets"))
     own = sizes.select(F.col("item_idx").alias("col"), F.col("baskets").alias("own"))
     other = sizes.select(F.col("item_idx").alias("neighbour"), F.col("baskets").alias("others"))

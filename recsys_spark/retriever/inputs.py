@@ -108,7 +108,8 @@ def write_fit(
     contexts = contexts_at(histories, last) if settings.has_context else None
     io.write(artifacts.USER_HISTORIES, user_histories(histories, last, hist_max, contexts), fit=fit)
     if pairs is not None:
-        io.write(artifacts.CO_PURCHASES, co_purchases(known, pairs, io.scratch(f"co_purchases_{fit}")), fit=fit)
+        counted = co_purchases(known, pairs, io.scratch(f"co_purchases_{fit}"), io.materialise)
+        io.write(artifacts.CO_PURCHASES, counted, fit=fit)
     chosen = [settings.tower(tower) for tower in settings.towers]
     features = sorted({feature for tower in chosen for feature in tower.side_features})
     for source in sources_of(settings):

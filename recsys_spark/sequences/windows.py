@@ -6,7 +6,7 @@ of one customer at one time; a window is a half-open range of event positions.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +31,13 @@ class Events:
     quantities: NDArray[np.float64] | None = None
     showrooms: Ints | None = None
     channels: Ints | None = None
+
+    def of_customers(self, first: int, last: int) -> Events:
+        """The events of the customers [first, last) alone; the others keep their places, without events."""
+        begin, end = self.offsets[first], self.offsets[last]
+        held = {name: values for name, values in vars(self).items() if name != "offsets" and values is not None}
+        cut = {name: values[begin:end] for name, values in held.items()}
+        return replace(self, offsets=np.clip(self.offsets, begin, end) - begin, **cut)
 
     @property
     def customer_start(self) -> Ints:

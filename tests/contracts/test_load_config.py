@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import yaml
 
+from recsys_spark.contracts.candidate_config import SOURCES
 from recsys_spark.contracts.config import PipelineConfig
 from recsys_spark.contracts.errors import EXIT_USAGE, ConfigError
 from recsys_spark.contracts.load_config import known_keys, load_config
@@ -58,6 +59,14 @@ def test_a_tower_that_pools_histories_of_the_lines_own_order_is_refused():
 def test_a_history_is_as_long_as_where_a_tower_learns_from():
     settings = load_config(pairs=["retriever.all.examples=sequences"]).retriever
     assert [settings.tower(tower).hist_max(7, 9) for tower in ("all", "first", "plain")] == [7, 9, 9]
+
+
+@pytest.mark.parametrize("towers", [(), ("first",)])
+def test_quotas_of_towers_alone_are_refused_where_none_of_these_is_trained(towers):
+    off = [f"candidates.quotas.{source}=0" for source in SOURCES if source != "two_tower_all"]
+    with pytest.raises(ConfigError, match="switch on towers alone, and none .* give another source a quota"):
+        load_config(pairs=[*off, f"retriever.towers=[{','.join(towers)}]"])
+    assert load_config(pairs=off).candidates.quotas.two_tower_all
 
 
 @pytest.mark.parametrize(

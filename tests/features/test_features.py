@@ -4,6 +4,7 @@ import math
 from dataclasses import replace
 from datetime import date, timedelta
 from itertools import pairwise
+from statistics import mean, pstdev
 
 import numpy as np
 import pyarrow as pa
@@ -18,7 +19,8 @@ from recsys_spark.baselines.matrices import FittedTable
 from recsys_spark.baselines.query_batches import QueryBatch
 from recsys_spark.baselines.query_context import recency_bucket
 from recsys_spark.candidates.merge import Offers
-from recsys_spark.contracts.features import EXTENSION, chosen_features
+from recsys_spark.contracts.candidate_config import SOURCES as ALL_SOURCES
+from recsys_spark.contracts.features import EXTENSION, FEATURES, chosen_features
 from recsys_spark.contracts.schemas import CUSTOMER_ID_MAP, ITEM_ID_MAP
 from recsys_spark.features.build import FeatureBuilder
 from recsys_spark.features.customer_features import calendar, recency_flags
@@ -27,23 +29,29 @@ from recsys_spark.sequences.windows import MICROS_PER_DAY, Events
 from tests.support.frames import frame, rows
 from tests.support.worlds import START, interactions
 
-NUM_ITEMS, NUM_CUSTOMERS, LAST_DAY = 12, 9, 200
+NUM_ITEMS, NUM_CUSTOMERS, LAST_DAY, HIST_MAX = 12, 9, 200, 20
 SOURCES = ("own", "ease")
+COSINES = {"dot_uv", "max_sim_recent", "sim_mean", "sim_max", "sim_last_basket"}  # told by the slow method of theirs
 
 
 def world(seed=1):
-    """(customer, half day, item, quantity) events, each item at most once per customer and time, in time order."""
+    """(customer, half day, item, quantity) events, each item at most once per customer and time, in time order.
+
+    The first customer buys more than the 50 events that `share_new` looks back on, the last orders once. The last item
+    comes late, so that some of these 50 are first purchases.
+    """
     rng = np.random.default_rng(seed)
     drawn = {
-        (int(customer), int(half), int(item))
+        (int(customer), 100 if customer == NUM_CUSTOMERS - 1 else int(half), int(item))
         for customer, half, item in zip(
-            rng.integers(0, NUM_CUSTOMERS, 400),
+            rng.integers(0, NUM_CUSTOMERS, 400) * (rng.random(400) < 0.7),
             rng.integers(0, 2 * LAST_DAY, 400),
             rng.integers(1, NUM_ITEMS + 1, 400),
             strict=True,
         )
     }
-    return [(*event, int(rng.integers(1, 9))) for event in sorted(drawn)]
+    kept = [event for event in sorted(drawn) if event[2] < NUM_ITEMS or event[1] >= 200]
+    return [(*event, int(rng.integers(1, 9))) for event in kept]
 
 
 @pytest.fixture
@@ -63,7 +71,7 @@ def builder_of(tmp_path, unknown=()):
     facts = {
         "item_idx": numbers,
         "num_events": numbers * 3,
-        "num_customers": numbers,
+        "num_customers": numbers + 1,
         "first_day": numbers % 5,
         "price": np.where(numbers == 4, np.nan, numbers / 2),
         "brand": np.where(numbers % 3 == 0, 0, numbers % 3 * 1_000_003),
@@ -82,7 +90,7 @@ def builder_of(tmp_path, unknown=()):
     pq.write_table(pa.table(usual_columns), tmp_path / "customer_places.parquet")
     names = ("facts", "days", "item_places", "customer_places")
     found = [FittedTable(str(tmp_path / f"{name}.parquet"), str(tmp_path)) for name in names]
-    return FeatureBuilder(*found, None, SOURCES, "extended", hist_max=20, recent_items=3, similar_items=5)
+    return FeatureBuilder(*found, None, SOURCES, "extended", hist_max=HIST_MAX, recent_items=3, similar_items=5)
 
 
 def batch_of(events):
@@ -122,14 +130,30 @@ def slow(events, customer, item):
     told["rate_since_first"] = len(own) / sum(day >= own[0][0] for day in orders) if own else 0
     told["quantity_last"] = own[-1][1] if own else 0
     told["mean_gap"] = (own[-1][0] - own[0][0]) / (len(own) - 1) if len(own) > 1 else 1000
-    told["item_age"] = 120 - item % 5
+    told["hist_len"] = min(len(before), HIST_MAX) / HIST_MAX
+    told["overdue"] = (told["days_since_last"] + 1) / (told["mean_gap"] + 1) if len(own) > 1 else 0
+    told["order_gap"] = (orders[-1] - orders[0]) / (len(orders) - 1) if len(orders) > 1 else 1000
+    is_new = [code not in [other for _, other, _ in before[:place]] for place, (_, code, _) in enumerate(before)]
+    told["share_new"] = sum(is_new[-50:]) / len(is_new[-50:])
+    told["trend"] = math.log((told["sales_28"] + 1) / 28 / ((told["sales_90"] + 1) / 90))
+    told |= {"num_customers": item + 1, "repeat_rate": 1 - (item + 1) / (3 * item), "item_age": 120 - item % 5}
+    told["pop"] = math.log(1 + 3 * item) / math.log(1 + 3 * NUM_ITEMS)
+    logs = [math.log(other / 2) for other in range(1, NUM_ITEMS + 1) if other != 4]
+    told["price_z"] = 0 if item == 4 else (math.log(item / 2) - mean(logs)) / pstdev(logs)
     told["category_share"] = sum(code % 2 == 1 for _, code, _ in before) / len(before) if item % 2 else 0
     brand = item % 3
     user = customer + 1
     sold = 0 if user == NUM_CUSTOMERS else item if item % 2 == user % 2 else 1
     told |= {"showroom_sales": sold, "showroom_share": sold / (item + 1), "channel_sales": 0, "channel_share": 0}
     told["brand_share"] = sum(code % 3 == brand for _, code, _ in before) / len(before) if brand else 0
-    return told | slow_calendar(date(1970, 1, 1) + timedelta(days=120)) | slow_recency(told["days_since_order"])
+    told |= slow_calendar(date(1970, 1, 1) + timedelta(days=120)) | slow_recency(told["days_since_order"])
+    return told | slow_sources(item)
+
+
+def slow_sources(item):
+    """What `all_pairs` says: `own` lists two items of three, `ease` none, the others are off."""
+    told = {f"rank_{source}": 1000 for source in ALL_SOURCES} | {f"score_{source}": 0 for source in ALL_SOURCES}
+    return told | {"rank_own": item % 3 or 1000, "score_own": item % 3 / 2, "num_sources": int(item % 3 > 0)}
 
 
 def slow_calendar(day):
@@ -138,6 +162,7 @@ def slow_calendar(day):
     first = date(day.year, 3 * quarter + 1, 1)
     after = date(day.year + 1, 1, 1) if quarter == 3 else date(day.year, 3 * quarter + 4, 1)
     circles = {
+        "month": (day - date(1970, 1, 1)) / timedelta(days=365.2425),
         "quarter": quarter / 4,
         "quarter_day": (day - first).days / (after - first).days,
         "weekday": day.isoweekday() % 7 / 7,
@@ -158,6 +183,11 @@ def test_features_agree_with_a_slow_second_method(builder):
     for place, (customer, item) in enumerate(zip(offers.rows.tolist(), offers.items.tolist(), strict=True)):
         for name, value in slow(events, customer, item).items():
             assert found[name][place] == pytest.approx(value, rel=1e-5, abs=1e-6), (name, customer, item)
+
+
+def test_the_slow_methods_tell_of_every_feature():
+    told = set(slow(world(), 0, 1)) | {"price_gap"} | COSINES
+    assert told == {feature.name for feature in FEATURES}
 
 
 @pytest.mark.parametrize("unknown", [(), (7, NUM_ITEMS)])
@@ -191,11 +221,33 @@ def test_the_base_set_leaves_the_others_at_their_missing_values(builder):
     assert len(set(found["pop"])) == NUM_ITEMS
 
 
+@pytest.mark.parametrize("size", [1, 2, 4])
+def test_features_of_parts_of_a_batch_are_those_of_the_whole(builder, size):
+    batch, offers = batch_of(world()), all_pairs()
+    whole = builder.columns(batch, offers)
+    for first in range(0, NUM_CUSTOMERS, size):
+        is_of_part = (offers.rows >= first) & (offers.rows < first + size)
+        held = (offers.items, offers.ranks, offers.scores)
+        of_part = Offers(offers.rows[is_of_part] - first, *(values[is_of_part] for values in held))
+        part = batch.part(slice(first, first + size))
+        assert set(part.events.items) == {item for who, _, item, _ in world() if first <= who < first + size}
+        for name, values in builder.columns(part, of_part).items():
+            assert values.tolist() == whole[name][is_of_part].tolist(), name
+
+
 @given(st.dates(date(1960, 1, 1), date(2100, 12, 31)))
 def test_the_calendar_agrees_with_pythons(day):
     found = calendar(np.array([(day - date(1970, 1, 1)).days]))
     for name, value in slow_calendar(day).items():
         assert found[name][0] == pytest.approx(value, abs=1e-9), name
+
+
+@given(st.dates(date(1960, 1, 1), date(2100, 12, 31)))
+def test_the_day_in_the_year_is_that_of_the_calendar_within_two_days(day):
+    found = calendar(np.array([(day - date(1970, 1, 1)).days]))
+    part = 2 * math.pi * (day - date(day.year, 1, 1)).days / 365.2425
+    between = math.hypot(found["month_sin"][0] - math.sin(part), found["month_cos"][0] - math.cos(part))
+    assert between < 2 * math.pi * 2 / 365
 
 
 @pytest.mark.parametrize("days", [0.0, 0.5, 1.0, 1.01, 7.0, 14.0, 14.5, 28.0, 60.0, 90.0, 90.5, 4000.0])

@@ -12,6 +12,7 @@ from recsys_spark.candidates.merge import Offers
 from recsys_spark.features import similarity
 from recsys_spark.features.similarity import similarity_features
 from tests.candidates.tower_folders import random_histories, random_vectors
+from tests.features.test_features import COSINES
 
 NUM_ITEMS, HIST_MAX, RECENT, SIMILAR = 30, 12, 3, 6
 
@@ -42,6 +43,7 @@ def test_cosines_agree_with_loops(bytes_at_a_time, monkeypatch):
             "sim_max": max(cosines[-SIMILAR:][is_known[-SIMILAR:]], default=0),
             "sim_last_basket": cosines[micros == micros[-1]].mean(),
         }
+        assert set(expected) == COSINES
         for name, value in expected.items():
             assert found[name][place] == pytest.approx(value, abs=1e-6), name
 

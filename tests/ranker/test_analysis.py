@@ -32,7 +32,9 @@ def test_test_queries_behind_the_end_of_the_test_are_left_out(spark):
         scored[split] = spark.createDataFrame([(query, query, *SCORES) for query in (1, 2, 3)], SCORED_DDL)
     evaluation = EvaluationConfig(replicates=100, test_end="2011-03-02T09:00:00")
     options = AnalysisConfig(importance_queries=0, forced_queries=0)
-    within = analyse(io, scored, options, evaluation, seed=1)["within_candidates"]
+    told = analyse(io, scored, options, evaluation, seed=1)
+    within = told["within_candidates"]
+    assert told["over_all_positives"] == {}
     counts = {
         split: {order: found["all_items"]["num_positives"] for order, found in within[split].items()}
         for split in within

@@ -11,7 +11,14 @@ import pytest
 from pyspark.sql import DataFrame, SparkSession
 
 from recsys_spark.candidates.tower_files import FittedFile
-from recsys_spark.ranker.places import means, offered_positives, ranked_positives, resampled
+from recsys_spark.ranker.places import (
+    PLACES_DDL,
+    means,
+    missed_positives,
+    offered_positives,
+    ranked_positives,
+    resampled,
+)
 from recsys_spark.ranker.score import load_ranker
 from recsys_spark.ranker.shard_scores import score_shards
 from tests.support.frames import rows
@@ -80,6 +87,17 @@ def test_the_order_of_candidates_ranks_positives_by_their_places(spark):
     found = rows(offered_positives(spark.createDataFrame(offered, ddl), ("own",)))
     # 5 and 7 were bought before, so among the new ones 9 stands second; 4 is no candidate.
     assert found == [(1, "all_items", 2), (1, "all_items", 4), (1, "first_purchase", 2)]
+
+
+def test_positives_that_no_source_proposed_are_missed(spark):
+    forced = spark.createDataFrame(
+        [(1, 10, True), (2, 20, False)], "user_idx bigint, item_idx bigint, is_repeat boolean"
+    )
+    found = rows(missed_positives(forced))
+    assert found == [(1, "all_items", None), (2, "all_items", None), (2, "first_purchase", None)]
+    retrieved = spark.createDataFrame([(1, "all_items", 1)], PLACES_DDL)
+    told = means(resampled(retrieved.unionByName(missed_positives(forced)), 200, 1)[("all_items",)])
+    assert (told["num_positives"], told["recall@20"]) == (3, pytest.approx(1 / 3, abs=1e-4))
 
 
 def test_means_are_over_positives_and_their_intervals_hold_them(spark):

@@ -197,7 +197,7 @@ def test_whatever_the_ranker_tells_of_itself_is_shown_and_what_it_does_not_is_na
     told = page.sections["ranker"]
     assert "dot_uv, all_items" in told
     assert "without own" in told
-    assert "Not measured in this run: order within the candidates." in told
+    assert "Not measured in this run: order within the candidates; all positives of some queries." in told
     assert "what each part is worth" in ReportPage(render(without("ranker_ablations"), CHARTS)).sections["ranker"]
 
 
