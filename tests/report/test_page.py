@@ -159,6 +159,22 @@ def test_the_verdict_follows_the_corrected_interval(interval, word, sentence):
     assert sentence in page.sections["summary"]
 
 
+def test_one_of_a_thing_is_no_plural():
+    changed = evaluation()
+    models = changed["split"]["test"]["protocols"]["all_items"]["models"]
+    del models["popularity"], models["two_tower_all"]
+    facts = replace(
+        WHOLE,
+        documents={**WHOLE.documents, "evaluation": changed},
+        samples=[{**SAMPLE, "basket_items": 1}],
+    )
+    page = ReportPage(render(facts, CHARTS))
+    assert "1 customer, drawn by chance" in page.sections["customers"]
+    assert "bought 1 product for" in page.sections["customers"]
+    assert "1 model learned" in page.sections["summary"]
+    assert "1 stage took" in page.sections["run"]
+
+
 def test_a_best_model_that_is_a_single_one_is_compared_with_none():
     changed = evaluation()
     changed["best"]["all_items"] = "popularity"

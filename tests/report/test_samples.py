@@ -28,11 +28,11 @@ def bought(code, days, minutes=0):
 
 @pytest.fixture(scope="module")
 def sample(spark):
-    """One customer, whose list of P1 to P4 was made before the basket of P2, P6 and P1 that followed."""
+    """One customer, whose list of P1 to P5 was made before the basket of P2, P6 and P1 that followed."""
     interactions = [
         bought("P1", 3),
         bought("P1", 40),
-        bought("P5", 1, minutes=1),
+        bought("P5", 0, minutes=1),
         bought("P2", 0),
         bought("P6", 0),
         bought("P3", -1),  # the basket itself, and what came after it
@@ -60,7 +60,7 @@ def sample(spark):
             spark,
             schemas.RANKINGS,
             [
-                {**listed, "protocol": "all_items", "stock_codes": ["P1", "P2", "P3", "P4"]},
+                {**listed, "protocol": "all_items", "stock_codes": ["P1", "P2", "P3", "P4", "P5"]},
                 {**listed, "protocol": "first_purchase", "stock_codes": ["P6"]},
             ],
         ),
@@ -103,7 +103,7 @@ def sample(spark):
 
 def test_history_is_what_came_before_the_basket_newest_first(sample):
     told = [(row["stock_code"], row["times_bought"], row["days_ago"]) for row in sample["history"]]
-    assert told == [("P5", 1, 1), ("P1", 2, 3)]
+    assert told == [("P5", 1, 0), ("P1", 2, 3)]
 
 
 def test_the_list_has_the_reasons_of_its_own_moment_and_marks_what_was_bought(sample):
@@ -113,6 +113,7 @@ def test_the_list_has_the_reasons_of_its_own_moment_and_marks_what_was_bought(sa
         ("P2", "bought by customers who buy alike", "user_knn 1, ease 2", True),
         ("P3", "goes with what the customer buys", "ease 3, user_knn 3", False),  # a tie goes by the config's order
         ("P4", "sold 7 times in the last 28 days", None, False),
+        ("P5", "bought once, less than a day ago", None, False),
     ]
 
 

@@ -75,7 +75,7 @@ def test_a_posted_basket_is_a_customer_who_just_bought_it(client):
     answer = client.post("/recommend", json={"items": [" d4 ", {"stock_code": "C3", "quantity": 2}, "XX"], "k": 3})
     assert set(codes(answer)[:2]) == {"C3", "D4"}
     assert answer.json()["unknown"] == ["XX"]
-    assert answer.json()["items"][0]["reason"] == "bought once, today"
+    assert answer.json()["items"][0]["reason"] == "bought once, less than a day ago"
     new = client.post("/recommend", json={"items": ["D4", "D4"], "protocol": "first_purchase"})
     assert "D4" not in codes(new)
     assert codes(new)[0] == "B2"
