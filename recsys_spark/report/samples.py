@@ -121,20 +121,27 @@ def _listed(
 
 
 def _told_sources(candidates: DataFrame, few: DataFrame, quotas: Mapping[str, int]) -> DataFrame:
-    """Of each candidate the sources that have a rank for it, such as `own 3`, best first."""
+    """Of each candidate the sources that proposed it, such as `own 3`, best first.
+
+    quotas: what each may propose; beyond it a source ranks what only others proposed.
+    """
     used = [source for source, quota in quotas.items() if quota]
     own = candidates.join(few.select("query_id"), on="query_id", how="inner")
     rows = own.select("query_id", F.explode(F.arrays_zip("items", *(f"rank_{source}" for source in used))).alias("one"))
-    ranked = [_ranked(number, source) for number, source in enumerate(used)]
+    ranked = [_ranked(number, source, quotas[source]) for number, source in enumerate(used)]
     best_first = F.array_sort(F.filter(F.array(*ranked), lambda pair: pair["rank"] > 0))
     told = F.transform(best_first, lambda pair: F.concat_ws(" ", pair["source"], pair["rank"]))
     return rows.select("query_id", F.col("one.items").cast("bigint").alias("item_idx"), told.alias("told"))
 
 
-def _ranked(number: int, source: str) -> Column:
-    """number: the source's place in the config, which breaks ties."""
+def _ranked(number: int, source: str, quota: int) -> Column:
+    """The rank 0 where the source did not propose the item. number: its place in the config, which breaks ties."""
     rank = F.col(f"one.rank_{source}")
-    return F.struct(rank.alias("rank"), F.lit(number).alias("number"), F.lit(source).alias("source"))
+    return F.struct(
+        F.when(rank <= quota, rank).otherwise(0).alias("rank"),
+        F.lit(number).alias("number"),
+        F.lit(source).alias("source"),
+    )
 
 
 def _positives(frames: SampleFrames, few: DataFrame) -> DataFrame:

@@ -52,7 +52,7 @@ def sample(spark):
     listed = {"query_id": 0, "customer_id": "acme", "event_time": THEN}
     ranks = [(2, "all_items", 2), (1, "all_items", 1), (6, "all_items", None), (2, "first_purchase", 1)]
     events = [(1, 5, 5), (2, 9, 3), (3, 400, 0), (4, 7, 7)]
-    made = [([1, 2, 6], [1, 2, 3], {"own": [1, 0, 0], "ease": [0, 2, 3], "user_knn": [0, 1, 3]})]
+    made = [([1, 2, 6], [1, 2, 3], {"own": [1, 0, 0], "ease": [1, 2, 3], "user_knn": [0, 1, 3]})]
     frames = SampleFrames(
         queries=queries(spark, [(0, "acme")]),
         sequences=frame(spark, schemas.SEQUENCES, sequences, history=[], history_days=[]),
@@ -96,7 +96,7 @@ def sample(spark):
             ],
         ),
     )
-    quotas = {"own": 1, "ease": 1, "user_knn": 1, "due": 0}
+    quotas = {"own": 1, "ease": 3, "user_knn": 2, "due": 0}
     (found,) = sample_customers(frames, 1, 28, quotas, lambda name, made: made.localCheckpoint())
     return found
 
@@ -109,9 +109,9 @@ def test_history_is_what_came_before_the_basket_newest_first(sample):
 def test_the_list_has_the_reasons_of_its_own_moment_and_marks_what_was_bought(sample):
     told = [(row["stock_code"], row["reason"], row["sources"], row["was_bought"]) for row in sample["listed"]]
     assert told == [
-        ("P1", "bought twice, last 3 days ago", "own 1", True),
+        ("P1", "bought twice, last 3 days ago", "own 1, ease 1", True),  # a tie goes by the config's order
         ("P2", "bought by customers who buy alike", "user_knn 1, ease 2", True),
-        ("P3", "goes with what the customer buys", "ease 3, user_knn 3", False),  # a tie goes by the config's order
+        ("P3", "goes with what the customer buys", "ease 3", False),  # beyond the quota of user_knn
         ("P4", "sold 7 times in the last 28 days", None, False),
         ("P5", "bought once, less than a day ago", None, False),
     ]
