@@ -132,6 +132,18 @@ def test_what_breaks_a_bound_is_refused_and_told_where(client, path):
     assert answer.status_code == 422
     assert answer.json()["error"] == "invalid_request"
     assert answer.json()["where"]
+    assert all(place.startswith(("query.", "path.")) for place in answer.json()["where"])
+
+
+def test_a_share_that_does_not_go_with_the_protocol_is_told_where_it_stands(client):
+    asked = {"protocol": "first_purchase", "share_new": 0.5}
+    assert client.get("/recommend/acme", params=asked).json()["where"] == ["query.share_new"]
+    assert client.post("/recommend", json={"items": ["A1"], **asked}).json()["where"] == ["body.share_new"]
+
+
+def test_a_basket_without_a_share_gets_that_of_the_config_as_openapi_says(client):
+    basket = client.get("/openapi.json").json()["components"]["schemas"]["Basket"]["properties"]
+    assert "null: recommend.share_new" in basket["share_new"]["description"]
 
 
 @pytest.mark.parametrize(
