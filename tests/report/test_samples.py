@@ -112,7 +112,7 @@ def test_the_list_has_the_reasons_of_its_own_moment_and_marks_what_was_bought(sa
         ("P1", "bought twice, last 3 days ago", "own 1, ease 1", True),  # a tie goes by the config's order
         ("P2", "bought by customers who buy alike", "user_knn 1, ease 2", True),
         ("P3", "goes with what the customer buys", "ease 3", False),  # beyond the quota of user_knn
-        ("P4", "sold 7 times in the last 28 days", None, False),
+        ("P4", "sold 7 times in the 28 days before the test began", None, False),
         ("P5", "bought once, less than a day ago", None, False),
     ]
 
