@@ -47,6 +47,7 @@ class ReportFacts:
     counts: Mapping[str, int]  # rows of sequences and queries by split, such as queries_test
     sources: Mapping[str, Any] | None = None
     samples: Sequence[Mapping[str, Any]] = ()
+    moment: str = ""  # of the recommendations among the samples, in words
     run: Mapping[str, Any] | None = None
 
 

@@ -16,6 +16,7 @@ from recsys_spark.report.charts import data_charts, ranker_charts
 from recsys_spark.report.findings import findings, verdict, weakest_categories
 from recsys_spark.report.generic import tables_of
 from recsys_spark.report.page import ReportFacts, all_charts, render
+from recsys_spark.report.samples import moment_of
 from tests.report.documents import ABLATIONS, CLEANING, CUTOFFS, DATA, RANKER, RUN, SAMPLE, SOURCES, TOWERS, evaluation
 from tests.support.report_page import ReportPage, misspelled, wrong_figures
 
@@ -191,6 +192,14 @@ def test_one_of_a_thing_is_no_plural():
     assert "bought 1 product for" in page.sections["customers"]
     assert "1 model learned" in page.sections["summary"]
     assert "1 stage took" in page.sections["run"]
+
+
+def test_the_moment_of_the_recommendations_is_that_of_their_run():
+    now = [{"place": 1, "stock_code": "A", "description": "lamp", "reason": "why", "sources": None}]
+    facts = replace(WHOLE, samples=[{**SAMPLE, "now": now}], moment=moment_of({"as_of": "2011-02-25"}))
+    page = ReportPage(render(facts, CHARTS))
+    assert "Recommended as of 2011-02-25" in page.sections["customers"]
+    assert "end of the data" not in page.sections["customers"]
 
 
 def test_a_best_model_that_is_a_single_one_is_compared_with_none():
