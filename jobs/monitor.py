@@ -18,6 +18,7 @@ from recsys_spark.contracts.artifacts import (
 )
 from recsys_spark.contracts.config import PipelineConfig
 from recsys_spark.contracts.errors import ConfigError, GateError
+from recsys_spark.counted import counted
 from recsys_spark.ingest.readers import source_files
 from recsys_spark.manifest import digest_of
 from recsys_spark.monitoring.calibration import calibration_measures
@@ -126,7 +127,8 @@ def monitor(arguments: argparse.Namespace) -> None:
     alarms = outcome.metrics["alarms"]
     if alarms:
         shown = ", ".join(alarms[:5]) + (f" and {len(alarms) - 5} more" if len(alarms) > 5 else "")
-        raise GateError(f"{len(alarms)} measures passed their threshold: {shown}; look at {DRIFT_HTML.path}")
+        passed = f"{counted(len(alarms), 'measure')} passed {'its' if len(alarms) == 1 else 'their'} threshold"
+        raise GateError(f"{passed}: {shown}; look at {DRIFT_HTML.path}")
 
 
 if __name__ == "__main__":

@@ -28,6 +28,7 @@ from recsys_spark.contracts.artifacts import (
     TOWER_FILES,
 )
 from recsys_spark.contracts.config import PipelineConfig
+from recsys_spark.entities.items import known_texts
 from recsys_spark.ingest.readers import source_files
 from recsys_spark.privacy.entry import CustomerEntry
 from recsys_spark.recommendations.facts import SHEET, Sales, pairs_of, recommendations
@@ -65,11 +66,13 @@ def run(io: StageIO, config: PipelineConfig) -> Metrics:
     protocol = "first_purchase" if options.share_new == 1 else "all_items"
     best = io.read_json(EVALUATION)["best"][protocol]
     at = _moment(io, config)
-    dates, items = config.clean.dates, io.read(ITEMS_CLEAN)
+    items = io.read(ITEMS_CLEAN)
+    if options.as_of:  # what an item is called, and where it belongs, may have changed since
+        items = io.materialise("known_texts", known_texts(at.before, io.read(ITEM_ID_MAP)))
     lister = Lister(
         model=named_model(io, best, protocol, at.fit, model_settings(config)),
         policy=policy_of(options, options.top_n),
-        rules=fitted_rules(io, options, config.ingest, dates, at.before),
+        rules=fitted_rules(io, items, options, config.ingest, config.clean.dates, at.before),
         evidence=fitted_evidence(io, model_settings(config), options.reasons.recent_items, at.fit),
     )
     asked = with_exclusions(io, at.asked, at.customer_ids, options, config.ingest, config.paths.processed)

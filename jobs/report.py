@@ -16,7 +16,7 @@ from recsys_spark.evaluation.runs import Run
 from recsys_spark.paths import put_text
 from recsys_spark.report.data_facts import data_facts
 from recsys_spark.report.provenance import run_facts
-from recsys_spark.report.samples import SampleFrames, sample_customers
+from recsys_spark.report.samples import SampleFrames, moment_of, sample_customers
 from recsys_spark.report.source_facts import source_contributions
 from recsys_spark.stage import Metrics, Stage, StageIO
 
@@ -38,13 +38,15 @@ def run(io: StageIO, config: PipelineConfig) -> Metrics:
 
     documents = {document.name: io.read_json(document) for document in DOCUMENTS if io.has(document)}
     quotas = asdict(config.candidates.quotas)
-    test_end = Run(io.storage).test_end()  # as the evaluation that the page shows
+    whole = Run(io.storage)
+    test_end = whole.test_end()  # as the evaluation that the page shows
     facts = ReportFacts(
         documents=documents,
         data=data_facts(*(io.read(table) for table in DATA)),
         counts=_counts(io, test_end),
         sources=_sources(io, documents, quotas, test_end),
         samples=_samples(io, config, documents, quotas, test_end),
+        moment=moment_of(whole.recommend_options()),
         run=run_facts(io.storage, io.inputs),
     )
     page = render(facts, all_charts(facts))

@@ -61,7 +61,7 @@ def run(io: StageIO, config: PipelineConfig) -> Metrics:
     known = interactions.filter(F.col("invoice_date") <= cutoff(val_end))  # prices are what the fit could know
     ruler = Ruler(
         policy=policy_of(options, K),
-        rules=fitted_rules(io, options, config.ingest, config.clean.dates, known),
+        rules=fitted_rules(io, io.read(ITEMS_CLEAN), options, config.ingest, config.clean.dates, known),
         codes=partial(load_codes, *io.path_and_content(ITEM_ID_MAP)),
         popularity=FittedPopularity(*io.path_and_content(ITEM_POPULARITY, fit=FIT)),
     )

@@ -28,8 +28,8 @@ class Scored:
     """Scores of some (query, item) pairs, each pair at most once: row of the query, item_idx and score, (P,) each.
 
     first: scores under first_purchase of a model that has others there. source_ranks: of a model of two stages, the
-    rank of each pair in every source by name, 0 where it has none; of segment popularity, in its list by the kind of
-    segment that spoke.
+    rank of each pair in every source by name, 0 where that did not propose it; of segment popularity, in its list by
+    the kind of segment that spoke.
     """
 
     rows: Ints

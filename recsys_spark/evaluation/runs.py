@@ -9,7 +9,7 @@ from typing import Any
 
 from pyspark.sql import DataFrame
 
-from recsys_spark.contracts.artifacts import ARTIFACTS, EVALUATION, FITS, SPLIT_CUTOFFS, Artifact
+from recsys_spark.contracts.artifacts import ARTIFACTS, EVALUATION, FITS, RECOMMENDATIONS, SPLIT_CUTOFFS, Artifact
 from recsys_spark.contracts.columns import SPLITS
 from recsys_spark.contracts.retriever_config import TOWERS
 from recsys_spark.manifest import Manifest, flat
@@ -48,6 +48,11 @@ class Run:
         """`evaluation.test_end` of the run's evaluation; None without one, or without an evaluation."""
         manifest = self.storage.manifest(EVALUATION.path)
         return manifest.config.get("evaluation", {}).get("test_end") if manifest else None
+
+    def recommend_options(self) -> Mapping[str, Any]:
+        """Section `recommend` of the config that the run's recommendations were made with; empty without any."""
+        manifest = self.storage.manifest(RECOMMENDATIONS.path)
+        return manifest.config.get("recommend", {}) if manifest else {}
 
     def models(self) -> list[str]:
         """The models that were evaluated."""

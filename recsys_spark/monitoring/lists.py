@@ -7,6 +7,8 @@ lists, 0 for lists that share nothing, and with p = 0.9 the first ten places hav
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
@@ -22,10 +24,15 @@ _KEY = ("customer_id", "event_time")  # whose list it is; lists of recommendatio
 
 
 def list_measures(reference: SeenRun, current: SeenRun, config: MonitorConfig) -> list[Measure]:
-    """Of `recommendations`, or of the best models' lists of the test queries where a run has none."""
+    """Of `recommendations`, or of the best models' lists of the test queries where a run has none.
+
+    Both sides are cut to the places that both have: more of them hold more products.
+    """
     runs = reference, current
     if all(run.has(RECOMMENDATIONS) for run in runs):
-        sides = [recommended(run.table(RECOMMENDATIONS), config.top_k) for run in runs]
+        tables = [run.table(RECOMMENDATIONS) for run in runs]
+        k = places_of_both(tables, F.col("rank"), config.top_k)
+        sides = [recommended(table, k) for table in tables]
     else:
         models = [run.best_model(ALL_ITEMS) for run in runs]
         if None in models:
@@ -33,12 +40,21 @@ def list_measures(reference: SeenRun, current: SeenRun, config: MonitorConfig) -
                 not_measured(GROUP, "rank_overlap", "one of the runs has neither recommendations nor an evaluation")
             ]
         tables = [run.table(RANKINGS, model=str(model), split="test") for run, model in zip(runs, models, strict=True)]
-        sides = [ranked(table, config.top_k) for table in tables]
+        k = places_of_both(tables, F.size("stock_codes"), config.top_k)
+        sides = [ranked(table, k) for table in tables]
     num_items = [run.table(ITEM_ID_MAP).count() for run in runs]
     return [
         *spread_measures(sides[0], sides[1], num_items[0], num_items[1], config),
         *churn(sides[0], sides[1], config),
     ]
+
+
+def places_of_both(tables: Sequence[DataFrame], places: Column, top_k: int) -> int:
+    """The length of the longest list of the side whose longest is shorter, at most top_k. A side without lists has no
+    say: it is to be found, not to be matched.
+    """
+    longest = (table.agg(F.max(places)).first() for table in tables)
+    return min(top_k, *(row[0] for row in longest if row is not None and row[0]))
 
 
 def recommended(recommendations: DataFrame, k: int) -> DataFrame:

@@ -7,6 +7,7 @@ from typing import Any
 
 from jinja2 import Environment, StrictUndefined
 
+from recsys_spark.counted import counted
 from recsys_spark.monitoring.measures import DRIFTED, INFO, NOT_MEASURED, OK
 from recsys_spark.monitoring.plots import plot_of
 from recsys_spark.monitoring.template import PAGE
@@ -60,6 +61,7 @@ def page(document: Mapping[str, Any]) -> str:
         groups=[_group(name, measures) for name in _GROUPS if any(measure["group"] == name for measure in measures)],
         what_differs=_differences(document["what_differs"]),
         words=WORDS,
+        counted=counted,
         number=_number,
     )
 

@@ -87,7 +87,7 @@ svg { max-width: 100%; height: auto; } svg text { font: 10px system-ui, sans-ser
 {% endfor %}
 {% if what_differs %}
 <h2>What differs in how both runs were made</h2>
-<details><summary>{{ what_differs|length }} differences, of which config keys come first</summary>
+<details><summary>{{ counted(what_differs|length, "difference") }}, of which config keys come first</summary>
 <table><thead><tr><th>what</th><th>earlier run</th><th>this run</th></tr></thead><tbody>
 {% for name, first, second in what_differs %}
 <tr><td class="name">{{ name }}</td><td><code>{{ first }}</code></td><td><code>{{ second }}</code></td></tr>

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from textwrap import wrap
 from typing import Any
 
+from recsys_spark.counted import counted
 from recsys_spark.monitoring.measures import DRIFTED, INFO, NOT_MEASURED, OK
 
 WIDTH = 100
@@ -25,4 +26,4 @@ def drift_words(document: Mapping[str, Any]) -> str:
         f"{counts[verdict]} {name}"
         for verdict, name in ((OK, "ok"), (DRIFTED, "drift"), (INFO, "told"), (NOT_MEASURED, "not measured"))
     )
-    return "\n".join([*lines, f"{len(document['measures'])} measures: {', '.join(told)}"])
+    return "\n".join([*lines, f"{counted(len(document['measures']), 'measure')}: {', '.join(told)}"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from recsys_spark.baselines.popularity import FittedPopularity
 from recsys_spark.baselines.query_batches import QueryBatch
@@ -48,8 +49,16 @@ class TwoStageModel:
             items=np.concatenate([offers.items for offers, _ in found]),
             scores=scores[:, 0],
             first=scores[:, 1],
-            source_ranks={name: ranks[:, place] for place, name in enumerate(self.builder.sources)},
+            source_ranks=self.ranks_of_proposers(ranks),
         )
+
+    def ranks_of_proposers(self, ranks: npt.NDArray[np.int32]) -> dict[str, npt.NDArray[np.int32]]:
+        """Ranks of candidates, (C, S), by source, 0 where it did not propose the item.
+
+        A source also ranks, beyond its quota, what only others proposed.
+        """
+        by_source = zip(self.retriever.sources, ranks.T, strict=True)
+        return {source.name: np.where(own <= source.quota, own, 0) for source, own in by_source}
 
     def _score(self, batch: QueryBatch) -> tuple[Offers, Floats]:
         """The candidates and their scores by head, (C, 2)."""

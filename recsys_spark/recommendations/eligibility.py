@@ -78,7 +78,8 @@ def item_rules(
 ) -> DataFrame:
     """item_idx, barred (number of a rule, 0 for none), start, end, and the numbers of category and brand, 0 for none.
 
-    items: ITEMS_CLEAN; eligibility: of `read_eligibility`; interactions: those that prices are taken from.
+    items: item_idx, stock_code, category and brand of all; eligibility: of `read_eligibility`; interactions: those
+    that prices are taken from.
     """
     rows = items.select("item_idx", "stock_code", "category", "brand")
     excluded = [tidy_code(code) for code in options.excluded_codes]

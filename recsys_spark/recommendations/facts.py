@@ -30,7 +30,8 @@ _FACTS = pa.struct([(name, _KINDS[kind]) for name, kind in REASON_FACTS.items()]
 
 @dataclass(frozen=True)
 class Sales:
-    """What reasons rest on. interactions: those before the moment; items: ITEMS_CLEAN; moment: of `moment_after`.
+    """What reasons rest on. interactions: those before the moment; items: item_idx, stock_code, description and
+    category of all; moment: of `moment_after`.
 
     recent_days: what counts as recent, in days before the moment.
     """

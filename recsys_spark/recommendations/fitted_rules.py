@@ -12,7 +12,7 @@ from recsys_spark.baselines.matrices import FittedTable
 from recsys_spark.baselines.registry import tables_of
 from recsys_spark.candidates.sources import models_behind
 from recsys_spark.candidates.tower_files import FittedFile
-from recsys_spark.contracts.artifacts import INGEST_REPORT, ITEM_EMBEDDINGS, ITEM_ID_MAP, ITEM_NEIGHBOURS, ITEMS_CLEAN
+from recsys_spark.contracts.artifacts import INGEST_REPORT, ITEM_EMBEDDINGS, ITEM_ID_MAP, ITEM_NEIGHBOURS
 from recsys_spark.contracts.config import DatesConfig, IngestConfig
 from recsys_spark.contracts.recommend_config import RecommendConfig
 from recsys_spark.privacy.entry import CustomerEntry
@@ -36,12 +36,19 @@ def policy_of(options: RecommendConfig, top_n: int) -> Policy:
 
 
 def fitted_rules(
-    io: StageIO, options: RecommendConfig, ingest: IngestConfig, dates: DatesConfig, interactions: DataFrame
+    io: StageIO,
+    items: DataFrame,
+    options: RecommendConfig,
+    ingest: IngestConfig,
+    dates: DatesConfig,
+    interactions: DataFrame,
 ) -> Callable[[], ItemRules]:
-    """Loads the rules of items inside a task. interactions: those that prices are taken from."""
+    """Loads the rules of items inside a task. items: of all, their category and brand; interactions: those that prices
+    are taken from.
+    """
     table = options.eligibility.table
     eligibility = read_eligibility(io.read(ITEM_ID_MAP), options, ingest, dates) if table else None
-    rules = item_rules(io.read(ITEMS_CLEAN), options, eligibility, interactions)
+    rules = item_rules(items, options, eligibility, interactions)
     folder = io.scratch(f"item_rules_{uuid.uuid4().hex}")  # a name of its own: processes outlive a run
     rules.coalesce(1).write.parquet(folder)
     return partial(load_item_rules, folder)

@@ -16,6 +16,7 @@ from recsys_spark.contracts.model_config import CATEGORY as CATEGORY_SEGMENT
 from recsys_spark.contracts.model_config import SEGMENT_KINDS, SEGMENT_POPULARITY
 from recsys_spark.contracts.recommend_config import ReasonsConfig
 from recsys_spark.contracts.schemas import REASON_FACTS
+from recsys_spark.counted import counted
 from recsys_spark.recommendations.policy import Entries
 
 REPEAT, TOGETHER, SIMILAR, CATEGORY, POPULAR = KINDS = (
@@ -143,16 +144,16 @@ def _repeat(facts: Facts) -> str:
     cadence = ""
     if gap >= 1:
         every = "day" if gap == 1 else f"{gap:,} days"
-        cadence = f", {_counted(gap, 'day')} apart" if times == 2 else f", about every {every}"
+        cadence = f", {counted(gap, 'day')} apart" if times == 2 else f", about every {every}"
     return f"bought {_times(times)}{cadence}, {'' if times == 1 else 'last '}{_ago(facts['days_ago'])}"
 
 
 def _together(facts: Facts) -> str:
     """Two products go together where orders hold both; others have the same buyers and no more."""
     customers, baskets = facts["other_customers"], facts["other_baskets"]
-    others, own, ago = _counted(customers, "other customer"), _own(facts), _ago(facts["own_days_ago"])
+    others, own, ago = counted(customers, "other customer"), _own(facts), _ago(facts["own_days_ago"])
     if baskets * CUSTOMERS_PER_BASKET >= customers:
-        both = f"{others} bought both, {_counted(baskets, 'order')} had both"
+        both = f"{others} bought both, {counted(baskets, 'order')} had both"
         return f"goes with {own}, which this customer bought {ago}: {both}"
     return f"{others} who bought {own}, as this one did {ago}, bought it too"
 
@@ -160,7 +161,7 @@ def _together(facts: Facts) -> str:
 def _sold(facts: Facts) -> str:
     days = facts["recent_days"]
     when = "so far" if days is None else f"in the last {days:,} days"
-    return f"sold {_times(facts['num_events'])} to {_counted(facts['num_customers'], 'customer')} {when}"
+    return f"sold {_times(facts['num_events'])} to {counted(facts['num_customers'], 'customer')} {when}"
 
 
 def _own(facts: Facts) -> str:
@@ -178,11 +179,8 @@ def _times(count: int) -> str:
 
 
 def _ago(days: int) -> str:
-    return "today" if days == 0 else f"{_counted(days, 'day')} ago"
-
-
-def _counted(count: int, thing: str) -> str:
-    return f"{count:,} {thing}{'' if count == 1 else 's'}"
+    """days: whole ones, of 24 hours: none lie between an evening and the next morning."""
+    return "less than a day ago" if days == 0 else f"{counted(days, 'day')} ago"
 
 
 def told_sources(chosen: Entries, scored: Scored) -> pa.Array:

@@ -10,6 +10,7 @@ from typing import Any
 
 from recsys_spark.contracts.columns import LIST_PROTOCOLS
 from recsys_spark.report import plots
+from recsys_spark.report.data_facts import next_start
 from recsys_spark.report.numbers import spell
 from recsys_spark.report.plot_parts import Estimate
 from recsys_spark.report.svg import Chart
@@ -24,7 +25,7 @@ CUTS = {"fold_end": "first part", "train_end": "second part", "val_end": "valida
 def data_charts(facts: Mapping[str, Any], cutoffs: Mapping[str, str]) -> list[Chart]:
     """Sales over time with the cutoffs, the splits on a time line, and how products and customers are spread."""
     sales, word = facts["sales"], facts["period"]
-    days = [_day(entry["start"]) for entry in sales]
+    edges = [_day(start) for start in (*(e["start"] for e in sales), next_start(sales[-1]["start"], word))]
     cuts = {CUTS[name]: _day(time) for name, time in cutoffs.items() if name in CUTS}
     whole = (
         ("lines", f"Purchase lines per {word}", _count),
@@ -32,11 +33,11 @@ def data_charts(facts: Mapping[str, Any], cutoffs: Mapping[str, str]) -> list[Ch
         ("customers", f"Customers per {word}", _count),
     )
     charts = [
-        plots.over_time(f"time-{key}", title, days, [entry[key] for entry in sales], cuts, form, _date)
+        plots.over_time(f"time-{key}", title, edges, [entry[key] for entry in sales], cuts, form, _date)
         for key, title, form in whole
     ]
-    edges = [_day(facts["first"]), *cuts.values(), _day(facts["last"])]
-    parts = dict(zip((*CUTS.values(), "test"), pairwise(edges), strict=False))
+    bounds = [_day(facts["first"]), *cuts.values(), _day(facts["last"])]
+    parts = dict(zip((*CUTS.values(), "test"), pairwise(bounds), strict=False))
     charts.append(plots.spans("splits", "The splits on a time line", parts, _date))
     return [*charts, *_spread_charts(facts)]
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from datetime import datetime
+from datetime import date, datetime, timedelta
 from typing import Any
 
 from pyspark.sql import Column, DataFrame, Window
@@ -50,7 +51,7 @@ def period_of(first: str, last: str) -> str:
 
 
 def sales_over_time(interactions: DataFrame, period: str) -> list[Period]:
-    """One entry per week or month with a sale, in order of time."""
+    """One entry per week or month from the first with a sale to the last, in order of time."""
     start = F.date_format(F.date_trunc(period, "invoice_date"), "yyyy-MM-dd")
     found = (
         interactions.groupBy(start.alias("start"))
@@ -61,7 +62,27 @@ def sales_over_time(interactions: DataFrame, period: str) -> list[Period]:
         )
         .orderBy("start")
     )
-    return [Period(**row.asDict()) for row in found.collect()]
+    sold = {row["start"]: Period(**row.asDict()) for row in found.collect()}
+    return [sold.get(start, Period(start, 0, 0.0, 0)) for start in _starts(sorted(sold), period)]
+
+
+def _starts(sold: list[str], period: str) -> Iterator[str]:
+    """The first days of all periods from the first of some to the last."""
+    start = sold[0] if sold else None
+    while start is not None and start <= sold[-1]:
+        yield start
+        start = next_start(start, period)
+
+
+def next_start(start: str, period: str) -> str:
+    """First day of the period that follows.
+
+    >>> next_start("2011-12-26", "week"), next_start("2011-12-01", "month")
+    ('2012-01-02', '2012-01-01')
+    """
+    days = 7 if period == "week" else 31
+    following = date.fromisoformat(start) + timedelta(days=days)
+    return (following if period == "week" else following.replace(day=1)).isoformat()
 
 
 def spread_by(frame: DataFrame, size: str) -> list[Step]:

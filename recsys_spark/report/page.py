@@ -13,6 +13,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from recsys_spark.contracts.columns import K_VALUES
+from recsys_spark.counted import things
 from recsys_spark.evaluation.ranking_metrics import HEADLINE, SECTIONS
 from recsys_spark.report import words
 from recsys_spark.report.charts import (
@@ -47,6 +48,7 @@ class ReportFacts:
     counts: Mapping[str, int]  # rows of sequences and queries by split, such as queries_test
     sources: Mapping[str, Any] | None = None
     samples: Sequence[Mapping[str, Any]] = ()
+    moment: str = ""  # of the recommendations among the samples, in words
     run: Mapping[str, Any] | None = None
 
 
@@ -62,7 +64,14 @@ def render(facts: ReportFacts, charts: Sequence[Chart]) -> str:
     script, style = (_template(environment, name) for name in ("page.js", "page.css"))
     figures = Figures(facts.documents)
     environment.globals.update(
-        fig=figures.show, between=figures.range, value=figures.value, place=place, shown=shown, text=text, words=words
+        fig=figures.show,
+        between=figures.range,
+        value=figures.value,
+        place=place,
+        shown=shown,
+        text=text,
+        things=things,
+        words=words,
     )
     page = environment.get_template("page.html.j2")
     return page.render(

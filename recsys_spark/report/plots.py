@@ -75,16 +75,20 @@ def paired_bars(
 def over_time(
     name: str,
     title: str,
-    starts: Sequence[float],
+    edges: Sequence[float],
     values: Sequence[float],
     cuts: Mapping[str, float],
     spell: Spell,
     date: Spell,
 ) -> Chart:
-    """A filled line over days, with a dashed line at each cut. starts, cuts: days since 1970."""
+    """A filled line over days, with a dashed line at each cut. edges, cuts: days since 1970.
+
+    edges: where each value begins, and where the last one ends.
+    """
+    heights = [*values, values[-1]]  # the last step too is as wide as its period
     with drawing(190) as (figure, (axes,)):
-        axes.fill_between(starts, values, step="post", color=SERIES[0], alpha=0.25, linewidth=0)
-        axes.step(starts, values, where="post", color=SERIES[0], linewidth=1.6)
+        axes.fill_between(edges, heights, step="post", color=SERIES[0], alpha=0.25, linewidth=0)
+        axes.step(edges, heights, where="post", color=SERIES[0], linewidth=1.6)
         for word, day in cuts.items():
             axes.axvline(day, color=MUTED, linewidth=1, linestyle=(0, (3, 2)))
             axes.annotate(
@@ -104,7 +108,7 @@ def over_time(
         axes.xaxis.set_major_locator(MaxNLocator(5))
         axes.xaxis.set_major_formatter(FuncFormatter(lambda day, _: date(day)))
         axes.grid(axis="y")
-        told = f"From {date(starts[0])} to {date(starts[-1])}, between {spell(min(values))} and {spell(max(values))}."
+        told = f"From {date(edges[0])} to {date(edges[-2])}, between {spell(min(values))} and {spell(max(values))}."
         return chart_of(figure, name, title, told)
 
 

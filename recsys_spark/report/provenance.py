@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import PurePosixPath
 from typing import Any
@@ -33,12 +34,25 @@ def run_facts(storage: Storage, labels: Iterable[str]) -> dict[str, Any]:
         "stages": stages,
         "seconds": sum(stage["seconds"] for stage in stages),
         "libraries": {library: " / ".join(sorted(found)) for library, found in sorted(libraries.items())},
-        "sources": {PurePosixPath(path).name: digest for path, digest in sorted(sources.items())},
+        "sources": {name: sources[path] for path, name in shortest_names(sources).items()},
         "config": dict(sorted(config.items())),
         "config_digest": digest_of(config),
         "seeds": sorted({stage["seed"] for stage in stages}),
         "code_versions": sorted({stage["code_version"] for stage in stages}),
     }
+
+
+def shortest_names(paths: Iterable[str]) -> dict[str, str]:
+    """Of each path, ascending, its name, with as many folders before it as tell it from the others.
+
+    >>> shortest_names(["/data/2023/sales.csv", "/data/2024/sales.csv", "/data/2024/shops.csv"]).values()
+    dict_values(['2023/sales.csv', '2024/sales.csv', 'shops.csv'])
+    """
+    parts = {path: PurePosixPath(path).parts for path in sorted(paths)}
+    tails = {path: [own[-size:] for size in range(1, len(own) + 1)] for path, own in parts.items()}
+    counts = Counter(tail for own in tails.values() for tail in own)
+    shortest = {path: next((tail for tail in own if counts[tail] == 1), own[-1]) for path, own in tails.items()}
+    return {path: str(PurePosixPath(*tail)) for path, tail in shortest.items()}
 
 
 def _stage(name: str, manifests: list[Manifest], record: dict[str, Any]) -> dict[str, Any]:
@@ -54,7 +68,6 @@ def _stage(name: str, manifests: list[Manifest], record: dict[str, Any]) -> dict
         "code_digest": newest.code_digest,
         "config_digest": newest.config_digest,
         "seed": newest.seed,
-        "metrics": {key: value for key, value in record["metrics"].items() if isinstance(value, int | str)},
     }
 
 

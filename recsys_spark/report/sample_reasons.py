@@ -20,15 +20,19 @@ _REASON_OF_SOURCE = {
 def short_reason(recent_days: int) -> Column:
     """Why, in words: the customer's own purchases of the item, else what its best source knows, else everyone's.
 
-    Of a frame with times_bought, days_ago, best_source, num_events and num_recent_events.
+    Of a frame with times_bought, days_ago, best_source, and, of the sales up to the test, num_events and
+    num_recent_events.
     """
-    own = F.concat(F.lit("bought "), _times(F.col("times_bought")), F.lit(", last "), _days_ago(F.col("days_ago")))
-    recent = F.concat(F.lit("sold "), _times(F.col("num_recent_events")), F.lit(f" in the last {recent_days} days"))
-    ever = F.concat(F.lit("sold "), _times(F.col("num_events")), F.lit(" so far"))
+    times = F.col("times_bought")
+    when = F.when(times == 1, F.lit(", ")).otherwise(F.lit(", last "))
+    own = F.concat(F.lit("bought "), _times(times), when, _days_ago(F.col("days_ago")))
+    before = "before the test began"
+    recent = F.concat(F.lit("sold "), _times(F.col("num_recent_events")), F.lit(f" in the {recent_days} days {before}"))
+    ever = F.concat(F.lit("sold "), _times(F.col("num_events")), F.lit(f" {before}"))
     texts = (F.lit(text) for pair in _REASON_OF_SOURCE.items() for text in pair)
     by_source = F.create_map(*texts)[F.col("best_source")]
     popular = F.when(F.col("num_recent_events") > 0, recent).otherwise(ever)
-    return F.when(F.col("times_bought") > 0, own).otherwise(F.coalesce(by_source, popular))
+    return F.when(times > 0, own).otherwise(F.coalesce(by_source, popular))
 
 
 def _times(count: Column) -> Column:
@@ -41,7 +45,7 @@ def _times(count: Column) -> Column:
 
 def _days_ago(days: Column) -> Column:
     return (
-        F.when(days == 0, F.lit("today"))
+        F.when(days == 0, F.lit("less than a day ago"))
         .when(days == 1, F.lit("1 day ago"))
         .otherwise(F.concat(F.format_number(days, 0), F.lit(" days ago")))
     )

@@ -22,7 +22,7 @@ _TEXTS = ("stock_code", "description")
 class SampleFrames:
     """What samples are made of. ranks, rankings: of one model on test; its fit knew no event of the test.
 
-    candidates: of the test, None for a model of one stage. recommendations: as of the end of the data, None without.
+    candidates: of the test, None for a model of one stage. recommendations: None without.
     """
 
     queries: DataFrame
@@ -43,7 +43,7 @@ def sample_customers(
 
     history: what was bought before the query, newest first. listed: the head of the model's list at the query, with
     reasons from what was known then. bought: the basket that followed, each product with its place in the list.
-    now: the head of today's recommendations.
+    now: the head of the run's recommendations.
     """
     chosen = materialise("samples", sampled_queries(frames.queries, seed))
     few = F.broadcast(chosen)
@@ -60,6 +60,17 @@ def sample_customers(
         for row in frame.orderBy("query_id", "place").collect():
             entries[row["query_id"]][part].append(row.asDict())
     return [_with_totals(entry) for entry in entries.values()]
+
+
+def moment_of(options: Mapping[str, Any]) -> str:
+    """The moment of recommendations in words. options: section `recommend` of the config that they were made with.
+
+    >>> moment_of({}), moment_of({"as_of": "2011-05-09", "new_lines": ["may.csv"]})
+    ('now, at the end of the data', 'as of 2011-05-09, with new lines')
+    """
+    as_of = options.get("as_of")
+    moment = f"as of {as_of}" if as_of else "now, at the end of the data"
+    return f"{moment}, with new lines" if options.get("new_lines") else moment
 
 
 def sampled_queries(queries: DataFrame, seed: int) -> DataFrame:
@@ -121,20 +132,27 @@ def _listed(
 
 
 def _told_sources(candidates: DataFrame, few: DataFrame, quotas: Mapping[str, int]) -> DataFrame:
-    """Of each candidate the sources that have a rank for it, such as `own 3`, best first."""
+    """Of each candidate the sources that proposed it, such as `own 3`, best first.
+
+    quotas: what each may propose; beyond it a source ranks what only others proposed.
+    """
     used = [source for source, quota in quotas.items() if quota]
     own = candidates.join(few.select("query_id"), on="query_id", how="inner")
     rows = own.select("query_id", F.explode(F.arrays_zip("items", *(f"rank_{source}" for source in used))).alias("one"))
-    ranked = [_ranked(number, source) for number, source in enumerate(used)]
+    ranked = [_ranked(number, source, quotas[source]) for number, source in enumerate(used)]
     best_first = F.array_sort(F.filter(F.array(*ranked), lambda pair: pair["rank"] > 0))
     told = F.transform(best_first, lambda pair: F.concat_ws(" ", pair["source"], pair["rank"]))
     return rows.select("query_id", F.col("one.items").cast("bigint").alias("item_idx"), told.alias("told"))
 
 
-def _ranked(number: int, source: str) -> Column:
-    """number: the source's place in the config, which breaks ties."""
+def _ranked(number: int, source: str, quota: int) -> Column:
+    """The rank 0 where the source did not propose the item. number: its place in the config, which breaks ties."""
     rank = F.col(f"one.rank_{source}")
-    return F.struct(rank.alias("rank"), F.lit(number).alias("number"), F.lit(source).alias("source"))
+    return F.struct(
+        F.when(rank <= quota, rank).otherwise(0).alias("rank"),
+        F.lit(number).alias("number"),
+        F.lit(source).alias("source"),
+    )
 
 
 def _positives(frames: SampleFrames, few: DataFrame) -> DataFrame:

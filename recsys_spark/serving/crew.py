@@ -106,7 +106,7 @@ class Crew:
             log.warning("serve: a process that answers has died or hung; another takes its place")
             try:
                 if not worker.is_alive:  # a reload may have been first
-                    worker.start_again(self._held[-1:])
+                    worker.start_again(self._held)
             except (ArtifactError, OSError) as error:
                 log.error("serve: none can take its place: %s", error)
                 time.sleep(_AGAIN_SECONDS)
@@ -142,13 +142,17 @@ class _Worker:
         return self._process.is_alive()
 
     def start_again(self, keys: tuple[Key, ...]) -> None:
-        """A new process in place of this one, which holds these bundles. Raises ArtifactError where it cannot."""
+        """A new process in place of this one, which holds these bundles, or the last alone where one before it cannot
+        be opened any more. Raises ArtifactError where it cannot hold that one.
+        """
         self.kill()
         self._start()
         self.begin_to_hold(keys)
         if fault := self.end_holding():
             self.kill()
-            raise ArtifactError(fault)
+            if len(keys) == 1:
+                raise ArtifactError(fault)
+            self.start_again(keys[-1:])
 
     def begin_to_hold(self, keys: tuple[Key, ...]) -> None:
         with suppress(OSError):  # of a process that died; the other end of the call tells

@@ -39,7 +39,10 @@ class Basket(BaseModel):
     k: int | None = Field(None, ge=1, le=LIST_LENGTH, description="products wanted; null: recommend.top_n")
     protocol: Protocol = Field("all_items", description="`first_purchase` lists nothing that is in the basket")
     share_new: float | None = Field(
-        None, ge=0, le=1, description="share of products that are not in the basket; null: as the model ranks"
+        None,
+        ge=0,
+        le=1,
+        description="share of products that are not in the basket; null: recommend.share_new; with `all_items` alone",
     )
 
 

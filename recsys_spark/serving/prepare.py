@@ -141,9 +141,11 @@ def _asked(io: StageIO, config: PipelineConfig) -> DataFrame:
 def _write_item_arrays(io: StageIO, config: PipelineConfig, arrays: CustomerArrays, folder: Path) -> None:
     """Rules, sales and baskets of items."""
     interactions, num_items = io.read(INTERACTIONS_CLEAN), io.num_rows(ITEM_ID_MAP)
-    write_rules(fitted_rules(io, config.recommend, config.ingest, config.clean.dates, interactions)(), folder / "rules")
+    items = io.read(ITEMS_CLEAN)
+    rules = fitted_rules(io, items, config.recommend, config.ingest, config.clean.dates, interactions)
+    write_rules(rules(), folder / "rules")
     moment = moment_after(interactions, None)
-    sales = Sales(interactions, io.read(ITEMS_CLEAN), moment, config.baselines.recent_days).of_items()
+    sales = Sales(interactions, items, moment, config.baselines.recent_days).of_items()
     scratch = io.scratch("sales")
     sales.select("item_idx", *SALES).write.mode("overwrite").parquet(scratch)
     write_sales(read_columns(scratch), num_items, folder)

@@ -59,7 +59,7 @@ class Replies:
         self, customer_id: str, asked: tuple[int | None, str, float | None], fallback: bool
     ) -> doc.CustomerProducts:
         """asked: k, protocol and share_new. fallback: whether an unknown customer gets popular products."""
-        wish = self._wish(*asked)
+        wish = self._wish(*asked, part="query")
         user = self.state.customers.find(customer_id)
         if user is not None:
             items = for_customer(self.state, user, wish)
@@ -71,7 +71,7 @@ class Replies:
 
     def basket(self, basket: doc.Basket) -> doc.BasketProducts:
         """Codes that are not known are left out and told."""
-        wish = self._wish(basket.k, basket.protocol, basket.share_new)
+        wish = self._wish(basket.k, basket.protocol, basket.share_new, part="body")
         if len(basket.items) > self._max_lines:
             told = f"a basket has at most {self._max_lines} lines, got {len(basket.items)}"
             raise doc.Refused(422, "basket_too_large", told, ["body.items"])
@@ -94,12 +94,14 @@ class Replies:
         listed = self._told(items) if items else self._popular(k, "no model knows what goes with this product")
         return doc.SimilarProducts(stock_code=self.state.items.of(item), **listed)
 
-    def _wish(self, k: int | None, protocol: str, share_new: float | None) -> Wish:
+    def _wish(self, k: int | None, protocol: str, share_new: float | None, part: str) -> Wish:
+        """part: of the request that they came in."""
         number = k or self._listed.top_n
         if protocol == ALL_ITEMS:
             return Wish(number, protocol, self._listed.share_new if share_new is None else share_new)
         if share_new is not None:
-            raise doc.Refused(422, "invalid_request", f"share_new goes with protocol={ALL_ITEMS} alone", ["share_new"])
+            told = f"share_new goes with protocol={ALL_ITEMS} alone"
+            raise doc.Refused(422, "invalid_request", told, [f"{part}.share_new"])
         return Wish(number, FIRST_PURCHASE)
 
     def _popular(self, k: int, why: str) -> dict[str, Any]:

@@ -95,8 +95,7 @@ class State:
         rows = np.zeros(len(items), dtype=np.int64)
         ranker = load_ranker(model.ranker.path, model.ranker.content)
         scores = ranker.scores(arrays.offer_features[own], rows)
-        source_ranks = {name: ranks[:, place] for place, name in enumerate(self.card.sources)}
-        return Scored(rows, items, scores[:, 0], scores[:, 1], source_ranks)
+        return Scored(rows, items, scores[:, 0], scores[:, 1], model.ranks_of_proposers(ranks))
 
     def barred(self, batch: QueryBatch) -> Ints:
         """What is not to be recommended to the customer of the one query, as `policy.Asked.excluded`."""

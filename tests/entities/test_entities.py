@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 from recsys_spark.contracts.schemas import CUSTOMER_ID_MAP, ITEM_ID_MAP
 from recsys_spark.entities.customers import build_customers
 from recsys_spark.entities.id_maps import dense_index
-from recsys_spark.entities.items import build_items
+from recsys_spark.entities.items import build_items, known_texts
 from tests.support.frames import column, frame, rows
 from tests.support.worlds import interactions
 
@@ -23,6 +23,16 @@ def test_indices_are_dense_from_1_and_unique(spark, ids):
 def test_indices_do_not_depend_on_partitions(spark):
     ids = spark.range(500).selectExpr("cast(id as string) as id")
     assert rows(dense_index(ids.repartition(1), "id", "idx")) == rows(dense_index(ids.repartition(7), "id", "idx"))
+
+
+def test_texts_of_a_moment_are_those_of_its_interactions_and_every_item_is_there(spark):
+    ids = frame(spark, ITEM_ID_MAP, [{"item_idx": 1, "stock_code": "A"}, {"item_idx": 2, "stock_code": "B"}])
+    before = interactions(spark, [("7", "A", 0)], description="OLD", brand="X", category="CUPS")
+    later = interactions(spark, [("7", "A", 1), ("8", "A", 2), ("7", "B", 2)], description="NEW")
+    told = ("item_idx", "stock_code", "description", "brand", "category")
+    assert rows(known_texts(before, ids), *told) == [(1, "A", "OLD", "X", "CUPS"), (2, "B", None, None, None)]
+    whole = before.unionByName(later)
+    assert rows(known_texts(whole, ids), *told) == rows(build_items(whole, ids), *told)
 
 
 def test_items_count_their_events_and_customers(spark):

@@ -2,9 +2,12 @@ import random
 
 import pytest
 
+from recsys_spark.contracts.artifacts import ITEM_ID_MAP
+from recsys_spark.contracts.artifacts import RANKINGS as RANKED
+from recsys_spark.contracts.artifacts import RECOMMENDATIONS as RECOMMENDED
 from recsys_spark.contracts.monitor_config import MonitorConfig
 from recsys_spark.contracts.schemas import RANKINGS, RECOMMENDATIONS
-from recsys_spark.monitoring.lists import PERSISTENCE, churn, gini, ranked, recommended, spread_measures
+from recsys_spark.monitoring.lists import PERSISTENCE, churn, gini, list_measures, ranked, recommended, spread_measures
 from recsys_spark.monitoring.measures import DRIFTED, NOT_MEASURED
 from tests.support.frames import frame, rows
 
@@ -100,3 +103,55 @@ def test_lists_come_from_recommendations_and_rankings(spark):
     given = {"query_id": 1, "customer_id": "a", "event_time": "2011-01-05", "stock_codes": ["x", "y", "z"]}
     two = [{**given, "protocol": "all_items"}, {**given, "protocol": "first_purchase"}]
     assert rows(ranked(frame(spark, RANKINGS, two), k=2), "stock_codes") == [(["x", "y"],)]
+
+
+class ListsOfOneKind:
+    """A run of lists alone, each of whose 40 customers has its own neighbourhood of 60 products."""
+
+    def __init__(self, spark, artifact, length):
+        lists = {f"c{c}": [f"P{(c + place) % 60}" for place in range(length)] for c in range(40)}
+        given = {"query_id": 1, "event_time": "2011-01-05", "protocol": "all_items"}
+        self._tables = {
+            ITEM_ID_MAP: frame(spark, ITEM_ID_MAP.schema, [{"item_idx": n, "stock_code": f"P{n}"} for n in range(60)]),
+            RECOMMENDED: frame(
+                spark,
+                RECOMMENDATIONS,
+                [
+                    {"customer_id": customer, "rank": rank, "stock_code": code}
+                    for customer, items in lists.items()
+                    for rank, code in enumerate(items, 1)
+                ],
+            ),
+            RANKED: frame(
+                spark, RANKINGS, [{**given, "customer_id": name, "stock_codes": items} for name, items in lists.items()]
+            ),
+        }
+        self._kind = artifact
+
+    def has(self, artifact):
+        return artifact == self._kind
+
+    def best_model(self, _):
+        return "own"
+
+    def table(self, artifact, **_):
+        return self._tables[artifact]
+
+
+@pytest.mark.parametrize("artifact", [RECOMMENDED, RANKED])
+def test_lists_that_became_longer_are_compared_where_both_have_places(spark, artifact):
+    shorter, longer = (ListsOfOneKind(spark, artifact, length) for length in (10, 20))
+    for pair in ((shorter, longer), (longer, shorter)):
+        found = {measure.name: measure for measure in list_measures(*pair, CONFIG)}
+        assert {name: measure.value for name, measure in found.items()} == {
+            "coverage": 0,
+            "gini": 0,
+            "rank_overlap": 1,
+            "jaccard": 1,
+        }
+
+
+def test_a_run_that_lists_nothing_is_found(spark):
+    pair = (ListsOfOneKind(spark, RECOMMENDED, length) for length in (10, 0))
+    found = {measure.name: measure for measure in list_measures(*pair, CONFIG)}
+    assert (found["coverage"].value, found["coverage"].verdict) == (1, DRIFTED)

@@ -38,6 +38,11 @@ def test_every_measure_and_sentence_stands_on_the_page():
     assert "1 of 3 measures passed their threshold. 1 could not be measured" in made
 
 
+def test_one_difference_and_one_measure_are_no_plural():
+    assert "<summary>1 difference, of which" in page(EVERYTHING)
+    assert drift_words(document(told("lists", "jaccard", 0.5, "shared"))).startswith("1 measure: ")
+
+
 def test_what_comes_from_data_is_escaped():
     made = page(EVERYTHING)
     assert "<script" not in made

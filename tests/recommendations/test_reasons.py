@@ -19,9 +19,10 @@ def test_sentences_read_well_in_every_case():
     own = {"own_stock_code": "A1", "own_description": "كوب", "own_days_ago": 1}
     sold = {"num_events": 40, "num_customers": 1, "recent_days": 28}
     cases = [
-        ("repeat", {"times_bought": 1, "days_ago": 0}, "bought once, today"),
+        ("repeat", {"times_bought": 1, "days_ago": 0}, "bought once, less than a day ago"),
         ("repeat", {"times_bought": 1, "days_ago": 35}, "bought once, 35 days ago"),
         ("repeat", bought(2, 35, 31.2), "bought twice, 31 days apart, last 35 days ago"),
+        ("repeat", bought(2, 0, 31.2), "bought twice, 31 days apart, last less than a day ago"),
         ("repeat", bought(7, 1, 31.5), "bought 7 times, about every 32 days, last 1 day ago"),
         ("repeat", bought(9, 2, 0.9), "bought 9 times, about every day, last 2 days ago"),
         ("repeat", bought(3, 2, 0.1), "bought 3 times, last 2 days ago"),
@@ -34,7 +35,8 @@ def test_sentences_read_well_in_every_case():
         (
             "bought_together",
             {"own_stock_code": "A1", "own_days_ago": 0, "other_customers": 1, "other_baskets": 1},
-            "goes with ⟨A1⟩, which this customer bought today: 1 other customer bought both, 1 order had both",
+            "goes with ⟨A1⟩, which this customer bought less than a day ago: 1 other customer bought both, "
+            "1 order had both",
         ),
         (
             "bought_together",

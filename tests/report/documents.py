@@ -246,7 +246,6 @@ RUN = {
             "code_digest": "abc",
             "config_digest": "def",
             "seed": 1,
-            "metrics": {},
         }
     ],
     "seconds": 4.2,

@@ -31,6 +31,26 @@ def test_sales_count_lines_money_and_each_customer_once_a_week(spark):
     assert [(one.start, one.lines, one.customers) for one in months] == [("2011-01-01", 8, 2)]
 
 
+def test_weeks_and_months_without_a_sale_are_told_as_zero(spark):
+    times = (datetime(2011, 12, 20), datetime(2012, 1, 9), datetime(2012, 3, 1))
+    rows = [{"customer_id": "a", "invoice_date": time, "num_lines": 2, "line_amount": 3} for time in times]
+    interactions = frame(spark, INTERACTIONS_CLEAN, rows)
+    weeks = sales_over_time(interactions.filter("invoice_date < '2012-02-01'"), "week")
+    assert [(one.start, one.lines, one.money, one.customers) for one in weeks] == [
+        ("2011-12-19", 2, 3.0, 1),
+        ("2011-12-26", 0, 0.0, 0),
+        ("2012-01-02", 0, 0.0, 0),
+        ("2012-01-09", 2, 3.0, 1),
+    ]
+    months = sales_over_time(interactions, "month")
+    assert [(one.start, one.lines) for one in months] == [
+        ("2011-12-01", 2),
+        ("2012-01-01", 2),
+        ("2012-02-01", 0),
+        ("2012-03-01", 2),
+    ]
+
+
 def test_steps_are_one_two_and_five_times_powers_of_ten_and_hold_every_member(spark):
     sizes = [1, 1, 2, 4, 5, 9, 10, 19, 20, 49, 50, 99, 100, 1000, 4999, 5000]
     rows = [

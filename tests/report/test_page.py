@@ -7,13 +7,16 @@ import hashlib
 import json
 import re
 from dataclasses import replace
+from datetime import date, timedelta
 
 import pytest
 
-from recsys_spark.report.charts import ranker_charts
+from recsys_spark.report import plots
+from recsys_spark.report.charts import data_charts, ranker_charts
 from recsys_spark.report.findings import findings, verdict, weakest_categories
 from recsys_spark.report.generic import tables_of
 from recsys_spark.report.page import ReportFacts, all_charts, render
+from recsys_spark.report.samples import moment_of
 from tests.report.documents import ABLATIONS, CLEANING, CUTOFFS, DATA, RANKER, RUN, SAMPLE, SOURCES, TOWERS, evaluation
 from tests.support.report_page import ReportPage, misspelled, wrong_figures
 
@@ -143,20 +146,60 @@ def test_an_evaluation_without_test_baskets_has_no_verdict():
 
 
 @pytest.mark.parametrize(
-    ("interval", "word", "sentence"),
+    ("interval", "corrected", "word", "sentence"),
     [
-        ([0.001, 0.02], "better", "better, and more than chance explains"),
-        ([-0.02, -0.001], "worse", "worse, and more than chance explains"),
-        ([-0.01, 0.02], "open", "no difference that can be told from chance"),
+        (
+            [-0.01, 0.03],
+            [0.001, 0.02],
+            "better",
+            "(95 %, corrected: +0.10 to +2.0): better, and more than chance explains",
+        ),
+        (
+            [-0.03, 0.01],
+            [-0.02, -0.001],
+            "worse",
+            "(95 %, corrected: −2.0 to −0.10): worse, and more than chance explains",
+        ),
+        (
+            [0.001, 0.01],
+            [-0.01, 0.02],
+            "open",
+            "(95 %, corrected: −1.0 to +2.0): no difference that can be told from chance",
+        ),
+        ([0.001, 0.01], None, "better", "(95 %: +0.10 to +1.0): better, and more than chance explains"),
     ],
 )
-def test_the_verdict_follows_the_corrected_interval(interval, word, sentence):
+def test_the_verdict_and_the_interval_beside_it_are_the_corrected_ones(interval, corrected, word, sentence):
     changed = evaluation()
     difference = changed["split"]["test"]["protocols"]["all_items"]["models"]["two_stage"]["difference"]
-    difference["per_positive"]["recall@20"]["interval_holm"] = interval
+    difference["per_positive"]["recall@20"].update({"interval": interval, "interval_holm": corrected})
     assert verdict(changed, "all_items") == word
     page = ReportPage(render(replace(WHOLE, documents={**WHOLE.documents, "evaluation": changed}), CHARTS))
     assert sentence in page.sections["summary"]
+
+
+def test_one_of_a_thing_is_no_plural():
+    changed = evaluation()
+    models = changed["split"]["test"]["protocols"]["all_items"]["models"]
+    del models["popularity"], models["two_tower_all"]
+    facts = replace(
+        WHOLE,
+        documents={**WHOLE.documents, "evaluation": changed},
+        samples=[{**SAMPLE, "basket_items": 1}],
+    )
+    page = ReportPage(render(facts, CHARTS))
+    assert "1 customer, drawn by chance" in page.sections["customers"]
+    assert "bought 1 product for" in page.sections["customers"]
+    assert "1 model learned" in page.sections["summary"]
+    assert "1 stage took" in page.sections["run"]
+
+
+def test_the_moment_of_the_recommendations_is_that_of_their_run():
+    now = [{"place": 1, "stock_code": "A", "description": "lamp", "reason": "why", "sources": None}]
+    facts = replace(WHOLE, samples=[{**SAMPLE, "now": now}], moment=moment_of({"as_of": "2011-02-25"}))
+    page = ReportPage(render(facts, CHARTS))
+    assert "Recommended as of 2011-02-25" in page.sections["customers"]
+    assert "end of the data" not in page.sections["customers"]
 
 
 def test_a_best_model_that_is_a_single_one_is_compared_with_none():
@@ -226,6 +269,15 @@ def test_the_most_important_features_are_drawn_first():
     assert chart.description.startswith("f29 0.29; f28 0.28")
     assert "f14 " not in chart.description
     assert ranker_charts(None) == ranker_charts({"importance": [], "calibration": {}}) == []
+
+
+@pytest.mark.parametrize(("period", "end"), [("week", "2011-03-07"), ("month", "2011-03-01")])
+def test_sales_are_drawn_to_the_end_of_the_last_period(monkeypatch, period, end):
+    drawn = []
+    monkeypatch.setattr(plots, "over_time", lambda name, title, edges, *rest: drawn.append(edges))
+    data_charts({**DATA, "period": period}, CUTOFFS)
+    days = [date(1970, 1, 1) + timedelta(days=edge) for edge in drawn[0]]
+    assert [day.isoformat() for day in days] == ["2010-12-27", "2011-02-28", end]
 
 
 def test_a_chart_of_calibration_sets_what_was_bought_beside_what_was_told():

@@ -28,11 +28,11 @@ def bought(code, days, minutes=0):
 
 @pytest.fixture(scope="module")
 def sample(spark):
-    """One customer, whose list of P1 to P4 was made before the basket of P2, P6 and P1 that followed."""
+    """One customer, whose list of P1 to P5 was made before the basket of P2, P6 and P1 that followed."""
     interactions = [
         bought("P1", 3),
         bought("P1", 40),
-        bought("P5", 1, minutes=1),
+        bought("P5", 0, minutes=1),
         bought("P2", 0),
         bought("P6", 0),
         bought("P3", -1),  # the basket itself, and what came after it
@@ -52,7 +52,7 @@ def sample(spark):
     listed = {"query_id": 0, "customer_id": "acme", "event_time": THEN}
     ranks = [(2, "all_items", 2), (1, "all_items", 1), (6, "all_items", None), (2, "first_purchase", 1)]
     events = [(1, 5, 5), (2, 9, 3), (3, 400, 0), (4, 7, 7)]
-    made = [([1, 2, 6], [1, 2, 3], {"own": [1, 0, 0], "ease": [0, 2, 3], "user_knn": [0, 1, 3]})]
+    made = [([1, 2, 6], [1, 2, 3], {"own": [1, 0, 0], "ease": [1, 2, 3], "user_knn": [0, 1, 3]})]
     frames = SampleFrames(
         queries=queries(spark, [(0, "acme")]),
         sequences=frame(spark, schemas.SEQUENCES, sequences, history=[], history_days=[]),
@@ -60,7 +60,7 @@ def sample(spark):
             spark,
             schemas.RANKINGS,
             [
-                {**listed, "protocol": "all_items", "stock_codes": ["P1", "P2", "P3", "P4"]},
+                {**listed, "protocol": "all_items", "stock_codes": ["P1", "P2", "P3", "P4", "P5"]},
                 {**listed, "protocol": "first_purchase", "stock_codes": ["P6"]},
             ],
         ),
@@ -96,23 +96,24 @@ def sample(spark):
             ],
         ),
     )
-    quotas = {"own": 1, "ease": 1, "user_knn": 1, "due": 0}
+    quotas = {"own": 1, "ease": 3, "user_knn": 2, "due": 0}
     (found,) = sample_customers(frames, 1, 28, quotas, lambda name, made: made.localCheckpoint())
     return found
 
 
 def test_history_is_what_came_before_the_basket_newest_first(sample):
     told = [(row["stock_code"], row["times_bought"], row["days_ago"]) for row in sample["history"]]
-    assert told == [("P5", 1, 1), ("P1", 2, 3)]
+    assert told == [("P5", 1, 0), ("P1", 2, 3)]
 
 
 def test_the_list_has_the_reasons_of_its_own_moment_and_marks_what_was_bought(sample):
     told = [(row["stock_code"], row["reason"], row["sources"], row["was_bought"]) for row in sample["listed"]]
     assert told == [
-        ("P1", "bought twice, last 3 days ago", "own 1", True),
+        ("P1", "bought twice, last 3 days ago", "own 1, ease 1", True),  # a tie goes by the config's order
         ("P2", "bought by customers who buy alike", "user_knn 1, ease 2", True),
-        ("P3", "goes with what the customer buys", "ease 3, user_knn 3", False),  # a tie goes by the config's order
-        ("P4", "sold 7 times in the last 28 days", None, False),
+        ("P3", "goes with what the customer buys", "ease 3", False),  # beyond the quota of user_knn
+        ("P4", "sold 7 times in the 28 days before the test began", None, False),
+        ("P5", "bought once, less than a day ago", None, False),
     ]
 
 

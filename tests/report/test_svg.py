@@ -30,7 +30,7 @@ def all_kinds(name):
         plots.bars(name, "Bars", {HOSTILE: 0.2, "b": 0.1, "أكواب": 0.0}, percent),
         plots.paired_bars(name, "Pairs", ["1", "2+"], {"x": [0.1, 0.9], "y": [0.5, 0.5]}, percent),
         plots.over_time(
-            name, "Time", [17000.0, 17007.0, 17014.0], [3, 0, 9], dates, percent, lambda day: f"day {day:.0f}"
+            name, "Time", [17000.0, 17007.0, 17014.0, 17021.0], [3, 0, 9], dates, percent, lambda day: f"day {day:.0f}"
         ),
         plots.spans(name, "Spans", {"a": (17000.0, 17050.0), "b": (17050.0, 17080.0)}, lambda day: f"day {day:.0f}"),
         plots.intervals(name, "Intervals", {HOSTILE: [one, one], "none": []}, percent, {"word": one}),
@@ -62,6 +62,16 @@ def test_every_kind_of_chart_names_itself_and_says_what_it_shows(charts):
 def test_the_description_holds_the_numbers(charts):
     assert f"b 10.0{chr(0x202F)}%" in charts[0].description
     assert "9" in charts[2].description
+
+
+def test_every_period_is_as_wide_as_it_lasts_the_last_one_too(charts):
+    (line,) = re.findall(r'<path d="([^"]+)"[^>]*stroke: var\(--series-1\)', charts[2].svg)
+    points = [(float(x), float(y)) for x, y in re.findall(r"[ML] (\S+) (\S+)", line)]
+    corners = sorted({x for x, _ in points})
+    assert [after - before for before, after in pairwise(corners)] == pytest.approx([corners[1] - corners[0]] * 3)
+    bottom = max(y for _, y in points)
+    assert {x for x, y in points if y == bottom} == set(corners[1:3])  # the middle one is 0
+    assert "between 0" in charts[2].description
 
 
 def test_text_is_text_and_can_do_no_harm(charts):

@@ -75,7 +75,7 @@ def test_a_posted_basket_is_a_customer_who_just_bought_it(client):
     answer = client.post("/recommend", json={"items": [" d4 ", {"stock_code": "C3", "quantity": 2}, "XX"], "k": 3})
     assert set(codes(answer)[:2]) == {"C3", "D4"}
     assert answer.json()["unknown"] == ["XX"]
-    assert answer.json()["items"][0]["reason"] == "bought once, today"
+    assert answer.json()["items"][0]["reason"] == "bought once, less than a day ago"
     new = client.post("/recommend", json={"items": ["D4", "D4"], "protocol": "first_purchase"})
     assert "D4" not in codes(new)
     assert codes(new)[0] == "B2"
@@ -132,6 +132,18 @@ def test_what_breaks_a_bound_is_refused_and_told_where(client, path):
     assert answer.status_code == 422
     assert answer.json()["error"] == "invalid_request"
     assert answer.json()["where"]
+    assert all(place.startswith(("query.", "path.")) for place in answer.json()["where"])
+
+
+def test_a_share_that_does_not_go_with_the_protocol_is_told_where_it_stands(client):
+    asked = {"protocol": "first_purchase", "share_new": 0.5}
+    assert client.get("/recommend/acme", params=asked).json()["where"] == ["query.share_new"]
+    assert client.post("/recommend", json={"items": ["A1"], **asked}).json()["where"] == ["body.share_new"]
+
+
+def test_a_basket_without_a_share_gets_that_of_the_config_as_openapi_says(client):
+    basket = client.get("/openapi.json").json()["components"]["schemas"]["Basket"]["properties"]
+    assert "null: recommend.share_new" in basket["share_new"]["description"]
 
 
 @pytest.mark.parametrize(

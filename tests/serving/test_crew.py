@@ -117,6 +117,22 @@ def test_a_shift_goes_on_after_the_next_has_begun_and_the_one_before_may_be_gone
     assert [('"id":"second"' in second.reply(*ACME)) for _ in range(2)] == [True, True]
 
 
+def test_a_process_that_takes_anothers_place_answers_for_the_bundle_before_too(crew, folder, copied):
+    first = crew.open(copied("older"), "first")
+    second = crew.open(folder, "second")
+    os.kill(pids()[0], signal.SIGKILL)
+    assert '"id":"first"' in first.reply(*ACME)
+    assert '"id":"second"' in second.reply(*ACME)
+
+
+def test_a_bundle_is_opened_though_a_process_died_and_the_bundle_before_is_gone(crew, folder, copied):
+    older = copied("older")
+    crew.open(older, "first")
+    shutil.rmtree(older)
+    os.kill(pids()[0], signal.SIGKILL)
+    assert '"id":"second"' in crew.open(folder, "second").reply(*ACME)
+
+
 def test_a_bundle_is_opened_though_a_process_died_when_nobody_asked(crew, folder):
     os.kill(pids()[0], signal.SIGKILL)
     assert '"id":"third"' in crew.open(folder, "third").reply(*ACME)

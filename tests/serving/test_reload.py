@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
 import shutil
 import signal
@@ -11,7 +12,7 @@ import sys
 import threading
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -22,12 +23,14 @@ from fastapi.testclient import TestClient
 from recsys_spark.contracts.errors import ArtifactError
 from recsys_spark.serving.app import create_app
 from recsys_spark.serving.bundle import CARD, BundleCard, Ids, prune
+from recsys_spark.serving.crew import Crew
 from recsys_spark.serving.desk import Desk
-from recsys_spark.serving.plan import plan_of
+from recsys_spark.serving.holder import Holder
+from recsys_spark.serving.plan import Served, plan_of
 from recsys_spark.serving.prepare import prepare
 from recsys_spark.serving.state import State
 from recsys_spark.storage import Storage
-from tests.serving.worlds import EVENTS, SETTINGS, held_here, served, write_run
+from tests.serving.worlds import EVENTS, SETTINGS, held_here, no_bundle_is_missing, served, write_run
 
 pytestmark = [pytest.mark.torch, pytest.mark.slow]
 REPOSITORY = Path(__file__).parents[2]
@@ -55,7 +58,28 @@ def own_products(answer: dict) -> list[str]:
     return [item["stock_code"] for item in answer["items"] if item["model"] == "personal_frequency"]
 
 
-def test_requests_go_on_during_reloads_and_no_answer_mixes_two_runs(roots, tmp_path):
+@contextmanager
+def this_process(plan: Served) -> Iterator[tuple[Holder, Callable[[], None]]]:
+    """What is served, and what kills a process that answers: here none."""
+    yield held_here(plan), lambda: None
+
+
+@contextmanager
+def two_processes(plan: Served) -> Iterator[tuple[Holder, Callable[[], None]]]:
+    """The same, answered by two processes."""
+    others = set(multiprocessing.active_children())
+    crew = Crew(plan)
+    try:
+        yield (
+            Holder(plan, no_bundle_is_missing, crew.open),
+            lambda: next(one for one in multiprocessing.active_children() if one not in others).kill(),
+        )
+    finally:
+        crew.close()
+
+
+@pytest.mark.parametrize("answering", [this_process, two_processes])
+def test_requests_go_on_during_reloads_and_no_answer_mixes_two_runs(roots, tmp_path, answering):
     digests = {name: next((root / "serving").glob(f"*/{CARD}")).parent.name for name, root in roots.items()}
     assert digests["first"] != digests["second"]
     root = tmp_path / "run"
@@ -64,7 +88,6 @@ def test_requests_go_on_during_reloads_and_no_answer_mixes_two_runs(roots, tmp_p
     folder = tmp_path / "bundles"
     for run in roots.values():
         shutil.copytree(run / "serving", folder, dirs_exist_ok=True)
-    holder = held_here(served(root, f"serve.folder={folder}"))
     desk = Desk(threads=2, max_waiting=64, timeout_seconds=30.0)
     stop, wrong, counts = threading.Event(), [], {"first": 0, "second": 0}
     run_of = {digest: name for name, digest in digests.items()}
@@ -81,7 +104,10 @@ def test_requests_go_on_during_reloads_and_no_answer_mixes_two_runs(roots, tmp_p
             if own_products(told) != OWN[run]:
                 wrong.append(answer.text)
 
-    with TestClient(create_app(holder, desk), base_url="http://127.0.0.1") as client:
+    with (
+        answering(served(root, f"serve.folder={folder}", "serve.processes=2")) as (holder, kill_one),
+        TestClient(create_app(holder, desk), base_url="http://127.0.0.1") as client,
+    ):
         threads = [threading.Thread(target=hammer, args=(client,)) for _ in range(3)]
         for thread in threads:
             thread.start()
@@ -89,12 +115,14 @@ def test_requests_go_on_during_reloads_and_no_answer_mixes_two_runs(roots, tmp_p
             put_in_place(roots["second" if number % 2 == 0 else "first"], root)
             assert holder.refresh()
             assert not holder.refresh()  # nothing new
+            if number in (1, 3):
+                kill_one()
         stop.set()
         for thread in threads:
             thread.join()
+        assert holder.num_reloads == 6
     desk.close()
     assert wrong == []
-    assert holder.num_reloads == 6
     assert min(counts.values()) > 0
 
 
