@@ -197,10 +197,8 @@ def test_the_lists_of_both_stages_are_the_shards_in_the_order_of_the_rankers_sco
 def test_the_ranker_is_judged_by_every_positive_that_was_retrieved(first_run, shop, split):
     assert first_run.returncode == 0
     told = json.loads((shop / "run" / "current" / "ranker_results.json").read_text())
-    within, over_all = (
-        {order: part["all_items"] for order, part in told[key][split].items()}
-        for key in ("within_candidates", "over_all_positives")
-    )
+    parts = (told[key][split].items() for key in ("within_candidates", "over_all_positives"))
+    within, over_all = ({order: part["all_items"] for order, part in one} for one in parts)
     shards = pd.read_parquet(shop / "run" / "current" / f"ranker_feats_{split}_shards")
     positives = pd.read_parquet(shop / "run" / "current" / f"sequences_{split}.parquet")
     assert within["two_stage"]["num_positives"] == within["candidates"]["num_positives"] == shards["label"].sum()
