@@ -27,7 +27,7 @@ def run(io: StageIO, config: PipelineConfig) -> Metrics:
     for split, fit in FIT_OF_SPLIT.items():
         queries = ranker_queries(io, split, config.candidates.train_queries, config.seed)
         retriever = fitted_retriever(io, settings, config.candidates, config.retriever.towers, fit)
-        kernel = CandidatesKernel(retriever)
+        kernel = CandidatesKernel(retriever, config.queries.hist_max)
         asked = spread(with_queries(histories, queries))
         metrics[f"{split}_queries"], _ = io.write_tables((CANDIDATES, CANDIDATES_FORCED), asked, kernel, split=split)
     return metrics
@@ -44,7 +44,7 @@ STAGE = Stage(
         *artifacts.TOWER_FILES,
     ),
     writes=(CANDIDATES, CANDIDATES_FORCED),
-    sections=("candidates", "baselines", "knn", "ease", "tifu", "nmf", "retriever", "sequences"),
+    sections=("candidates", "baselines", "knn", "ease", "tifu", "nmf", "retriever", "sequences", "queries"),
     run=run,
 )
 

@@ -15,7 +15,7 @@ from recsys_spark.candidates.purchases import Purchases, find, items_of_keys, pa
 from recsys_spark.candidates.sources import Source
 from recsys_spark.contracts.candidate_config import SOURCES
 from recsys_spark.contracts.candidate_schemas import CANDIDATES
-from recsys_spark.sequences.windows import Ints
+from recsys_spark.sequences.windows import Ints, window_values
 
 OFFERED, FORCED = 0, 1  # the tables that CandidatesKernel yields
 _TIMESTAMP = pa.timestamp("us", tz="UTC")
@@ -62,6 +62,7 @@ class CandidatesKernel:
     """From frames of `with_queries` to CANDIDATES and CANDIDATES_FORCED, in one pass."""
 
     retriever: Retriever
+    hist_max: int
 
     def __call__(self, batches: Iterable[pa.RecordBatch]) -> Iterator[tuple[int, pa.RecordBatch]]:
         for arrow in batches:
@@ -71,10 +72,22 @@ class CandidatesKernel:
                     positives = positive_keys(batch)
                     offers, forced = self.retriever.propose_and_force(batch, positives)
                     customer_ids = arrow.column("customer_id").take(pa.array(batch.customers))
-                    asked = _asked(batch, customer_ids, positives)
+                    asked = self._asked(batch, customer_ids, positives)
                     yield OFFERED, self._rows(asked, offers, len(batch))
                     has_forced = np.unique(forced.rows)
                     yield FORCED, self._rows(asked, forced, len(batch)).take(pa.array(has_forced))
+
+    def _asked(self, batch: QueryBatch, customer_ids: pa.Array, positives: Ints) -> dict[str, pa.Array]:
+        history, _, _ = window_values(batch.events, batch.start, batch.end, batch.micros, self.hist_max)
+        rows, items = rows_of_keys(positives), items_of_keys(positives)
+        return {
+            "query_id": pa.array(batch.query_ids),
+            "user_idx": pa.array(batch.users),
+            "customer_id": customer_ids,
+            "event_time": pa.array(batch.micros).cast(_TIMESTAMP),
+            "history": as_lists(np.arange(len(batch) + 1) * self.hist_max, history.ravel(), pa.int32()),
+            "positives": as_lists(bounds_of(rows, len(batch)), items, pa.int32()),
+        }
 
     def _rows(self, asked: dict[str, pa.Array], offers: Offers, num_queries: int) -> pa.RecordBatch:
         bounds = bounds_of(offers.rows, num_queries)
@@ -87,17 +100,6 @@ class CandidatesKernel:
             columns[f"rank_{name}"] = as_lists(bounds, ranks, pa.int32())
             columns[f"score_{name}"] = as_lists(bounds, scores, pa.float32())
         return pa.RecordBatch.from_arrays([columns[name] for name in CANDIDATES.names], names=CANDIDATES.names)
-
-
-def _asked(batch: QueryBatch, customer_ids: pa.Array, positives: Ints) -> dict[str, pa.Array]:
-    rows, items = rows_of_keys(positives), items_of_keys(positives)
-    return {
-        "query_id": pa.array(batch.query_ids),
-        "user_idx": pa.array(batch.users),
-        "customer_id": customer_ids,
-        "event_time": pa.array(batch.micros).cast(_TIMESTAMP),
-        "positives": as_lists(bounds_of(rows, len(batch)), items, pa.int32()),
-    }
 
 
 def positive_keys(batch: QueryBatch) -> Ints:

@@ -11,6 +11,7 @@ _ASKED = (
     Column("user_idx", "bigint", "dense user index"),
     Column("customer_id", "string", "customer as the source shows it"),
     Column("event_time", "timestamp", "UTC time of the query"),
+    Column("history", "array<int>", "item_idx before the query, oldest first, left-padded with 0", "queries.hist_max"),
     Column("positives", "array<int>", "item_idx of the whole basket, ascending"),
 )
 _PROPOSED = (

@@ -105,7 +105,7 @@ def candidates(spark, rows):
     """CANDIDATES from (positives, items, ranks by source) triples."""
     filled = []
     for query, (positives, items, ranks) in enumerate(rows):
-        row = {"query_id": query, "event_time": datetime(2011, 1, 1) + timedelta(days=query)}
+        row = {"query_id": query, "event_time": datetime(2011, 1, 1) + timedelta(days=query), "history": []}
         row |= {"positives": positives, "items": items}
         for source in SOURCES:
             row[f"rank_{source}"] = ranks.get(source, [0] * len(items))
