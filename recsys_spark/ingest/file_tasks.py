@@ -34,31 +34,31 @@ def one_task_each(
 
 def packed_problems(spark: SparkSession, paths: Sequence[str], limits: UnpackLimits) -> dict[str, str]:
     """What is wrong with each .gz that cannot be unpacked."""
-    if not paths:
-        return {}
-    found = one_task_each(spark, paths, partial(_check_packed, limits=limits), _PROBLEM).collect()
-    return {row["path"]: row["problem"] for row in found}
+    return _problems(spark, paths, partial(_check_packed, limits=limits))
 
 
 def undecodable(spark: SparkSession, paths: Sequence[str], encoding: str) -> list[str]:
     """The files that are no text of an encoding, each read whole by its task."""
-    if not paths:
-        return []
-    found = one_task_each(spark, paths, partial(_check_decodes, encoding=encoding), _PROBLEM).collect()
-    return [row["path"] for row in found]
+    return list(_problems(spark, paths, partial(_check_decodes, encoding=encoding)))
 
 
 def open_quotes(spark: SparkSession, paths: Sequence[str], encoding: str, separator: str) -> dict[str, str]:
     """What is wrong with each file in which a quote takes the lines below it into its cell, each read by its task."""
-    if not paths:
-        return {}
-    check = partial(_check_quotes, encoding=python_encoding(encoding), separator=separator)
-    return {row["path"]: row["problem"] for row in one_task_each(spark, paths, check, _PROBLEM).collect()}
+    return _problems(spark, paths, partial(_check_quotes, encoding=python_encoding(encoding), separator=separator))
 
 
 def python_encoding(encoding: str) -> str:
     """An encoding of the config as Python names it, the one without the byte order mark in its text."""
     return "utf-8-sig" if encoding.upper() in ("UTF-8", "UTF8") else encoding
+
+
+def _problems(
+    spark: SparkSession, paths: Sequence[str], check: Callable[[str], Iterator[pa.RecordBatch]]
+) -> dict[str, str]:
+    """What `check` finds wrong with a file, by its path, each file checked by a task of its own."""
+    if not paths:
+        return {}
+    return {row["path"]: row["problem"] for row in one_task_each(spark, paths, check, _PROBLEM).collect()}
 
 
 def _check_packed(path: str, limits: UnpackLimits) -> Iterator[pa.RecordBatch]:
