@@ -38,13 +38,15 @@ def find(keys: Ints, wanted: Ints) -> tuple[Ints, np.ndarray]:
 class Purchases:
     """The (query, item) pairs that were bought before the query, ascending; all arrays are of their number.
 
-    keys: of `pair_keys`. first, last: positions of the earliest and the latest event of the pair.
+    keys: of `pair_keys`. first, last: positions of the earliest and the latest event of the pair. events: positions of
+    all of them, pair by pair and in time order, as many as `times` says in sum.
     """
 
     keys: Ints
     times: Ints
     first: Ints
     last: Ints
+    events: Ints
 
     @classmethod
     def of(cls, batch: QueryBatch) -> Purchases:
@@ -52,4 +54,11 @@ class Purchases:
         keys = pair_keys(rows, batch.events.items[positions])
         order = np.argsort(keys, kind="stable")  # in time order within a pair
         found, starts, times = np.unique(keys[order], return_index=True, return_counts=True)
-        return cls(found, times, positions[order[starts]], positions[order[starts + times - 1]])
+        events = positions[order]
+        return cls(found, times, events[starts], events[starts + times - 1], events)
+
+    def sums(self, values: Ints) -> Ints:
+        """The sum of each pair's values; values: of `events`, in their order."""
+        if len(values) == 0:
+            return np.zeros(0, dtype=values.dtype)
+        return np.add.reduceat(values, np.cumsum(self.times) - self.times)

@@ -38,6 +38,7 @@ ITEM_FACTS = Table(
         Column("num_events", "bigint", "interactions up to the cutoff"),
         Column("num_customers", "bigint", "distinct customers up to the cutoff"),
         Column("first_day", "bigint", "of its first event, days since 1970-01-01, UTC"),
+        Column("log_gap", "double", "mean log1p of days between two purchases of one customer, null without such"),
         Column("price", "double", "median price up to the cutoff, source currency per unit"),
         Column("brand", "bigint", "hash of its latest brand up to the cutoff, 0 where the source has none"),
         Column("category", "bigint", "hash of its latest category up to the cutoff, 0 where the source has none"),

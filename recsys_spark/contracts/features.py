@@ -65,6 +65,23 @@ _REPEAT = (
     _log("overdue", "repeat", "gaps", BEFORE_QUERY, "days since the last one over the mean gap"),
     _log("quantity_last", "repeat", "units", BEFORE_QUERY, "quantity of the last one"),
 )
+_RECENT = (
+    _log("times_28", "recent", "orders", BEFORE_QUERY, "times the customer bought the item in the last 28 days"),
+    _log("times_90", "recent", "orders", BEFORE_QUERY, "in the last 90 days"),
+    _log("times_5_orders", "recent", "orders", BEFORE_QUERY, "in his last 5 orders"),
+    _log("times_20_orders", "recent", "orders", BEFORE_QUERY, "in his last 20 orders"),
+)
+_CYCLE = (
+    _log(
+        "item_gap",
+        "cycle",
+        "days",
+        UP_TO_CUTOFF,
+        "geometric mean over customers of those between their purchases of the item",
+        missing=1000.0,
+    ),
+    Feature("item_overdue", "cycle", "log ratio", OF_FIT_AND_CUSTOMER, "days since the customer's last over item_gap"),
+)
 _SIMILARITY = (
     Feature("sim_mean", "similarity", "cosine", OF_FIT_AND_CUSTOMER, "mean over the history"),
     Feature(
@@ -95,6 +112,15 @@ _PRICE = (
 _AFFINITY = (
     Feature("brand_share", "affinity", "share", OF_FIT_AND_CUSTOMER, "of the history that is of the item's brand"),
     Feature("category_share", "affinity", "share", OF_FIT_AND_CUSTOMER, "of the history that is of its category"),
+)
+_CATEGORY = (
+    _log("days_since_category", "category", "days", OF_FIT_AND_CUSTOMER, "since he bought of the category", 1000.0),
+    _log(
+        "orders_since_category", "category", "orders", OF_FIT_AND_CUSTOMER, "since the last with the category", 1000.0
+    ),
+    _log("category_times", "category", "events", OF_FIT_AND_CUSTOMER, "times he bought of the category"),
+    _log("category_times_28", "category", "events", OF_FIT_AND_CUSTOMER, "in the last 28 days"),
+    _log("category_items", "category", "items", OF_FIT_AND_CUSTOMER, "distinct, that he bought of the category"),
 )
 _PLACE = (
     Feature("showroom_share", "place", "share", UP_TO_CUTOFF, "of the item's events in the customer's usual showroom"),
@@ -144,10 +170,13 @@ EXTENSION = (*_CALENDAR, *_RECENCY)  # what `extended` has beyond `full`
 FEATURES = (
     *_BASE,
     *_REPEAT,
+    *_RECENT,
+    *_CYCLE,
     *_SIMILARITY,
     *_ITEM,
     *_PRICE,
     *_AFFINITY,
+    *_CATEGORY,
     *_PLACE,
     *_CUSTOMER,
     *_CONTEXT,

@@ -17,6 +17,7 @@ from recsys_spark.features.customer_features import customer_features, days_of
 from recsys_spark.features.item_features import item_features, load_daily_sales, load_item_facts
 from recsys_spark.features.pair_features import affinity_features, repeat_features, source_features
 from recsys_spark.features.place_features import place_features
+from recsys_spark.features.rhythm_features import rhythm_features
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,7 @@ class FeatureBuilder:
             found |= similarity_features(batch, offers, self.vectors.array(), *options)
         if self.which != "base":
             found |= repeat_features(batch, purchases, offers)
+            found |= rhythm_features(batch, purchases, offers, facts)
             found |= affinity_features(batch, purchases, offers, facts)
             users = batch.users[offers.rows]
             found |= place_features(self.item_places, self.customer_places, users, offers.items)

@@ -22,6 +22,7 @@ Floats = npt.NDArray[np.float64]
 SALES_DAYS = (7, 28, 90)
 _DAY_BITS = 20  # an item and a day as one integer
 _NEVER = 1 << _DAY_BITS  # the day on which an item was first sold that the fit does not know
+_LOG_UNITS = 1_000_000
 _TABLES_KEPT = 2  # of one Python process
 
 
@@ -29,14 +30,32 @@ def fit_item_facts(interactions: DataFrame, item_ids: DataFrame, cutoff_time: st
     """ITEM_FACTS of the events up to the cutoff."""
     known = interactions.filter(F.col("invoice_date") <= cutoff(cutoff_time))
     found = known.groupBy("stock_code").agg(
-        F.count(F.lit(1)).alias("num_events"),
-        F.countDistinct("customer_id").alias("num_customers"),
-        F.floor(F.unix_micros(F.min("invoice_date")) / F.lit(MICROS_PER_DAY)).alias("first_day"),
-        F.expr("percentile(price, 0.5)").alias("price"),
-        _latest("brand"),
-        _latest("category"),
+        F.expr("percentile(price, 0.5)").alias("price"), _latest("brand"), _latest("category")
     )
-    return found.join(item_ids, on="stock_code", how="inner").select(*ITEM_FACTS.names)
+    facts = found.join(_counted(known), on="stock_code", how="inner")
+    return facts.join(item_ids, on="stock_code", how="inner").select(*ITEM_FACTS.names)
+
+
+def _counted(known: DataFrame) -> DataFrame:
+    """What the purchases of each customer tell of an item: how many of how many, since when, and how far apart.
+
+    log_gap is the mean over customers of log1p of the mean days between two purchases, each as often as he has gaps.
+    """
+    by_customer = known.groupBy("stock_code", "customer_id").agg(
+        F.count(F.lit(1)).alias("times"),
+        F.min(F.unix_micros("invoice_date")).alias("first"),
+        F.max(F.unix_micros("invoice_date")).alias("last"),
+    )
+    gaps = F.when(F.col("times") > 1, F.col("times") - 1)
+    days = (F.col("last") - F.col("first")) / gaps / F.lit(MICROS_PER_DAY)
+    # As integers, whose sum does not depend on the order in which they are added.
+    log_gap = F.round(F.log1p(days) * _LOG_UNITS).cast("bigint") * gaps
+    return by_customer.groupBy("stock_code").agg(
+        F.sum("times").alias("num_events"),
+        F.count(F.lit(1)).alias("num_customers"),
+        F.floor(F.min("first") / F.lit(MICROS_PER_DAY)).alias("first_day"),
+        (F.sum(log_gap) / F.sum(gaps) / _LOG_UNITS).alias("log_gap"),
+    )
 
 
 def _latest(name: str) -> Column:
@@ -49,13 +68,15 @@ def _latest(name: str) -> Column:
 class ItemFacts:
     """ITEM_FACTS by item_idx, up to the largest that the fit knows; brand and category as numbers from 1, 0 for none.
 
-    price_z: standardised log price over the items that have one; 0 for the others. Look items up by their `places`, as
+    price_z: standardised log price over the items that have one; 0 for the others. log_gap: NaN where nobody bought the
+    item twice. Look items up by their `places`, as
     lists and histories hold items that the fit does not know; those have no events, and are as new as can be.
     """
 
     num_events: Floats
     num_customers: Floats
     first_day: Ints
+    log_gap: Floats
     log_price: Floats
     price_z: Floats
     brand: Ints
@@ -92,6 +113,7 @@ def load_item_facts(table: FittedTable) -> ItemFacts:
         num_events=by_item(numbers(columns, "num_events").astype(np.float64)),
         num_customers=by_item(numbers(columns, "num_customers").astype(np.float64)),
         first_day=by_item(numbers(columns, "first_day"), unknown=_NEVER),
+        log_gap=by_item(numbers(columns, "log_gap").astype(np.float64), unknown=np.nan),
         log_price=by_item(np.where(has_price, logs, middle), unknown=middle),
         price_z=by_item(np.where(has_price, (logs - middle) / spread, 0.0)),
         brand=by_item(_numbered(numbers(columns, "brand"))),

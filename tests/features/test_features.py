@@ -4,7 +4,6 @@ import math
 from dataclasses import replace
 from datetime import date, timedelta
 from itertools import pairwise
-from statistics import mean, pstdev
 
 import numpy as np
 import pyarrow as pa
@@ -19,17 +18,17 @@ from recsys_spark.baselines.matrices import FittedTable
 from recsys_spark.baselines.query_batches import QueryBatch
 from recsys_spark.baselines.query_context import recency_bucket
 from recsys_spark.candidates.merge import Offers
-from recsys_spark.contracts.candidate_config import SOURCES as ALL_SOURCES
 from recsys_spark.contracts.features import EXTENSION, FEATURES, chosen_features
 from recsys_spark.contracts.schemas import CUSTOMER_ID_MAP, ITEM_ID_MAP
 from recsys_spark.features.build import FeatureBuilder
 from recsys_spark.features.customer_features import calendar, recency_flags
 from recsys_spark.features.place_features import fit_customer_places, fit_item_places
 from recsys_spark.sequences.windows import MICROS_PER_DAY, Events
+from tests.features.slow_features import HIST_MAX, NUM_CUSTOMERS, NUM_ITEMS, slow, slow_calendar, slow_recency
 from tests.support.frames import frame, rows
 from tests.support.worlds import START, interactions
 
-NUM_ITEMS, NUM_CUSTOMERS, LAST_DAY, HIST_MAX = 12, 9, 200, 20
+LAST_DAY = 200
 SOURCES = ("own", "ease")
 COSINES = {"dot_uv", "max_sim_recent", "sim_mean", "sim_max", "sim_last_basket"}  # told by the slow method of theirs
 
@@ -73,6 +72,7 @@ def builder_of(tmp_path, unknown=()):
         "num_events": numbers * 3,
         "num_customers": numbers + 1,
         "first_day": numbers % 5,
+        "log_gap": np.where(numbers == 5, np.nan, np.log(numbers)),
         "price": np.where(numbers == 4, np.nan, numbers / 2),
         "brand": np.where(numbers % 3 == 0, 0, numbers % 3 * 1_000_003),
         "category": -(numbers % 2) * 77,
@@ -112,71 +112,6 @@ def all_pairs():
     return Offers(rows, items, ranks, ranks.astype(np.float32) / 2)
 
 
-def slow(events, customer, item):
-    before = [(half / 2, code, quantity) for who, half, code, quantity in events if who == customer and half < 241]
-    own = [(day, quantity) for day, code, quantity in before if code == item]
-    orders = sorted({day for day, _, _ in before})
-    told = {"times_bought": len(own), "num_orders": len(orders), "num_items": len({code for _, code, _ in before})}
-    told["basket_size"] = len(before) / len(orders)
-    told["days_since_order"] = 120.5 - orders[-1]
-    for window in (7, 28, 90):
-        told[f"sales_{window}"] = sum(
-            1 for _, half, code, _ in events if code == item and 120 - window <= half // 2 < 120
-        )
-    told["rate_per_order"] = len(own) / len(orders)
-    told["days_since_last"] = 120.5 - own[-1][0] if own else 1000
-    told["days_since_first"] = 120.5 - own[0][0] if own else 1000
-    told["orders_since_last"] = sum(day > own[-1][0] for day in orders) if own else 1000
-    told["rate_since_first"] = len(own) / sum(day >= own[0][0] for day in orders) if own else 0
-    told["quantity_last"] = own[-1][1] if own else 0
-    told["mean_gap"] = (own[-1][0] - own[0][0]) / (len(own) - 1) if len(own) > 1 else 1000
-    told["hist_len"] = min(len(before), HIST_MAX) / HIST_MAX
-    told["overdue"] = (told["days_since_last"] + 1) / (told["mean_gap"] + 1) if len(own) > 1 else 0
-    told["order_gap"] = (orders[-1] - orders[0]) / (len(orders) - 1) if len(orders) > 1 else 1000
-    is_new = [code not in [other for _, other, _ in before[:place]] for place, (_, code, _) in enumerate(before)]
-    told["share_new"] = sum(is_new[-50:]) / len(is_new[-50:])
-    told["trend"] = math.log((told["sales_28"] + 1) / 28 / ((told["sales_90"] + 1) / 90))
-    told |= {"num_customers": item + 1, "repeat_rate": 1 - (item + 1) / (3 * item), "item_age": 120 - item % 5}
-    told["pop"] = math.log(1 + 3 * item) / math.log(1 + 3 * NUM_ITEMS)
-    logs = [math.log(other / 2) for other in range(1, NUM_ITEMS + 1) if other != 4]
-    told["price_z"] = 0 if item == 4 else (math.log(item / 2) - mean(logs)) / pstdev(logs)
-    told["category_share"] = sum(code % 2 == 1 for _, code, _ in before) / len(before) if item % 2 else 0
-    brand = item % 3
-    user = customer + 1
-    sold = 0 if user == NUM_CUSTOMERS else item if item % 2 == user % 2 else 1
-    told |= {"showroom_sales": sold, "showroom_share": sold / (item + 1), "channel_sales": 0, "channel_share": 0}
-    told["brand_share"] = sum(code % 3 == brand for _, code, _ in before) / len(before) if brand else 0
-    told |= slow_calendar(date(1970, 1, 1) + timedelta(days=120)) | slow_recency(told["days_since_order"])
-    return told | slow_sources(item)
-
-
-def slow_sources(item):
-    """What `all_pairs` says: `own` lists two items of three, `ease` none, the others are off."""
-    told = {f"rank_{source}": 1000 for source in ALL_SOURCES} | {f"score_{source}": 0 for source in ALL_SOURCES}
-    return told | {"rank_own": item % 3 or 1000, "score_own": item % 3 / 2, "num_sources": int(item % 3 > 0)}
-
-
-def slow_calendar(day):
-    """By the calendar of Python; weeks begin with Sunday."""
-    quarter = (day.month - 1) // 3
-    first = date(day.year, 3 * quarter + 1, 1)
-    after = date(day.year + 1, 1, 1) if quarter == 3 else date(day.year, 3 * quarter + 4, 1)
-    circles = {
-        "month": (day - date(1970, 1, 1)) / timedelta(days=365.2425),
-        "quarter": quarter / 4,
-        "quarter_day": (day - first).days / (after - first).days,
-        "weekday": day.isoweekday() % 7 / 7,
-    }
-    turned = {"sin": math.sin, "cos": math.cos}
-    return {f"{name}_{way}": turned[way](2 * math.pi * part) for name, part in circles.items() for way in turned}
-
-
-def slow_recency(days):
-    bounds = [0, 1, 7, 14, 28, 90, math.inf]
-    names = [f"recency_to_{bound}" for bound in bounds[1:-1]] + ["recency_over_90"]
-    return {name: float(low < days <= high) for name, (low, high) in zip(names, pairwise(bounds), strict=True)}
-
-
 def test_features_agree_with_a_slow_second_method(builder):
     events, offers = world(), all_pairs()
     found = builder.columns(batch_of(events), offers)
@@ -213,6 +148,16 @@ def test_events_at_the_query_and_later_change_no_feature(builder):
     kept = builder.columns(batch_of([event for event in events if event[1] < 241]), offers)
     for name, values in builder.columns(batch_of(events), offers).items():
         assert values.tolist() == kept[name].tolist(), name
+
+
+def test_a_customer_without_events_has_the_missing_values_of_all_that_he_bought(builder):
+    groups = ("repeat", "recent", "category", "affinity", "customer")
+    found = builder.columns(batch_of([event for event in world() if event[0]]), all_pairs())
+    nobody = builder.columns(batch_of([]), all_pairs())
+    for feature in FEATURES:
+        if feature.group in groups or feature.name == "item_overdue":
+            told = np.unique(found[feature.name][:NUM_ITEMS])  # the first customer's
+            assert told.tolist() == [feature.missing] == np.unique(nobody[feature.name]).tolist(), feature.name
 
 
 def test_the_base_set_leaves_the_others_at_their_missing_values(builder):

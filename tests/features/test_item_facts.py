@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from datetime import datetime, timedelta
 
 import pytest
@@ -23,7 +24,7 @@ KNOWN = [
     ("bell", "A", START + timedelta(days=3), 9.0, None, "PLATES"),  # the latest brand is that of the line before
     ("acme", "B", START + timedelta(days=2), 5.0, None, None),
     ("bell", "B", CUTOFF, 6.0, None, "BOWLS"),  # at the very cutoff
-    ("bell", "B", CUTOFF, 7.0, None, "JUGS"),  # of one time the largest
+    ("cole", "B", CUTOFF, 7.0, None, "JUGS"),  # of one time the largest
 ]
 LATER = [
     ("zeta", "A", CUTOFF + MICROSECOND, 90.0, "LATER", "LATER"),
@@ -56,6 +57,7 @@ def test_facts_are_those_of_the_lines_up_to_the_cutoff(spark, hashes, lines):
             "num_events": 3,
             "num_customers": 2,
             "first_day": FIRST_DAY,
+            "log_gap": pytest.approx(math.log(2), abs=1e-6),  # acme's one day
             "price": 4.0,  # the middle one of 2, 4 and 9, whose mean is 5
             "brand": hashes["NEW"],
             "category": hashes["PLATES"],
@@ -63,10 +65,23 @@ def test_facts_are_those_of_the_lines_up_to_the_cutoff(spark, hashes, lines):
         2: {
             "item_idx": 2,
             "num_events": 3,
-            "num_customers": 2,
+            "num_customers": 3,
             "first_day": FIRST_DAY + 2,
+            "log_gap": None,  # nobody bought it twice
             "price": 6.0,
             "brand": 0,  # it has none up to the cutoff
             "category": hashes["JUGS"],
         },
     }
+
+
+def test_the_gap_of_an_item_is_a_mean_over_customers_each_as_often_as_he_has_gaps(spark):
+    bought = {
+        "acme": (0, 1, 4),
+        "bell": (0.5, 3),
+        "cole": (2,),
+        "dell": (1, 9),
+    }  # days; dell's gap ends too late
+    lines = [(who, "A", START + timedelta(days=day), 1.0, None, None) for who, days in bought.items() for day in days]
+    (found,) = facts(spark, lines).values()
+    assert found["log_gap"] == pytest.approx((2 * math.log(1 + 2) + math.log(1 + 2.5)) / 3, abs=1e-6)

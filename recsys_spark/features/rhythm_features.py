@@ -1,0 +1,114 @@
+"""How what a customer buys lies in time: of late, against the item's usual gap, and by category. C candidates."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from recsys_spark.baselines.query_batches import QueryBatch
+from recsys_spark.candidates.merge import Offers
+from recsys_spark.candidates.purchases import Purchases, find, items_of_keys, pair_keys, rows_of_keys
+from recsys_spark.features.customer_features import MISSING, num_orders
+from recsys_spark.features.item_features import ItemFacts
+from recsys_spark.sequences.windows import MICROS_PER_DAY, Ints
+
+Floats = npt.NDArray[np.float64]
+RECENT_DAYS = (28, 90)
+RECENT_ORDERS = (5, 20)
+_CATEGORY_DAYS = 28
+_CATEGORY_NAMES = (
+    "days_since_category",
+    "orders_since_category",
+    "category_times",
+    f"category_times_{_CATEGORY_DAYS}",
+    "category_items",
+)
+
+
+def rhythm_features(batch: QueryBatch, purchases: Purchases, offers: Offers, facts: ItemFacts) -> dict[str, Floats]:
+    """The groups `recent`, `cycle` and `category`; (C,) each."""
+    of_late = _of_late(batch, purchases)
+    places, is_there = find(purchases.keys, offers.keys)
+    recent = {name: _or_missing(name, counts, places, is_there) for name, counts in of_late.items()}
+    since = np.zeros(len(offers.rows))
+    if len(purchases.keys):
+        since = (batch.micros[offers.rows] - batch.events.micros[purchases.last[places]]) / MICROS_PER_DAY
+    return {
+        **recent,
+        **_cycle_features(facts, offers.items, since, is_there),
+        **_category_features(batch, purchases, offers, facts, of_late[f"times_{_CATEGORY_DAYS}"]),
+    }
+
+
+def _of_late(batch: QueryBatch, purchases: Purchases) -> dict[str, Ints]:
+    """How many of each pair's events lie within the last days and the customer's last orders; as `purchases.keys`."""
+    rows = np.repeat(rows_of_keys(purchases.keys), purchases.times)
+    days = batch.days_before(rows, purchases.events)
+    orders = num_orders(batch)[rows] - batch.events.order_number[purchases.events]
+    within = {f"times_{limit}": days <= limit for limit in RECENT_DAYS}
+    within |= {f"times_{limit}_orders": orders < limit for limit in RECENT_ORDERS}
+    return {name: purchases.sums(is_within.astype(np.int64)) for name, is_within in within.items()}
+
+
+def _cycle_features(facts: ItemFacts, items: Ints, since: Floats, is_repeat: np.ndarray) -> dict[str, Floats]:
+    """Days between purchases of an item by one customer, as the fit knows them, against the days `since` this one's."""
+    log_gap = facts.log_gap[facts.places(items)]
+    has_gap = np.isfinite(log_gap)
+    return {
+        "item_gap": np.where(has_gap, np.expm1(log_gap), MISSING["item_gap"]),
+        "item_overdue": np.where(has_gap & is_repeat, np.log1p(since) - log_gap, MISSING["item_overdue"]),
+    }
+
+
+@dataclass(frozen=True)
+class _Categories:
+    """The (query, category) pairs of which something was bought before the query, ascending. last: newest event."""
+
+    keys: Ints
+    last: Ints
+    counts: dict[str, Ints]
+
+
+def _category_features(
+    batch: QueryBatch, purchases: Purchases, offers: Offers, facts: ItemFacts, recent_times: Ints
+) -> dict[str, Floats]:
+    """What the customer bought of the candidate's category; an item without one has the missing values."""
+    offered = facts.category[facts.places(offers.items)]
+    bought = _categories(purchases, facts, recent_times)
+    places, is_there = find(bought.keys, pair_keys(offers.rows, offered))
+    if len(bought.keys) == 0:
+        return {name: np.full(len(offers.rows), MISSING[name]) for name in _CATEGORY_NAMES}
+    rows, last = rows_of_keys(bought.keys), bought.last
+    known = {
+        "days_since_category": batch.days_before(rows, last),
+        "orders_since_category": num_orders(batch)[rows] - batch.events.order_number[last],
+        **bought.counts,
+    }
+    return {name: _or_missing(name, values, places, is_there) for name, values in known.items()}
+
+
+def _categories(purchases: Purchases, facts: ItemFacts, recent_times: Ints) -> _Categories:
+    labels = facts.category[facts.places(items_of_keys(purchases.keys))]
+    named = np.flatnonzero(labels > 0)
+    keys = pair_keys(rows_of_keys(purchases.keys[named]), labels[named])
+    order = np.argsort(keys, kind="stable")
+    found, starts, items = np.unique(keys[order], return_index=True, return_counts=True)
+    pairs = named[order]
+    if len(found) == 0:
+        return _Categories(found, found, {})
+    # Positions of events ascend with time for the events of one customer.
+    counts = {
+        "category_times": np.add.reduceat(purchases.times[pairs], starts),
+        f"category_times_{_CATEGORY_DAYS}": np.add.reduceat(recent_times[pairs], starts),
+        "category_items": items,
+    }
+    return _Categories(found, np.maximum.reduceat(purchases.last[pairs], starts), counts)
+
+
+def _or_missing(name: str, values: np.ndarray, places: Ints, is_there: np.ndarray) -> Floats:
+    """Values at the places, (C,); the feature's missing value where a candidate has none."""
+    if len(values) == 0:
+        return np.full(len(places), MISSING[name])
+    return np.where(is_there, values[places], MISSING[name]).astype(np.float64)
