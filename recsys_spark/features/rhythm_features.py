@@ -58,7 +58,7 @@ def _cycle_features(facts: ItemFacts, items: Ints, since: Floats, is_repeat: np.
     has_gap = np.isfinite(log_gap)
     return {
         "item_gap": np.where(has_gap, np.expm1(log_gap), MISSING["item_gap"]),
-        "item_overdue": np.where(has_gap & is_repeat, np.log1p(since) - log_gap, MISSING["item_overdue"]),
+        "item_overdue": np.where(has_gap & is_repeat, np.log1p(np.maximum(since, 0)) - log_gap, MISSING["item_overdue"]),
     }
 
 
