@@ -12,7 +12,7 @@ from recsys_spark.candidates.merge import Offers
 from recsys_spark.candidates.purchases import Purchases, find, items_of_keys, pair_keys, rows_of_keys
 from recsys_spark.features.customer_features import MISSING, num_orders
 from recsys_spark.features.item_features import ItemFacts
-from recsys_spark.sequences.windows import MICROS_PER_DAY, Ints
+from recsys_spark.sequences.windows import Ints
 
 Floats = npt.NDArray[np.float64]
 RECENT_DAYS = (28, 90)
@@ -34,7 +34,7 @@ def rhythm_features(batch: QueryBatch, purchases: Purchases, offers: Offers, fac
     recent = {name: _or_missing(name, counts, places, is_there) for name, counts in of_late.items()}
     since = np.zeros(len(offers.rows))
     if len(purchases.keys):
-        since = (batch.micros[offers.rows] - batch.events.micros[purchases.last[places]]) / MICROS_PER_DAY
+        since = np.where(is_there, batch.days_before(offers.rows, purchases.last[places]), 0.0)
     return {
         **recent,
         **_cycle_features(facts, offers.items, since, is_there),
@@ -58,7 +58,7 @@ def _cycle_features(facts: ItemFacts, items: Ints, since: Floats, is_repeat: np.
     has_gap = np.isfinite(log_gap)
     return {
         "item_gap": np.where(has_gap, np.expm1(log_gap), MISSING["item_gap"]),
-        "item_overdue": np.where(has_gap & is_repeat, np.log1p(np.maximum(since, 0)) - log_gap, MISSING["item_overdue"]),
+        "item_overdue": np.where(has_gap & is_repeat, np.log1p(since) - log_gap, MISSING["item_overdue"]),
     }
 
 
