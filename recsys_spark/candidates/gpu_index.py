@@ -16,7 +16,7 @@ log = logging.getLogger("recsys")
 
 
 class Gpu:
-    """The GPU of this process. FAISS's resources are one for all indices: each holds memory, and one thread searches."""
+    """The GPU of this process. All indices share FAISS's resources, each of which holds memory; for one thread."""
 
     def __init__(self) -> None:
         self._resources: Any = None

@@ -58,7 +58,7 @@ def whole_queries(reader: ParquetReader, features: Sequence[str], epoch: int, sk
     """Batches of an epoch without the first `skip`, as many as the reader's, cut where queries end.
 
     A query whose rows lie in two of the reader's batches goes whole into the later one. reader: keeps queries together.
-    Raises DataError for a query with more rows than a batch, ConfigError for a `skip` where the reader does not shuffle.
+    Raises DataError for a query with more rows than a batch, ConfigError for a `skip` where the reader keeps the order.
     """
     # Where it does not, batches before may be of other sizes, or empty, and more than one of them is carried over.
     require(skip == 0 or reader.options.shuffle, "skip", "0 where the reader does not shuffle", skip)
