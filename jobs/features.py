@@ -20,7 +20,7 @@ from recsys_spark.contracts.config import PipelineConfig
 from recsys_spark.features.fitted_builder import fitted_builder
 from recsys_spark.features.item_features import fit_item_facts
 from recsys_spark.features.place_features import fit_customer_places, fit_item_places
-from recsys_spark.features.shards import ROWS_PER_ARROW_BATCH, shard_features
+from recsys_spark.features.shards import ROWS_PER_ARROW_BATCH, shard_features, with_forced
 from recsys_spark.sequences.histories import customer_histories
 from recsys_spark.sequences.split import cutoff, cutoffs_of_fits, early_end
 from recsys_spark.session import arrow_batches_of
@@ -49,13 +49,16 @@ def run(io: StageIO, config: PipelineConfig) -> Metrics:
 
 
 def _parts(io: StageIO, config: PipelineConfig, split: str) -> dict[str, DataFrame]:
-    """The candidates of a split, and those forced; of train none forced, but the last queries by time as `dev`."""
+    """The candidates of a split, and those forced; of train the last queries by time as `dev`, where none is forced."""
     candidates = io.read(CANDIDATES, split=split)
     if split != "train":
         return {split: candidates, f"forced_{split}": io.read(CANDIDATES_FORCED, split=split)}
     fold = cutoff(io.read_json(artifacts.SPLIT_CUTOFFS)["fold_end"])
     is_early = F.col("event_time") <= early_end(candidates, config.features.dev_share, fold, "features.dev_share")
-    return {split: candidates.filter(is_early), "dev": candidates.filter(~is_early)}
+    early = candidates.filter(is_early)
+    if config.features.forced_train:
+        early = with_forced(early, io.read(CANDIDATES_FORCED, split=split))
+    return {split: early, "dev": candidates.filter(~is_early)}
 
 
 STAGE = Stage(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pyspark.sql import DataFrame
 
@@ -13,7 +13,7 @@ from recsys_spark.baselines.split_ranking import publish_lists
 from recsys_spark.candidates.tower_files import FittedFile
 from recsys_spark.command_line import main
 from recsys_spark.contracts import artifacts
-from recsys_spark.contracts.artifacts import PARTS_OF_RANKER, RANKER_BEST, RANKER_FEATS, SPLIT_OF_FIT
+from recsys_spark.contracts.artifacts import PARTS_OF_RANKER, RANKER_BEST, RANKER_FEATS, RANKER_JOB, SPLIT_OF_FIT
 from recsys_spark.contracts.candidate_config import source_names
 from recsys_spark.contracts.columns import LIST_LENGTH
 from recsys_spark.contracts.config import PipelineConfig
@@ -21,11 +21,14 @@ from recsys_spark.contracts.features import chosen_features
 from recsys_spark.contracts.ranker_config import TWO_STAGE
 from recsys_spark.contracts.ranker_file import RANKER_FILE
 from recsys_spark.gpu_launch import launch
-from recsys_spark.paths import on_disk, put_file
+from recsys_spark.paths import on_disk, put_file, put_text
 from recsys_spark.ranker.analysis import analyse
 from recsys_spark.ranker.shard_scores import rank_scored, score_shards
 from recsys_spark.sequences.histories import customer_histories
 from recsys_spark.stage import Metrics, Stage, StageIO
+
+if TYPE_CHECKING:
+    from training.ranker.job import RankerJob
 
 SOURCES = (artifacts.INTERACTIONS_CLEAN, artifacts.ITEM_ID_MAP, artifacts.CUSTOMER_ID_MAP)
 
@@ -33,12 +36,11 @@ SOURCES = (artifacts.INTERACTIONS_CLEAN, artifacts.ITEM_ID_MAP, artifacts.CUSTOM
 def run(io: StageIO, config: PipelineConfig) -> Metrics:
     results: dict[str, Any] = {"format": 1, "trained": {}, "split": {}}
     if config.ranker.ranked:
-        folder = ""
+        job = None
         for fit in PARTS_OF_RANKER:
-            if config.ranker.refit or not folder:
-                folder, results["trained"][fit] = _train(io, config, fit, next(iter(results["trained"].values()), None))
-            with on_disk(folder) as local:
-                io.write_file(RANKER_BEST, partial(put_file, f"{local}/{RANKER_FILE}"), fit=fit)
+            if config.ranker.refit or job is None:
+                job, results["trained"][fit] = _train(io, config, fit, next(iter(results["trained"].values()), None))
+            _publish(io, job, fit)
         scored = _score(io)
         results["split"] = _rank(io, config, scored)
         results |= analyse(io, scored, config.analysis, config.evaluation, config.seed)
@@ -48,8 +50,8 @@ def run(io: StageIO, config: PipelineConfig) -> Metrics:
 
 def _train(
     io: StageIO, config: PipelineConfig, fit: str, first: dict[str, Any] | None = None
-) -> tuple[str, dict[str, Any]]:
-    """The folder with a fit's ranker, and what its training came to. first: what that of the first fit did."""
+) -> tuple[RankerJob, dict[str, Any]]:
+    """The job that trained a fit's ranker, and what it came to. first: what that of the first fit did."""
     from training.ranker.job import RankerJob  # torch, which other commands need not load
     from training.ranker.train import train_ranker
 
@@ -70,7 +72,16 @@ def _train(
     if first:
         job = job.again(first)
     found = launch(io.spark, train_ranker, job, num_processes=settings.num_trainers, launcher=settings.launcher)
-    return job.out_folder, found
+    return job, found
+
+
+def _publish(io: StageIO, job: RankerJob, fit: str) -> None:
+    """A fit's ranker and the job that trained it, which may be that of another fit."""
+    from training.jobs import text_to_run_anew
+
+    with on_disk(job.out_folder) as local:
+        io.write_file(RANKER_BEST, partial(put_file, f"{local}/{RANKER_FILE}"), fit=fit)
+    io.write_file(RANKER_JOB, partial(put_text, text_to_run_anew(job, f"ranker_{fit}")), fit=fit)
 
 
 def _score(io: StageIO) -> dict[str, DataFrame]:
@@ -107,7 +118,7 @@ STAGE = Stage(
         artifacts.CANDIDATES,
         RANKER_FEATS,
     ),
-    writes=(RANKER_BEST, artifacts.RANKINGS, artifacts.POSITIVE_RANKS, artifacts.RANKER_RESULTS),
+    writes=(RANKER_BEST, RANKER_JOB, artifacts.RANKINGS, artifacts.POSITIVE_RANKS, artifacts.RANKER_RESULTS),
     sections=("ranker", "analysis", "candidates", "features", "retriever", "sequences", "evaluation"),
     run=run,
 )

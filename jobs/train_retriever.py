@@ -91,13 +91,15 @@ def _train(
 
     early_results: what the early one came to, None for that one itself.
     """
-    from training.retriever.train import train_retriever  # torch, which other commands need not load
+    from training.jobs import text_to_run_anew  # torch, which other commands need not load
+    from training.retriever.train import train_retriever
 
     settings, fit, name = config.retriever, inputs.fit, f"{tower}_{inputs.fit}"
     job = job_of(io, config, inputs, tower, (io.scratch(name), io.checkpoint_folder(name)), early_results)
     found = launch(io.spark, train_retriever, job, num_processes=settings.num_processes, launcher=settings.launcher)
     if early_results is not None:
-        found["index"] = publish_tower(io, config.index, job.out_folder, tower, fit, config.seed, job.to_json())
+        text = text_to_run_anew(job, name)
+        found["index"] = publish_tower(io, config.index, job.out_folder, tower, fit, config.seed, text)
     return found
 
 

@@ -156,7 +156,7 @@ class _Part:
             file = self._stack.enter_context(fs.open(f"{base}/{self._name}", "wb"))
             self.writer = self._stack.enter_context(pq.ParquetWriter(file, self._schema, **_WRITE))
         table = pa.Table.from_batches(self._held).cast(self._schema)
-        self.writer.write_table(table)
+        self.writer.write_table(table, row_group_size=table.num_rows)  # by default at most 1,048,576
         self.rows += table.num_rows
         for batch in table.to_batches():
             self.hash ^= np.bitwise_xor.reduce(row_hashes(batch))

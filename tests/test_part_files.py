@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from pyspark import TaskContext
 
@@ -55,6 +56,21 @@ def test_what_tasks_write_reads_back_as_what_spark_would_write(spark, storage):
     assert published(storage, made).rows == 20
     assert rows(storage.read_table(LABEL, LISTS, verify="full")) == rows(made)
     assert len(list(Path(storage.root, LABEL).glob("part_*.parquet"))) == 3
+
+
+def test_a_batch_lies_in_one_row_group_however_long_it_is(spark, storage):
+    one = Table(grain=("id",), columns=(Column("id", "bigint", "a number"),))
+    long = 1_048_577  # one more than pyarrow puts into a row group of its own accord
+
+    def joined(batches):
+        yield pa.RecordBatch.from_pydict({"id": np.concatenate([batch.column(0).to_numpy() for batch in batches])})
+
+    made = map_batches(ids(spark, long, 1), joined, one)
+    storage.publish("lists", LABEL, storage.stage_table("lists", LABEL, made, one))
+    [file] = Path(storage.root, LABEL).glob("part_*.parquet")
+    assert [pq.read_metadata(file).row_group(n).num_rows for n in range(pq.read_metadata(file).num_row_groups)] == [
+        long
+    ]
 
 
 def test_the_fingerprint_does_not_depend_on_partitions(spark, storage):

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from fsspec import AbstractFileSystem
+from fsspec.implementations.local import LocalFileSystem
 
 from recsys_spark.contracts.archives import require_archive
 from recsys_spark.contracts.errors import TrainingError
@@ -40,7 +42,7 @@ class Checkpoints:
             local = Path(folder) / _NAME
             _write_through(state, local)
             self._fs.put_file(str(local), aside)
-        self._fs.mv(aside, self._plain)
+        _replace(self._fs, aside, self._plain)
 
     def load(self, fingerprint: str) -> dict[str, Any] | None:
         """The checkpoint, None where there is none or where it belongs to other data or settings.
@@ -63,6 +65,13 @@ class Checkpoints:
             f"the checkpoint {self.path} cannot be used ({type(error).__name__}: {told[0]}). Remove the file to train "
             "from the start"
         )
+
+
+def _replace(fs: AbstractFileSystem, source: str, target: str) -> None:
+    if isinstance(fs, LocalFileSystem):  # what is mounted, too
+        os.replace(source, target)  # noqa: PTH105  fsspec 2023.5, of Databricks 15.4, copies and then removes
+    else:
+        fs.mv(source, target)
 
 
 def _write_through(state: dict[str, Any], path: Path) -> None:

@@ -28,6 +28,12 @@ def to_json(job: DataclassInstance) -> str:
     return json.dumps(asdict(job), indent=1)
 
 
+def text_to_run_anew(job: DataclassInstance, name: str) -> str:
+    """A job's text with folders of this name below where it is run: a stage's own are gone when the stage is done."""
+    folders = {"out_folder": name, "checkpoint_folder": f"{name}_checkpoints", "tracking_folder": "."}
+    return json.dumps(asdict(job) | folders, indent=1)
+
+
 def fields_of(text: str) -> dict[str, Any]:
     """The fields that `to_json` wrote; what was a tuple is one again.
 

@@ -16,14 +16,13 @@ import faiss
 import numpy as np
 
 from recsys_spark.baselines.ranking import Scored
+from recsys_spark.candidates.gpu_index import GPU, GPU_LIMIT
 from recsys_spark.candidates.tower_files import TowerFiles, sha256_of
 from recsys_spark.contracts.errors import ArtifactError
 from recsys_spark.sequences.windows import Ints
 
 METRIC = "inner_product"
 _AGAIN = "run stage 'train_retriever' again with --force"
-_GPU_LIMIT = 2048  # largest k and number of probes on a GPU
-_GPU_SCRATCH_BYTES = 256 << 20  # of one process; several may share a GPU
 _INDICES_KEPT = 4  # of one Python process
 
 
@@ -63,8 +62,7 @@ class ItemIndex:
 
     def __init__(self, index: faiss.Index, kind: str) -> None:
         self._cpu = index
-        fits_gpu = kind != "hnsw" and getattr(index, "nprobe", 0) <= _GPU_LIMIT
-        self._gpu = on_gpu(index) if fits_gpu else None
+        self._gpu = None if kind == "hnsw" else GPU.copy_of(index)
 
     def search(self, queries: np.ndarray, wanted: Ints, with_offsets: bool = True) -> Scored:
         """The best `wanted[q]` items of each query (Q, D), best first, or as many of them as the index finds."""
@@ -74,20 +72,20 @@ class ItemIndex:
         parts = [(np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64), np.zeros(0))]
         for depth in np.unique(depths).tolist():
             rows = np.flatnonzero(depths == depth)
-            index = self._cpu if self._gpu is None or depth > _GPU_LIMIT else self._gpu
-            scores, items = index.search(np.ascontiguousarray(asked[rows]), depth)
+            scores, items = self._best(np.ascontiguousarray(asked[rows]), depth)
             found = (items >= 0) & (np.arange(depth) < wanted[rows, None])  # -1 where fewer were found
             parts.append((rows[np.nonzero(found)[0]], items[found], scores[found].astype(np.float64)))
         return Scored(*(np.concatenate(column) for column in zip(*parts, strict=True)))
 
-
-def on_gpu(index: faiss.Index) -> faiss.Index | None:
-    """A copy of the index on the GPU, None where FAISS finds none."""
-    if faiss.get_num_gpus() == 0:
-        return None
-    resources = faiss.StandardGpuResources()
-    resources.setTempMemory(_GPU_SCRATCH_BYTES)
-    return faiss.index_cpu_to_gpu(resources, 0, index)
+    def _best(self, asked: np.ndarray, depth: int) -> tuple[np.ndarray, np.ndarray]:
+        """Scores and items of each query, (Q, depth) each."""
+        if self._gpu is not None and depth <= GPU_LIMIT:
+            try:
+                return self._gpu.search(asked, depth)
+            except RuntimeError as error:
+                GPU.give_up(error)
+                self._gpu = None
+        return self._cpu.search(asked, depth)
 
 
 @functools.lru_cache(maxsize=_INDICES_KEPT)

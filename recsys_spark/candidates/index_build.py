@@ -16,7 +16,8 @@ import faiss
 import numpy as np
 import numpy.typing as npt
 
-from recsys_spark.candidates.index import METRIC, IndexCard, ItemIndex, on_gpu
+from recsys_spark.candidates.gpu_index import GPU
+from recsys_spark.candidates.index import METRIC, IndexCard, ItemIndex
 from recsys_spark.candidates.tower_files import sha256_of
 from recsys_spark.contracts.columns import PAD_IDX
 from recsys_spark.contracts.errors import DataError, GateError
@@ -128,16 +129,33 @@ def _build_ivf(known: ItemVectors, config: IndexConfig, seed: int) -> Built:
     num_lists = min(config.num_lists or round(4 * len(known.items) ** 0.5), max(len(known.items) // fewest, 1))
     index = faiss.IndexIVFFlat(faiss.IndexFlatIP(known.width), known.width, num_lists, faiss.METRIC_INNER_PRODUCT)
     index.nprobe = min(config.num_probes, num_lists)
-    gpu = on_gpu(index)
-    builder: Any = index if gpu is None else gpu
-    builder.cp.seed = seed
     sample = known.items
     if len(sample) > most * num_lists:
         sample = np.sort(np.random.default_rng(seed).choice(sample, most * num_lists, replace=False))
-    builder.train(known.joined(sample))
-    _add(builder, known)
-    whole = index if gpu is None else faiss.index_gpu_to_cpu(gpu)
+    whole = _filled_on_gpu(index, known, sample, seed)
+    if whole is None:
+        whole = index
+        _fill(whole, known, sample, seed)
     return whole, "ivf", {"num_lists": num_lists, "num_probes": index.nprobe}
+
+
+def _filled_on_gpu(index: faiss.Index, known: ItemVectors, sample: Ints, seed: int) -> faiss.Index | None:
+    """What the empty index becomes on the GPU, None where that cannot do it; the index itself stays empty."""
+    gpu = GPU.copy_of(index)
+    if gpu is None:
+        return None
+    try:
+        _fill(gpu, known, sample, seed)
+        return faiss.index_gpu_to_cpu(gpu)
+    except RuntimeError as error:
+        GPU.give_up(error)
+        return None
+
+
+def _fill(index: Any, known: ItemVectors, sample: Ints, seed: int) -> None:
+    index.cp.seed = seed
+    index.train(known.joined(sample))
+    _add(index, known)
 
 
 def _build_hnsw(known: ItemVectors, config: IndexConfig, seed: int) -> Built:  # noqa: ARG001 (its levels are seeded)

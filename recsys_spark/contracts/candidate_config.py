@@ -70,6 +70,7 @@ class FeaturesConfig:
     similar_items: int = 50
     shard_rows: int = 1_000_000
     dev_share: float = 0.1
+    forced_train: bool = False
 
     def __post_init__(self) -> None:
         one_of(self.set, ("full", "extended", "base"), "features.set")

@@ -145,7 +145,8 @@ class PipelineConfig:
     monitor: MonitorConfig = field(default_factory=MonitorConfig)
 
     def __post_init__(self) -> None:
-        require(self.seed >= 1, "seed", "at least 1 (Petastorm reads 0 as no seed)", self.seed)
+        fits = 1 <= self.seed < 2**31
+        require(fits, "seed", "1 to 2147483647 (Petastorm reads 0 as no seed, LightGBM takes 31 bits)", self.seed)
         for tower in self.retriever.towers:
             if self.sequences.history_mode == "event" and self.retriever.tower(tower).pools_sequences:
                 raise ConfigError(

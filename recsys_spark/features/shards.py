@@ -19,7 +19,7 @@ from recsys_spark.baselines.query_batches import QueryBatch, first_not_before
 from recsys_spark.candidates.merge import Offers
 from recsys_spark.candidates.purchases import Purchases, find, pair_keys
 from recsys_spark.contracts.candidate_config import SOURCES
-from recsys_spark.contracts.candidate_schemas import RANKER_FEATS
+from recsys_spark.contracts.candidate_schemas import CANDIDATES, RANKER_FEATS
 from recsys_spark.contracts.features import FEATURES
 from recsys_spark.features.build import FeatureBuilder
 from recsys_spark.part_files import map_batches
@@ -28,12 +28,8 @@ from recsys_spark.sequences.windows import Events
 QUERIES_PER_CHUNK = 32
 ROWS_PER_ARROW_BATCH = 512  # a row holds a query's candidates, or a customer's events
 _EVENTS = {"event_items": "array<bigint>", "event_micros": "array<bigint>", "event_quantities": "array<double>"}
-_OFFERED = (
-    "positives",
-    "items",
-    *(f"rank_{source}" for source in SOURCES),
-    *(f"score_{source}" for source in SOURCES),
-)
+_LISTS = ("items", *(f"rank_{source}" for source in SOURCES), *(f"score_{source}" for source in SOURCES))
+_OFFERED = ("positives", *_LISTS)
 
 
 def shard_features(
@@ -47,6 +43,14 @@ def shard_features(
     num_shards = max(round((total["pairs"] if total and total["pairs"] else 0) / shard_rows), 1)
     laid_out = events_before_queries(candidates, histories, num_shards, seed)
     return map_batches(laid_out, ShardKernel(builder), RANKER_FEATS)
+
+
+def with_forced(candidates: DataFrame, forced: DataFrame) -> DataFrame:
+    """CANDIDATES with the items of CANDIDATES_FORCED behind those of the same query, still a row per query."""
+    types = dict(candidates.dtypes)
+    behind = forced.select("query_id", *(F.col(name).alias(f"forced_{name}") for name in _LISTS))
+    both = {name: F.concat(name, F.coalesce(f"forced_{name}", _nothing(types[name]))) for name in _LISTS}
+    return candidates.join(behind, on="query_id", how="left").withColumns(both).select(*CANDIDATES.names)
 
 
 def events_before_queries(candidates: DataFrame, histories: DataFrame, num_parts: int, seed: int) -> DataFrame:

@@ -23,6 +23,7 @@ _FREE = (
     artifacts.ITEM_INDEX_CARD,
     artifacts.TOWER_JOB,
     artifacts.RANKER_BEST,
+    artifacts.RANKER_JOB,
 )
 _NO_ARTIFACTS = (STAGING, CHECKPOINTS, BUNDLES)  # the first two of runs that were killed
 

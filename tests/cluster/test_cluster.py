@@ -30,7 +30,7 @@ NAMES = [stage.name for stage in STAGES]
 PARTS = ((NAMES[0], NAMES[0]), (NAMES[1], "train_retriever"), ("candidates", NAMES[-1]))
 # Of these the bytes tell more than the results: paths, seconds, and the time at which a workbook was made.
 TOLD_OF_A_RUN = {"job.json", "twotower_results.json", "ranker_results.json", "baseline_results.json"}
-TOLD_OF_A_RUN |= {"recommendations.xlsx", "report.html"}
+TOLD_OF_A_RUN |= {"ranker_job.json", "recommendations.xlsx", "report.html"}
 QUIET = "rootLogger.level = warn\nrootLogger.appenderRef.stdout.ref = err\nappender.err.type = Console\n"
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 
 import fsspec
 import pytest
+from fsspec.implementations.local import LocalFileSystem
 
 pytest.importorskip("torch")
 
@@ -14,6 +16,7 @@ import pyarrow.parquet as pq
 import torch
 
 from recsys_spark.contracts.errors import TrainingError
+from training import checkpoint
 from training.checkpoint import Checkpoints
 from training.files import folder_on_disk, read_table, read_text
 from training.jobs import fingerprint
@@ -71,6 +74,21 @@ def test_a_checkpoint_is_found_again_and_belongs_to_its_settings(root):
     assert found is not None
     assert torch.equal(found["weights"], STATE["weights"])
     assert checkpoints.load("other settings") is None
+
+
+def test_a_kill_while_saving_on_a_mount_leaves_a_whole_checkpoint(tmp_path, monkeypatch):
+    def killed_while_it_copies(self: LocalFileSystem, source: str, target: str, **_: object) -> None:
+        Path(target).write_bytes(Path(source).read_bytes()[:20])
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(checkpoint, "is_on_disk", lambda path: False)  # as of /Volumes and /dbfs
+    monkeypatch.setattr(LocalFileSystem, "mv", killed_while_it_copies)
+    checkpoints = Checkpoints(tmp_path)
+    with suppress(KeyboardInterrupt):
+        checkpoints.save(STATE)
+    found = checkpoints.load("f")
+    assert found is not None
+    assert torch.equal(found["weights"], STATE["weights"])
 
 
 def test_a_damaged_checkpoint_is_named_with_its_scheme(root):

@@ -1,6 +1,7 @@
 """Train the ranker without Spark: `torchrun --nproc_per_node 4 -m training.ranker JOB.json`.
 
-JOB.json holds the fields of RankerJob; the stage `train_ranker` leaves one beside the file that it trains.
+JOB.json holds the fields of RankerJob; the stage `train_ranker` leaves `ranker_job.json` beside the file that it
+trains. What is trained from it goes to a folder below the one it is run in.
 """
 
 from __future__ import annotations

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from recsys_spark.contracts.checks import require
 from recsys_spark.contracts.errors import DataError
 from training.reader import ParquetReader
 from training.runs import run_starts
@@ -57,8 +58,10 @@ def whole_queries(reader: ParquetReader, features: Sequence[str], epoch: int, sk
     """Batches of an epoch without the first `skip`, as many as the reader's, cut where queries end.
 
     A query whose rows lie in two of the reader's batches goes whole into the later one. reader: keeps queries together.
-    Raises DataError for a query with more rows than a batch.
+    Raises DataError for a query with more rows than a batch, ConfigError for a `skip` where the reader keeps the order.
     """
+    # Where it does not, batches before may be of other sizes, or empty, and more than one of them is carried over.
+    require(skip == 0 or reader.options.shuffle, "skip", "0 where the reader does not shuffle", skip)
     last = reader.batches_per_epoch - 1
     before = min(skip, 1)  # what is carried over comes from the batch before
     carried = None

@@ -6,6 +6,7 @@ and is not resumed.
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ from training.ranker.job import RankerJob, dev_batches, open_reader, save_ranker
 from training.ranker.metrics import JUDGED_BY, K, dev_metrics, rows_of_head
 from training.ranker.sample import require_positives
 
+log = logging.getLogger("recsys")
 _ALONE = Group()
 
 
@@ -66,12 +68,22 @@ def train_gbdt(job: RankerJob, group: Group) -> dict[str, Any]:
         train = Candidates.of(whole_queries(reader, job.features, epoch=0), head)
         if head == "all":
             require_positives(int(train.label.sum()))
-        held_out = Candidates.of(dev(), head) if dev else None
+        held_out = _held_out(dev(), head) if dev else None
         num_rounds = job.rounds[place] if job.rounds else job.config.gbdt.num_rounds
         boosters[head], told[head] = _train_booster(lightgbm, job, num_rounds, train, held_out)
     metrics = dev_metrics(_scored(boosters, dev()), _ALONE) if dev else {}
     save_ranker(job, "gbdt", boosters={head: booster.model_to_string() for head, booster in boosters.items()})
     return {"boosters": told, "dev": metrics, "seconds": round(time.perf_counter() - started, 2)}
+
+
+def _held_out(batches: Iterable[RankerBatch], head: str) -> Candidates | None:
+    """The rows of the dev slice that say when to stop, None where none of them is a positive."""
+    found = Candidates.of(batches, head)
+    if found.label.any():
+        return found
+    # LightGBM counts a query without a positive as a perfect one, so that no round would better the first.
+    log.warning("the dev slice has no positive for the head '%s', which trains for all its rounds", head)
+    return None
 
 
 def _train_booster(

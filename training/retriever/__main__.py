@@ -1,6 +1,7 @@
 """Train one tower without Spark: `torchrun --nproc_per_node 4 -m training.retriever JOB.json`.
 
-JOB.json holds the fields of RetrieverJob; the stage `train_retriever` leaves one beside the files that it trains from.
+JOB.json holds the fields of RetrieverJob; the stage `train_retriever` leaves `job.json` beside the files that it
+trains. What is trained from it goes to a folder below the one it is run in.
 """
 
 from __future__ import annotations

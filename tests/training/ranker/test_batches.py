@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from recsys_spark.contracts.errors import DataError
+from recsys_spark.contracts.errors import ConfigError, DataError
 from tests.support.rankers import FEATURES, Candidates, planted, publish_candidates
 from training.ranker.batches import QUERY, RankerBatch, columns_of, whole_queries
 from training.reader import ParquetReader, ReaderOptions
@@ -77,14 +77,18 @@ def test_queries_are_whole_but_for_those_that_the_epoch_cuts(path):
         assert all(0 < len(batch) < 16 + 9 for batch in batches)
 
 
-@pytest.mark.parametrize("shuffle", [True, False])
-def test_a_resumed_epoch_of_whole_queries_is_the_tail_of_the_whole_one(path, shuffle):
-    reader = candidates_reader(path, shuffle=shuffle, shuffle_rows_buffer=50, rank=1, world_size=2)
+def test_a_resumed_epoch_of_whole_queries_is_the_tail_of_the_whole_one(path):
+    reader = candidates_reader(path, shuffle_rows_buffer=50, rank=1, world_size=2)
     whole = list(whole_queries(reader, FEATURES, 2))
     for skip in range(len(whole) + 1):
         tail = list(whole_queries(reader, FEATURES, 2, skip))
         assert len(tail) == len(whole) - skip
         assert all(same(one, other) for one, other in zip(tail, whole[skip:], strict=True))
+
+
+def test_an_epoch_that_is_not_shuffled_is_not_resumed(path):
+    with pytest.raises(ConfigError, match="skip must be 0 where the reader does not shuffle, got 1"):
+        next(whole_queries(candidates_reader(path, shuffle=False), FEATURES, 0, skip=1))
 
 
 @pytest.mark.parametrize("num_groups", [1, 4])

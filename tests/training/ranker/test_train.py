@@ -123,6 +123,19 @@ def test_trees_end_with_their_best_round_on_the_dev_slice(tables, tmp_path):
     assert json.loads(json.dumps(found)) == found
 
 
+def test_trees_take_all_rounds_where_the_dev_slice_has_no_positive_of_a_head(tables, tmp_path, caplog):
+    need_lightgbm()
+    dev = planted(20, seed=2)
+    dev.label[~dev.is_repeat] = 0
+    path = publish_candidates(tmp_path / "repeats.parquet", dev)
+    trees = replace(TREES, num_rounds=7)
+    job = ranker_job(tmp_path, tables[0], path, replace(LONGER, model="lambdarank", gbdt=trees))
+    told = train_ranker(job)["boosters"]
+    assert told["first"] == {"rounds": 7, "curve": []}
+    assert len(told["all"]["curve"]) > 1
+    assert "no positive for the head 'first'" in caplog.text
+
+
 def test_without_a_dev_slice_members_train_for_all_epochs(tables, tmp_path):
     found = train_ranker(ranker_job(tmp_path, tables[0], None))
     assert [member["best_epoch"] for member in found["members"]] == [2, 2]
