@@ -67,7 +67,7 @@ def _dual(matrix: sparse.csr_matrix, l2: float) -> Callable[[Ints], Floats]:
 
 
 def _gram(rows: sparse.csr_matrix, l2: float) -> Floats:
-    """rows @ rows' + l2 I. A sparse product of many entries takes more than the dense one, so only parts of it exist."""
+    """rows @ rows' + l2 I. A sparse product of many entries takes more than the dense one, so only parts exist."""
     gram = np.empty((rows.shape[0], rows.shape[0]))
     turned = rows.T.tocsr()
     for part in _parts(len(gram)):

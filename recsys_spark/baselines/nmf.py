@@ -155,7 +155,7 @@ def _als_factors(matrix: DataFrame, config: NmfConfig, seed: int, folder: str) -
 
 @mapped(2)
 def _item_factors(table: FittedTable) -> Floats:
-    """(largest item_idx + 1, num_factors); items without factors have zeros, and a table without rows is one of them."""
+    """(largest item_idx + 1, num_factors); items without factors have zeros. A table without rows is (1, 1)."""
     columns = read_columns(table.path)
     items = numbers(columns, "item_idx")
     flat = columns.column("factors").combine_chunks().flatten().to_numpy()

@@ -238,7 +238,7 @@ def test_costly_products_are_refused_with_a_cap_that_fits(
 
 def test_costly_neighbours_of_customers_are_refused_with_advice_that_helps(spark: SparkSession, tmp_path: Path) -> None:
     bought = [{"user_idx": user, "item_idx": 1, "num_events": 1} for user in range(1, 4)]
-    with pytest.raises(ConfigError, match=r"; take user_knn out of baselines\.models .* or raise knn\.max_cost") as error:
+    with pytest.raises(ConfigError, match=r"; take user_knn out of .* or raise knn\.max_cost") as error:
         fit_user_neighbours(frame(spark, KNN_SOURCE, bought), KnnConfig(max_cost=8.0), str(tmp_path))
     assert "knn.max_items_per_customer" not in str(error.value)
 
