@@ -18,6 +18,7 @@ from recsys_spark.contracts.artifacts import (
     SPLIT_OF_FIT,
 )
 from recsys_spark.contracts.config import PipelineConfig
+from recsys_spark.contracts.errors import ConfigError
 from recsys_spark.evaluation.console import evaluation_table
 from recsys_spark.evaluation.document import evaluation_document
 from recsys_spark.evaluation.summary import SplitFrames, summarise
@@ -43,6 +44,8 @@ def _frames(
     """two_stage: those of the models that rank candidates."""
     cutoffs = io.read_json(SPLIT_CUTOFFS)
     end = test_end and iso_in_utc(test_end, "evaluation.test_end")
+    if end and end <= cutoffs["val_end"]:  # both in full, so that texts are in the order of their times
+        raise ConfigError(f"evaluation.test_end must lie after the end of val, {cutoffs['val_end']}, got {test_end}")
     return SplitFrames(
         split=split,
         cutoff=cutoffs[f"{fit}_end"],

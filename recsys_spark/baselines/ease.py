@@ -21,13 +21,15 @@ from recsys_spark.sequences.windows import Ints
 
 _BLOCK_BYTES = 64 << 20  # of the dense weights that exist at a time
 _WEIGHT_DECIMALS = 9
+_ROWS = 512  # of a large square matrix that are made or mirrored at a time
 
 
 def fit_ease_weights(source: DataFrame, config: EaseConfig) -> DataFrame:
     """EASE_WEIGHTS of a KNN_SOURCE, the num_weights largest by size per item; one task makes them.
 
     Items of fewer than min_customers customers take no part. Where both customers and items are more than max_rank,
-    the max_rank items with the most customers stay, ties by index: the inverse takes 8 max_rank^2 bytes twice.
+    the max_rank items with the most customers stay, ties by index: the matrix that is inverted takes 8 max_rank^2
+    bytes, its inverse lies in the same place, and all else is made some rows at a time.
     """
     return source.select("user_idx", "item_idx").coalesce(1).mapInArrow(_solver(config), EASE_WEIGHTS.ddl)
 
@@ -47,17 +49,13 @@ def ease_weights(matrix: sparse.csr_matrix, l2: float, num_weights: int) -> Iter
 
 
 def _primal(matrix: sparse.csr_matrix, l2: float) -> Callable[[Ints], Floats]:
-    gram = (matrix.T @ matrix).toarray()
-    gram[np.diag_indices_from(gram)] += l2
-    inverse = _inverse(gram)
+    inverse = _inverse(_gram(matrix.T.tocsr(), l2))
     diagonal = np.diag(inverse).copy()
     return lambda targets: inverse[targets] / -diagonal[targets, None]  # symmetric, so rows are columns
 
 
 def _dual(matrix: sparse.csr_matrix, l2: float) -> Callable[[Ints], Floats]:
-    gram = (matrix @ matrix.T).toarray()
-    gram[np.diag_indices_from(gram)] += l2
-    inverse = _inverse(gram)
+    inverse = _inverse(_gram(matrix, l2))
     by_item = matrix.T.tocsr()
 
     def columns(targets: Ints) -> Floats:
@@ -68,10 +66,33 @@ def _dual(matrix: sparse.csr_matrix, l2: float) -> Callable[[Ints], Floats]:
     return columns
 
 
+def _gram(rows: sparse.csr_matrix, l2: float) -> Floats:
+    """rows @ rows' + l2 I. A sparse product of many entries takes more than the dense one, so only parts exist."""
+    gram = np.empty((rows.shape[0], rows.shape[0]))
+    turned = rows.T.tocsr()
+    for part in _parts(len(gram)):
+        gram[part] = (rows[part] @ turned).toarray()
+    gram[np.diag_indices_from(gram)] += l2
+    return gram
+
+
 def _inverse(gram: Floats) -> Floats:
-    inverse, status = linalg.lapack.dpotri(linalg.cholesky(gram, lower=True, overwrite_a=True), lower=True)
-    assert status == 0
-    return np.tril(inverse) + np.tril(inverse, -1).T
+    """The inverse of a symmetric, positive definite matrix, in whose place it lies."""
+    # LAPACK overwrites columns that lie together, as those of the transpose do.
+    factor, failed = linalg.lapack.dpotrf(gram.T, lower=True, clean=False, overwrite_a=True)
+    assert failed == 0
+    turned, failed = linalg.lapack.dpotri(factor, lower=True, overwrite_c=True)
+    assert failed == 0
+    inverse: Floats = turned.T
+    for part in _parts(len(inverse)):
+        inverse[part, : part.start] = inverse[: part.start, part].T
+        corner = inverse[part, part]
+        corner[:] = np.triu(corner) + np.triu(corner, 1).T
+    return inverse
+
+
+def _parts(num_rows: int) -> Iterator[slice]:
+    return (slice(start, min(start + _ROWS, num_rows)) for start in range(0, num_rows, _ROWS))
 
 
 def _largest(block: Floats, targets: Ints, num_weights: int) -> tuple[Ints, Ints, Floats, Ints]:

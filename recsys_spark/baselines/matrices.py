@@ -36,8 +36,8 @@ def user_item_matrix(sequences: DataFrame, cutoff_time: str) -> DataFrame:
     positives = known.select(
         "user_idx", F.col("pos_item_idx").alias("item_idx"), F.lit(POSITIVE_WEIGHT).alias("weight")
     )
-    # The examples of a basket share their history, so it is laid out once.
-    histories = known.groupBy("query_id", "user_idx", "hist_len").agg(F.first("history").alias("history"))
+    # Examples of a basket may share their history, which is then laid out once.
+    histories = known.select("user_idx", "history").distinct()
     earlier = histories.select(
         "user_idx", F.explode("history").alias("item_idx"), F.lit(HISTORY_WEIGHT).alias("weight")
     )

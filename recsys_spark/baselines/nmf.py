@@ -155,10 +155,11 @@ def _als_factors(matrix: DataFrame, config: NmfConfig, seed: int, folder: str) -
 
 @mapped(2)
 def _item_factors(table: FittedTable) -> Floats:
-    """(largest item_idx + 1, num_factors); items without factors have zeros."""
+    """(largest item_idx + 1, num_factors); items without factors have zeros. A table without rows is (1, 1)."""
     columns = read_columns(table.path)
     items = numbers(columns, "item_idx")
-    values = columns.column("factors").combine_chunks().flatten().to_numpy().reshape(len(items), -1)
+    flat = columns.column("factors").combine_chunks().flatten().to_numpy()
+    values = flat.reshape(len(items), -1 if len(items) else 1)
     factors = np.zeros((int(items.max(initial=0)) + 1, values.shape[1]))
     factors[items] = values
     return factors

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pyarrow as pa
@@ -24,11 +24,14 @@ from recsys_spark.contracts.model_config import KnnConfig
 from recsys_spark.contracts.model_schemas import USER_NEIGHBOURS
 from recsys_spark.sequences.windows import MICROS_PER_DAY
 
+# The rows that cost are popular items, which have no cap.
+_REMEDY = "take user_knn out of baselines.models and set candidates.quotas.user_knn to 0"
+
 
 def fit_user_neighbours(source: DataFrame, config: KnnConfig, folder: str) -> DataFrame:
-    """USER_NEIGHBOURS of a KNN_SOURCE: ItemKNN on the transposed matrix."""
+    """USER_NEIGHBOURS of a KNN_SOURCE: ItemKNN on the transposed matrix. Raises ConfigError above max_cost."""
     triples = weighted_triples(source, config.weighting, row="item_idx", col="user_idx")
-    found = find_neighbours(triples, neighbour_options(config), folder)
+    found = find_neighbours(triples, replace(neighbour_options(config), remedy=_REMEDY), folder)
     score = F.col("score").cast("double").alias("score")
     return found.select(
         F.col("col").alias("user_idx"), F.col("neighbour").alias("neighbour_idx"), score, "rank"

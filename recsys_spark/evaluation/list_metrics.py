@@ -2,7 +2,8 @@
 
 Novelty (Vargas and Castells, RecSys 2011, with the share of sales as probability of being known) is the mean of
 -log2(share of events up to the cutoff) over listed items. Diversity of a list is 1 - the mean cosine of two of its
-items, each a 0/1 vector over the customers who bought it up to the cutoff: the same vectors for every model.
+items, each a 0/1 vector over the customers who bought it up to the cutoff: the same vectors for every model. Where
+there are more customers than DIVERSITY_CUSTOMERS the vectors are over that many of them, chosen by hash.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from recsys_spark.sequences.windows import ORDERS_PER_CUSTOMER
 
 LIST_K = (5, 10, 20)
 DIVERSITY_K = 20
+DIVERSITY_CUSTOMERS = 5_000  # a list is joined with all of these who bought its items: 2,469 make 112 million rows
 LIST_SUMS = tuple(f"{name}_{k}" for k in LIST_K for name in ("bits", "entries"))
 DIVERSITY_SUMS = ("diversity", "num_lists")
 
@@ -85,10 +87,13 @@ def list_diversity(lists: DataFrame, buyers: DataFrame) -> DataFrame:
     """stock_codes and their diversity; lists: distinct stock_codes of two items or more.
 
     With unit vectors v the sum of all cosines is |v_1 + ... + v_k|^2, so no pairs are formed: the cosines of an item
-    with itself are taken off, one for each item that anyone bought.
+    with itself are taken off, one for each item that anyone bought. Only DIVERSITY_CUSTOMERS of the buyers count; an
+    item that none of them bought is like no other.
     """
+    by_hash = buyers.select("customer_id").distinct().orderBy(F.xxhash64("customer_id"), "customer_id")
+    counted = buyers.join(F.broadcast(by_hash.limit(DIVERSITY_CUSTOMERS)), on="customer_id", how="left_semi")
     length = 1 / F.sqrt(F.count(F.lit(1)).over(Window.partitionBy("stock_code")))
-    vectors = buyers.withColumn("weight", length)
+    vectors = counted.withColumn("weight", length)
     numbered = lists.withColumn("list_id", F.xxhash64("stock_codes"))
     entries = numbered.select("list_id", F.explode("stock_codes").alias("stock_code"))
     summed = entries.join(vectors, on="stock_code", how="inner").groupBy("list_id", "customer_id")

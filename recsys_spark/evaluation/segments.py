@@ -13,8 +13,9 @@ from recsys_spark.sequences.windows import ORDERS_PER_CUSTOMER
 
 SEGMENT_METRICS = tuple(Metric(PER_POSITIVE, kind, HEADLINE.k) for kind in ("recall", "ndcg", "mrr"))
 SEGMENT_TOTALS = ("num_positives",)
-OTHER = "other"  # categories beyond the largest
-NO_CATEGORY = "none"
+# In brackets, as sources have categories `other` and `none` of their own.
+OTHER = "(other)"  # categories beyond the largest
+NO_CATEGORY = "(none)"
 SEPARATOR = "\t"  # between the parts of a name; of these only the last, such as a category, may hold one itself
 
 

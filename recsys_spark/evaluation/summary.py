@@ -56,6 +56,7 @@ class SplitSummary:
     counts: dict[ModelKey, dict[str, int]]  # for waterfall
     coverage: dict[ModelKey, dict[str, float]]
     shares: dict[str, float | None]
+    eligible_items: int  # items with an event up to the cutoff, of which lists are made
     first_orders: int  # customers whose first order lies in the split: it has no history, hence no query
 
 
@@ -82,6 +83,7 @@ def summarise(frames: SplitFrames, materialise: Materialise, config: EvaluationC
         counts=_collected_counts(count_positives(facts, found, reduce(DataFrame.unionByName, reached))),
         coverage=_collected_coverage(coverage(lists, bits)),
         shares=_shares(facts),
+        eligible_items=bits.count(),
         first_orders=customers.filter(_is_within(F.col("first_time"), frames.cutoff, frames.until)).count(),
     )
 

@@ -9,12 +9,12 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from recsys_spark.contracts.monitor_config import MonitorConfig
+from recsys_spark.evaluation.segments import NO_CATEGORY, OTHER
 from recsys_spark.monitoring.distributions import Draws, moved_counts, moved_values
 from recsys_spark.monitoring.histograms import fine_histograms
 from recsys_spark.monitoring.measures import Measure, above, not_measured
 
 GROUP = "lines"
-NO_CATEGORY, OTHER = "none", "other"
 _NUMBERS = ("quantity", "price", "line_amount")
 _MIN_DAYS = 28  # of the shorter side, below which its weekdays are not its customers' but the calendar's
 _MIN_PRODUCTS = 3  # of a category, below which its prices are single decisions

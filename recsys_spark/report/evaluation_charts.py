@@ -8,6 +8,7 @@ from typing import Any
 
 from recsys_spark.evaluation.protocols import ALL_ITEMS, FIRST_PURCHASE
 from recsys_spark.evaluation.ranking_metrics import HEADLINE
+from recsys_spark.evaluation.segments import OTHER
 from recsys_spark.report import plots
 from recsys_spark.report.numbers import spell
 from recsys_spark.report.plot_parts import Estimate
@@ -116,12 +117,12 @@ def _segment_charts(evaluation: Mapping[str, Any], protocol: str, title: str) ->
 
 
 def segment_order(values: Mapping[str, Any], names: Mapping[str, str]) -> list[str]:
-    """Values of a segment in the order of their names, else by number of positives; `other` comes last."""
+    """Values of a segment in the order of their names, else by number of positives; the rest, OTHER, comes last."""
     known = list(names)
     return sorted(
         values,
         key=lambda value: (
-            value == "other",
+            value == OTHER,
             known.index(value) if value in known else len(known),
             -values[value]["num_positives"],
             value,

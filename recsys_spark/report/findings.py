@@ -50,7 +50,7 @@ def verdict(evaluation: Mapping[str, Any], protocol: str) -> str:
 
 
 def weakest_categories(found: Mapping[str, Any], model: str) -> list[str]:
-    """The categories with the lowest Recall@20 among those with enough positives; `other` and `none` are none."""
+    """The categories with the lowest Recall@20 among those with enough positives; OTHER and NO_CATEGORY are none."""
     told = []
     for category, segment in found["segments"].get("category", {}).items():
         recall = value_at(segment, "models", model, HEADLINE.label)

@@ -21,8 +21,8 @@ def fit_cutoffs(interactions: DataFrame, config: SplitConfig) -> dict[str, str]:
     """fold_end, train_end, val_end as ISO texts in UTC.
 
     They are quantiles, at times that occur, of the times of the events that have a strictly earlier event of the
-    same customer; or the dates of the config. Raises DataError where there are too few such events to part, so that
-    nothing would be left after one of them.
+    same customer; or the dates of the config, which `require_parts` holds against the data. Raises DataError where
+    there are too few such events to part, so that nothing would be left after one of them.
     """
     dates = (config.fold_end, config.train_end, config.val_end)
     if all(dates):
@@ -35,6 +35,30 @@ def fit_cutoffs(interactions: DataFrame, config: SplitConfig) -> dict[str, str]:
             "last one and the end of the data, coincide; give split.fold_end, split.train_end and split.val_end"
         )
     return {name: _iso(micros) for name, micros in zip(CUTOFFS, quantiles[:-1], strict=True) if micros is not None}
+
+
+def require_parts(interactions: DataFrame, cutoffs: dict[str, str]) -> None:
+    """Raise DataError where before, between or after the cutoffs no event has a strictly earlier one of its customer.
+
+    interactions: INTERACTIONS_CLEAN. Without such an event there is nothing to learn from, to choose by or to judge.
+    """
+    time, names = F.col("invoice_date"), [f"split.{name}" for name in CUTOFFS]
+    ends = [cutoff(cutoffs[name]) for name in CUTOFFS]
+    parts = {f"up to {names[0]}": time <= ends[0]}
+    for place in (1, 2):
+        parts[f"after {names[place - 1]} up to {names[place]}"] = (time > ends[place - 1]) & (time <= ends[place])
+    parts[f"after {names[2]}"] = time > ends[2]
+    is_later = time > F.col("first_date")
+    counts = [F.count_if(is_later & is_inside).alias(part) for part, is_inside in parts.items()]
+    span = [F.unix_micros(bound).alias(name) for name, bound in (("first", F.min(time)), ("last", F.max(time)))]
+    row = _orders(interactions).agg(*span, *counts).first()
+    assert row is not None  # an aggregate without keys has one row
+    empty = [part for part in parts if not row[part]]
+    if empty:
+        raise DataError(
+            f"no event of a customer with an earlier one lies {' and none '.join(empty)}; the events run from "
+            f"{_iso(row['first'])} to {_iso(row['last'])}; choose dates within, or none"
+        )
 
 
 def cutoff(iso: str) -> Column:
@@ -68,9 +92,7 @@ def early_end(queries: DataFrame, dev_share: float, fold: Column, key: str) -> C
 
 def _time_quantiles(interactions: DataFrame, shares: tuple[float, ...]) -> list[int | None]:
     """For each share the least time (microseconds) by which at least that share of the events has happened."""
-    orders = interactions.groupBy("customer_id", "invoice_date").agg(F.count(F.lit(1)).alias("num_events"))
-    first_date = F.min("invoice_date").over(Window.partitionBy("customer_id"))
-    later = orders.withColumn("first_date", first_date).filter("invoice_date > first_date")
+    later = _orders(interactions).filter("invoice_date > first_date")
     per_time = later.groupBy(F.unix_micros("invoice_date").alias("micros")).agg(F.sum("num_events").alias("events"))
     # One task sees all distinct times: a decade of minutes is five million rows.
     running = per_time.withColumn("reached", F.sum("events").over(window_over_all("micros")))
@@ -83,6 +105,12 @@ def _time_quantiles(interactions: DataFrame, shares: tuple[float, ...]) -> list[
     row = reached.agg(*quantiles).first()
     assert row is not None
     return list(row)
+
+
+def _orders(interactions: DataFrame) -> DataFrame:
+    """customer_id, invoice_date, num_events, and first_date, that of the customer's first order."""
+    orders = interactions.groupBy("customer_id", "invoice_date").agg(F.count(F.lit(1)).alias("num_events"))
+    return orders.withColumn("first_date", F.min("invoice_date").over(Window.partitionBy("customer_id")))
 
 
 def _iso(micros: int) -> str:

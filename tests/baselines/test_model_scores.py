@@ -17,7 +17,6 @@ from scipy.optimize import nnls
 from recsys_spark.baselines import profiles as profiles_module
 from recsys_spark.baselines.blend import Blend
 from recsys_spark.baselines.category_popularity import CategoryPopularity
-from recsys_spark.baselines.ease import _chosen_items, ease_weights
 from recsys_spark.baselines.item_knn import NeighbourModel
 from recsys_spark.baselines.matrices import FittedTable
 from recsys_spark.baselines.nmf import Nmf, factorise, fold_in
@@ -28,7 +27,7 @@ from recsys_spark.baselines.ranking import rank_batch
 from recsys_spark.baselines.rolling import RollingPopularity
 from recsys_spark.baselines.tifu_knn import TifuKnn, frequencies
 from recsys_spark.baselines.user_knn import UserKnn
-from recsys_spark.contracts.model_config import EaseConfig, KnnConfig, NmfConfig, TifuConfig
+from recsys_spark.contracts.model_config import KnnConfig, NmfConfig, TifuConfig
 from recsys_spark.sequences.windows import MICROS_PER_DAY, Events
 from tests.support.models import GivenScores
 
@@ -114,37 +113,6 @@ def test_ease_weighs_by_target_and_leaves_out_negative_scores(tables):
     found = tables(item_idx=[1, 2], neighbour_idx=[3, 3], score=[0.5, -0.5])
     model = NeighbourModel("ease", tables.popularity(FLAT), found, 2.0, 0.0, 0.0, by_target=True)
     assert scores(model, batch_of([(8, 3)])) == pytest.approx({(0, 1): 0.5})
-
-
-@pytest.mark.parametrize("shape", [(7, 12), (12, 7), (9, 9)])
-def test_ease_weights_are_those_of_the_closed_form_in_either_dimension(shape, monkeypatch):
-    monkeypatch.setattr("recsys_spark.baselines.ease._BLOCK_BYTES", 8 * shape[1] * 5)  # five columns at a time
-    dense = (np.random.default_rng(3).random(shape) < 0.4).astype(float)
-    inverse = np.linalg.inv(dense.T @ dense + 2.0 * np.eye(shape[1]))
-    expected = -inverse / np.diag(inverse)
-    np.fill_diagonal(expected, 0.0)
-    found = np.zeros_like(expected)
-    for targets, sources, weights, _ in ease_weights(sparse.csr_matrix(dense), 2.0, shape[1]):
-        found[sources, targets] = weights
-    np.testing.assert_allclose(found, expected, atol=1e-8)
-
-
-def test_ease_keeps_the_largest_weights_of_each_item_by_size():
-    dense = (np.random.default_rng(5).random((20, 8)) < 0.5).astype(float)
-    every = {(t, s): w for t, s, w, _ in zip(*next(ease_weights(sparse.csr_matrix(dense), 1.0, 8)), strict=True)}
-    targets, sources, weights, ranks = next(ease_weights(sparse.csr_matrix(dense), 1.0, 2))
-    for target in range(8):
-        sizes = sorted((-abs(weight) for (t, _), weight in every.items() if t == target))
-        assert (-np.abs(weights[targets == target])).tolist() == sizes[:2]
-    assert sorted(ranks.tolist()) == [1] * 8 + [2] * 8
-    assert len(sources) == 16
-
-
-def test_ease_beyond_its_rank_keeps_the_items_of_most_customers():
-    users, items = np.array([1, 2, 3, 1, 2, 3, 1]), np.array([5, 5, 5, 2, 2, 4, 4])
-    assert _chosen_items(users, items, EaseConfig(min_customers=2, max_rank=2)).tolist() == [2, 5]
-    assert _chosen_items(users, items, EaseConfig(min_customers=2, max_rank=3)).tolist() == [2, 4, 5]
-    assert _chosen_items(users, items, EaseConfig(min_customers=3)).tolist() == [5]
 
 
 def days(*numbers: int) -> pa.Array:
@@ -253,6 +221,12 @@ def test_nmf_scores_are_the_folded_profile_times_the_factors(tables, monkeypatch
     # Item 1 alone: w = 1 / (2 + l2) on the first factor. Item 3: w = 1 / (1 + l2) on the second.
     found = scores(model, batch_of([(8, 1)], [(7, 3), (8, 3)], [(8, 7)]))
     assert found == pytest.approx({(0, 1): 0.333333, (0, 2): 0.333333, (1, 3): 0.5})
+
+
+def test_nmf_without_factors_scores_nothing(tables):
+    nothing = pa.array([], pa.list_(pa.float64()))
+    fitted = tables(item_idx=pa.array([], pa.int64()), factors=nothing)  # no customer had come twice by the cutoff
+    assert scores(Nmf(tables.popularity(FLAT), fitted, l2=1.0, half_life_days=1.0), batch_of([(8, 1)], [])) == {}
 
 
 def test_factors_of_two_separate_groups_are_separate():

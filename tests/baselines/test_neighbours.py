@@ -19,8 +19,11 @@ from recsys_spark.baselines.neighbour_tasks import NUM_PLACES, MultiplyPlan, gro
 from recsys_spark.baselines.neighbours import NEIGHBOURS_DDL, NeighbourOptions, find_neighbours
 from recsys_spark.baselines.sparse_blocks import load_block, pack_block
 from recsys_spark.baselines.thresholds import nth_largest_of_columns, nth_largest_of_rows
+from recsys_spark.baselines.user_knn import fit_user_neighbours
 from recsys_spark.contracts.errors import ConfigError, DataError
-from tests.support.frames import rows
+from recsys_spark.contracts.model_config import KnnConfig
+from recsys_spark.contracts.model_schemas import KNN_SOURCE
+from tests.support.frames import frame, rows
 
 Found = list[tuple[int, int, float, int]]
 TRIPLES = "row bigint, col bigint, weight double"
@@ -231,6 +234,13 @@ def test_costly_products_are_refused_with_a_cap_that_fits(
     with pytest.raises(ConfigError, match="most recent 19 entries"):
         found_by_spark(triples, tmp_path / "several", max_cost=400)
     assert 19**2 + 9 + 9 <= 400
+
+
+def test_costly_neighbours_of_customers_are_refused_with_advice_that_helps(spark: SparkSession, tmp_path: Path) -> None:
+    bought = [{"user_idx": user, "item_idx": 1, "num_events": 1} for user in range(1, 4)]
+    with pytest.raises(ConfigError, match=r"; take user_knn out of .* or raise knn\.max_cost") as error:
+        fit_user_neighbours(frame(spark, KNN_SOURCE, bought), KnnConfig(max_cost=8.0), str(tmp_path))
+    assert "knn.max_items_per_customer" not in str(error.value)
 
 
 def test_the_estimated_cost_is_the_sum_of_squared_row_lengths(spark: SparkSession) -> None:

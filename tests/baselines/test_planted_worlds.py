@@ -10,6 +10,7 @@ from pyspark.sql import functions as F
 
 from recsys_spark.baselines.ease import fit_ease_weights
 from recsys_spark.baselines.fitting import Fit, fitted_tables, write_tables
+from recsys_spark.baselines.matrices import user_item_matrix
 from recsys_spark.baselines.nmf import fit_nmf_factors
 from recsys_spark.baselines.query_batches import with_queries
 from recsys_spark.baselines.ranking import rank
@@ -213,6 +214,16 @@ def test_the_matrix_weighs_positives_one_and_history_a_half(world, spark):
     first = [int(item[1:]) + 1 for item in taken(0)]
     assert [found[1, item] for item in first] == [0.5, 0.5, 0.5, 1.0]
     assert len(found) == CUSTOMERS * 4
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_each_history_of_a_query_counts_in_the_matrix_whatever_their_order(spark, order):
+    cut = [([1, 2], 3), ([2, 3], 4)]  # of one basket, in history_mode event, each with the newest two
+    examples = [{"history": items, "pos_item_idx": positive} for items, positive in cut[::order]]
+    told = {"query_id": 1, "user_idx": 1, "hist_len": 2, "event_time": START}
+    sequences = frame(spark, schemas.SEQUENCES, examples, **told).coalesce(1)
+    found = {row.item_idx: row.weight for row in user_item_matrix(sequences, START.isoformat()).collect()}
+    assert found == {1: 0.5, 2: 0.5, 3: 1.0, 4: 1.0}
 
 
 def test_the_source_holds_what_was_bought_up_to_the_cutoff(world, spark):

@@ -18,6 +18,8 @@ from tests.support.lines import raw_lines
 from tests.support.memory_io import MemoryIO
 
 DATES = SplitConfig(fold_end="2011-01-10", train_end="2011-01-20", val_end="2011-01-25")
+# One customer who comes again before, between and after them.
+REGULAR = [{"customer_id": "R", "invoice_date": f"2011-01-{day}"} for day in ("01", "10", "20", "25", "26")]
 
 
 def cleaned(spark, lines, split=DATES, **config):
@@ -148,10 +150,16 @@ def test_a_copied_purchase_does_not_outlive_its_cancellation(spark):
 def test_the_report_says_where_returns_after_a_cutoff_took_purchases_before_it(spark, options, expected):
     lines = [{"invoice_id": "1"}, {"stock_code": "A2"}]
     returned = {"invoice_id": "C9", "invoice_date": "2011-01-30", "quantity": "-2", "line_amount": "-3.50"}
-    io = MemoryIO(spark).give(RAW_LINES, raw_lines(spark, [*lines, returned]))
+    io = MemoryIO(spark).give(RAW_LINES, raw_lines(spark, [*lines, returned, *REGULAR]))
     run(io, PipelineConfig(clean=CleanConfig(**options), split=DATES))
     assert io.read_json(CLEANING_REPORT)["cancellations_saw_all_data"] is expected
-    assert io.read(INTERACTIONS_CLEAN).count() == (1 if expected else 2)
+    assert io.read(INTERACTIONS_CLEAN).filter("customer_id != 'R'").count() == (1 if expected else 2)
+
+
+def test_dates_that_leave_a_split_empty_are_an_error(spark):
+    io = MemoryIO(spark).give(RAW_LINES, raw_lines(spark, REGULAR[:-1]))
+    with pytest.raises(DataError, match=r"lies after split\.val_end; the events run from 2011-01-01"):
+        run(io, PipelineConfig(split=DATES))
 
 
 def test_each_copy_of_a_purchase_and_of_its_return_counts_where_copies_are_kept(spark):

@@ -9,6 +9,7 @@ from jobs import evaluate
 from recsys_spark.contracts import artifacts
 from recsys_spark.contracts.candidate_schemas import CANDIDATES
 from recsys_spark.contracts.config import BaselinesConfig, EvaluationConfig, PipelineConfig
+from recsys_spark.contracts.errors import ConfigError
 from recsys_spark.contracts.ranker_config import TWO_STAGE
 from recsys_spark.contracts.retriever_config import RetrieverConfig
 from tests.evaluation.worlds import CUTOFF, NUM_ITEMS, random_world, time_of
@@ -84,6 +85,13 @@ def test_positives_after_test_end_do_not_count(spark, world):
     counted = sum(each <= last for each in times)
     assert 0 < counted < len(times)
     assert found["split"]["test"]["protocols"]["all_items"]["num_positives"] == counted
+
+
+def test_a_test_that_ends_where_val_does_is_refused(spark):
+    io = MemoryIO(spark).give(artifacts.SPLIT_CUTOFFS, {"val_end": "2011-03-01T00:00:00.000000"})
+    ended = replace(CONFIG, evaluation=replace(CONFIG.evaluation, test_end="2011-03-01"))
+    with pytest.raises(ConfigError, match=r"evaluation\.test_end must lie after the end of val, 2011-03-01"):
+        evaluate.run(io, ended)
 
 
 def test_the_result_fits_the_published_schema(evaluation):

@@ -3,7 +3,14 @@ from math import log2, sqrt
 
 import pytest
 
-from recsys_spark.evaluation.list_metrics import coverage, customer_diversity, customer_list_sums, item_bits
+from recsys_spark.evaluation import list_metrics
+from recsys_spark.evaluation.list_metrics import (
+    coverage,
+    customer_diversity,
+    customer_list_sums,
+    item_bits,
+    list_diversity,
+)
 from tests.evaluation.worlds import NUM_ITEMS, random_world
 from tests.support.frames import rows
 
@@ -44,6 +51,17 @@ def test_diversity_agrees_with_all_pairs_of_items(spark):
     found = rows(customer_diversity(frame, users, buyers), "diversity", "num_lists")
     expected = sum(_slow_diversity(lists[query], bought) for query in (1, 2, 3))
     assert found == [(pytest.approx(expected, abs=1e-12), 3.0)]
+
+
+@pytest.mark.parametrize(("customers", "expected"), [(3, 3 * (1 - 1 / 2)), (1, 2.0)])
+def test_the_vectors_of_diversity_have_at_most_so_many_customers(spark, monkeypatch, customers, expected):
+    monkeypatch.setattr(list_metrics, "DIVERSITY_CUSTOMERS", customers)
+    lists = spark.createDataFrame([(list(pair),) for pair in ("AB", "BC", "AC")], "stock_codes array<string>")
+    # Each pair has one customer in common of two each; to a single customer one pair is alike and the others are not.
+    buyers = spark.createDataFrame([(code, pair) for pair in ("AB", "BC", "AC") for code in pair], BUYERS_DDL)
+    found = [rows(list_diversity(lists, buyers.repartition(parts))) for parts in (1, 5)]
+    assert found[0] == found[1]
+    assert sum(diversity for _, diversity in found[0]) == pytest.approx(expected, abs=1e-12)
 
 
 def _slow_diversity(codes, bought):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -33,7 +34,7 @@ def sums(all_items: Mapping[str, float], first_purchase: Mapping[str, float] | N
 
 
 def summary(all_items: Mapping[str, float]) -> SplitSummary:
-    return SplitSummary(sums(all_items), counts={}, coverage={}, shares={}, first_orders=0)
+    return SplitSummary(sums(all_items), counts={}, coverage={}, shares={}, eligible_items=500, first_orders=0)
 
 
 def test_the_headline_is_recall_at_20_of_every_positive():
@@ -83,3 +84,21 @@ def test_the_best_models_are_those_of_val_whatever_wins_on_test(order):
     on_test = found["split"]["test"]["protocols"]["all_items"]["models"]["knn"]
     assert on_test["per_positive"]["recall@20"] == 0.6
     assert on_test["difference"]["per_positive"]["recall@20"]["estimate"] == pytest.approx(0.2)
+
+
+def test_of_a_val_without_positives_the_best_is_said_to_be_chosen_by_nothing():
+    told = summary({"one": 0, "two": 4})
+    empty = replace(told, sums=Sums({}, REPLICATES))
+    found = evaluation_document({"val": empty, "test": told}, ["one", "two"], REPLICATES)
+    assert set(found["best"].values()) == {"one"}
+    assert [line.split(",")[:2] for line in found["warnings"]] == [
+        ["val", f" {protocol}: no positive"] for protocol in LIST_PROTOCOLS
+    ]
+    assert evaluation_document({"val": told, "test": empty}, ["one", "two"], REPLICATES)["warnings"] == []
+
+
+def test_what_ranks_new_items_alone_has_no_waterfall():
+    told = summary({"model": 4, NEW_ITEMS: 1})
+    found = evaluation_document({"val": told, "test": told}, ["model", NEW_ITEMS], REPLICATES)
+    models = found["split"]["test"]["protocols"]["all_items"]["models"]
+    assert {model: "waterfall" in means for model, means in models.items()} == {"model": True, NEW_ITEMS: False}

@@ -55,15 +55,31 @@ def test_without_eligible_items_it_lists_nothing(tmp_path):
     assert _listed(_model(tmp_path, ""), ["A"]) == []
 
 
-def _splits(**recalls):
+def _splits(eligible=1000, **recalls):
     means = {name: {"per_positive": {"recall@20": value}} for name, value in recalls.items()}
-    return {"test": {"protocols": {"all_items": {"models": means}, "first_purchase": {"models": {}}}}}
+    protocols = {"all_items": {"models": means}, "first_purchase": {"models": {}}}
+    return {"test": {"eligible_items": eligible, "protocols": protocols}}
 
 
 @pytest.mark.parametrize(("sentinel", "warned"), [(0.049, []), (0.05, ["weak"]), (0.1, ["weak", "strong"])])
 def test_a_warning_appears_when_the_sentinel_comes_within_half_of_a_model(sentinel, warned):
     lines = sentinel_warnings(_splits(weak=0.1, strong=0.2, **{SENTINEL: sentinel}))
     assert [model for model in ("weak", "strong") if any(f"{model} 0." in line for line in lines)] == warned
+    assert len(lines) == bool(warned)
+
+
+@pytest.mark.parametrize(("eligible", "warned"), [(400, False), (401, True)])
+def test_what_chance_may_find_warns_of_nothing(eligible, warned):
+    # 20 of 400 are 0.05, twice as much is 0.1.
+    assert bool(sentinel_warnings(_splits(eligible, weak=0.1, **{SENTINEL: 0.1}))) is warned
+
+
+@pytest.mark.parametrize(("eligible", "lines"), [(20, 1), (21, 0)])
+def test_where_a_list_holds_every_item_one_line_says_so(eligible, lines):
+    both = {split: _splits(eligible, weak=0.9, **{SENTINEL: 0.9})["test"] for split in ("val", "test")}
+    found = sentinel_warnings(both)
+    assert len(found) == lines
+    assert all(line.startswith("val and test: at most 20 eligible items") for line in found)
 
 
 def test_what_ranks_new_items_alone_is_not_suspected():

@@ -9,6 +9,7 @@ from recsys_spark.evaluation.document import evaluation_document
 from recsys_spark.evaluation.protocols import PROTOCOLS
 from recsys_spark.evaluation.ranking_metrics import METRICS, metric_of, recall_at_k
 from recsys_spark.evaluation.summary import summarise
+from tests.evaluation import worlds
 from tests.evaluation.worlds import World, random_world
 
 CONFIG = EvaluationConfig(replicates=100, diversity_queries=20, max_categories=1)
@@ -113,7 +114,7 @@ def test_segments_worked_by_hand(by_hand):
         "history": {"more_orders": 3},
         "customer": {"warm": 3},
         "activity": {"low": 3},
-        "category": {"CUPS": 1, "other": 2},  # three categories of one positive each: the first by name is kept
+        "category": {"(none)": 1, "(other)": 2},  # three categories of one positive each: the first by name is kept
     }
     assert segments["purchase"]["first"]["models"]["model"]["recall@20"] == 1 / 2
 
@@ -135,7 +136,7 @@ def test_customers_are_told_apart_by_what_is_known_of_them(by_customer):
         "history": {"one_order": (2, 0.5), "more_orders": (4, 0.5)},
         "customer": {"warm": (5, 0.6), "cold": (1, 0.0)},
         "activity": {"low": (1, 1.0), "middle": (2, 0.5), "high": (2, 0.5), "cold": (1, 0.0)},
-        "category": {"CUPS": (3, pytest.approx(2 / 3)), "other": (3, pytest.approx(1 / 3))},
+        "category": {"CUPS": (3, pytest.approx(2 / 3)), "(other)": (3, pytest.approx(1 / 3))},
     }
     assert segments["activity"]["high"]["models"]["model"]["mrr@20"] == 1 / 4
     assert by_customer["first_orders_without_query"] == 1
@@ -161,7 +162,15 @@ def test_the_category_that_keeps_its_name_has_most_positives_whatever_protocols_
     firsts = [(1, 10, item, 1.0, False) for item in (1, 4, 7)]  # of PLATES, which all three do
     evaluation = _evaluation(spark, World(repeats + firsts, {"model": {}}, bought={(1, 3)}))
     found = evaluation["split"]["test"]["protocols"]["all_items"]["segments"]["category"]
-    assert {value: segment["num_positives"] for value, segment in found.items()} == {"CUPS": 4, "other": 3}
+    assert {value: segment["num_positives"] for value, segment in found.items()} == {"CUPS": 4, "(other)": 3}
+
+
+def test_a_category_that_is_called_other_is_not_the_rest(spark, monkeypatch):
+    monkeypatch.setattr(worlds, "CATEGORIES", ("other", "CUPS", None))
+    bought = [(1, 10, item, 1.0, False) for item in (3, 6, 1)]
+    evaluation = _evaluation(spark, World(bought, {"model": {}}))
+    found = evaluation["split"]["test"]["protocols"]["all_items"]["segments"]["category"]
+    assert {value: segment["num_positives"] for value, segment in found.items()} == {"other": 2, "(other)": 1}
 
 
 def test_a_missed_positive_has_one_cause(by_hand):

@@ -14,7 +14,7 @@ SEGMENTS = {
     "activity": ("high", "middle", "low", "cold"),
     "customer": ("warm", "cold"),
     "purchase": ("first", "repeat"),
-    "category": ("CUPS", "PLATES/BOWLS", "أكواب", "JUGS", "other"),
+    "category": ("CUPS", "PLATES/BOWLS", "أكواب", "JUGS", "(other)"),
 }
 
 
@@ -41,6 +41,7 @@ def _split(numbers: Any) -> dict[str, Any]:
     return {
         "shares": {name: next(numbers) for name in shares},
         "first_orders_without_query": 2,
+        "eligible_items": 34,
         "protocols": {name: _protocol(numbers, name) for name in ("all_items", "first_purchase", "masked_seen")},
     }
 

@@ -215,8 +215,8 @@ def test_the_weakest_categories_have_enough_products_and_are_no_rest():
                 name: {"num_positives": count, "models": {"m": {"recall@20": recall}}}
                 for name, count, recall in [
                     ("tiny", 99, 0.0),
-                    ("other", 900, 0.0),
-                    ("none", 900, 0.0),
+                    ("(other)", 900, 0.0),
+                    ("(none)", 900, 0.0),
                     ("d", 100, 0.4),
                     ("b", 100, 0.2),
                     ("a", 100, 0.2),
@@ -234,6 +234,17 @@ def test_warnings_of_the_evaluation_stand_on_the_first_screen():
     changed["warnings"] = ["test, all_items: look for a <leak>"]
     page = ReportPage(render(replace(WHOLE, documents={**WHOLE.documents, "evaluation": changed}), CHARTS))
     assert "look for a <leak>" in page.sections["summary"]
+
+
+def test_a_model_without_a_loss_waterfall_has_no_row_of_losses():
+    changed = evaluation()
+    for split in changed["split"].values():
+        for result in split["protocols"].values():
+            del result["models"]["two_tower_all"]["waterfall"]
+    others = [chart for chart in CHARTS if not chart.name.startswith("losses")]
+    page = ReportPage(render(replace(WHOLE, documents={**WHOLE.documents, "evaluation": changed}), others))
+    assert "Two stages" in page.sections["losses"]
+    assert "Two-tower all" not in page.sections["losses"]
 
 
 def test_whatever_the_ranker_tells_of_itself_is_shown_and_what_it_does_not_is_named(page):

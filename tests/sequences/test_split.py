@@ -5,9 +5,9 @@ import pytest
 from recsys_spark.contracts import schemas
 from recsys_spark.contracts.config import SplitConfig
 from recsys_spark.contracts.errors import ConfigError, DataError
-from recsys_spark.sequences.split import cutoff, cutoffs_of_fits, early_end, fit_cutoffs
+from recsys_spark.sequences.split import CUTOFFS, cutoff, cutoffs_of_fits, early_end, fit_cutoffs, require_parts
 from tests.support.frames import frame, rows
-from tests.support.worlds import interactions
+from tests.support.worlds import START, interactions
 
 NOON = datetime(2011, 1, 5, 12)
 SHARE = "some.dev_share"
@@ -52,6 +52,33 @@ def test_a_test_split_that_would_be_empty_is_an_error(spark):
     # Days 1 to 5 count: 0.9 of the five events is reached on the last of them.
     with pytest.raises(DataError, match="the last one and the end of the data, coincide"):
         fit_cutoffs(interactions(spark, [("7", "A", day) for day in range(6)]), SplitConfig())
+
+
+# Customer 7 comes on days 1, 3, 5 and 7 after a first order; what customer 9 buys on days 2 to 8 has nothing before it.
+PARTED = [("7", "A", day) for day in (0, 1, 3, 5, 7)] + [(f"9{day}", "A", day) for day in range(2, 9)]
+
+
+@pytest.mark.parametrize(
+    ("days", "empty"),
+    [
+        ((0, 3, 5), "lies up to split.fold_end;"),
+        ((3, 4, 5), "lies after split.fold_end up to split.train_end;"),
+        ((1, 5, 6), "lies after split.train_end up to split.val_end;"),
+        ((1, 3, 7), "lies after split.val_end;"),
+        ((1, 2, 8), "lies after split.fold_end up to split.train_end and none after split.val_end;"),
+    ],
+)
+def test_dates_that_leave_a_part_without_an_event_of_a_known_customer_are_an_error(spark, days, empty):
+    cutoffs = {name: (START + timedelta(days=day)).isoformat() for name, day in zip(CUTOFFS, days, strict=True)}
+    with pytest.raises(DataError) as error:
+        require_parts(interactions(spark, PARTED), cutoffs)
+    assert empty in str(error.value)
+    assert "from 2011-01-01T09:00:00.000000 to 2011-01-09T09:00:00.000000" in str(error.value)
+
+
+def test_dates_that_leave_an_event_of_a_known_customer_in_every_part_are_taken(spark):
+    cutoffs = {name: (START + timedelta(days=day)).isoformat() for name, day in zip(CUTOFFS, (1, 3, 5), strict=True)}
+    require_parts(interactions(spark, PARTED), cutoffs)
 
 
 def test_a_cutoff_that_is_no_date_is_an_error():
