@@ -12,7 +12,7 @@ from pyspark.sql import functions as F
 from recsys_spark.contracts.artifacts import ARTIFACTS
 from recsys_spark.contracts.errors import ConfigError
 from recsys_spark.contracts.schemas import Table
-from recsys_spark.paths import filesystem, is_below, is_on_disk, python_path, spark_uri
+from recsys_spark.paths import fetch, filesystem, is_below, is_on_disk, python_path, spark_uri
 from recsys_spark.session import tasks_run_here
 from recsys_spark.small_files import is_local
 from recsys_spark.spreadsheet_text import CSV_OPTIONS, without_formula
@@ -64,7 +64,7 @@ def _write_by_way_of_root(
     try:
         fs.makedirs(str(PurePosixPath(plain).parent), exist_ok=True)
         _write(frame, schema, label, form, aside)
-        fs.get(plain, python_path(target), recursive=fs.isdir(plain))
+        fetch(aside, python_path(target))
     finally:
         storage.sweep(stage)
 

@@ -22,7 +22,7 @@ from recsys_spark.contracts.artifacts import CUSTOMER_ID_MAP, INTERACTIONS_CLEAN
 from recsys_spark.contracts.config import PipelineConfig
 from recsys_spark.contracts.errors import ArtifactError
 from recsys_spark.manifest import SUFFIX
-from recsys_spark.paths import filesystem
+from recsys_spark.paths import fetch, spark_uri
 from recsys_spark.ranker.two_stage import TwoStageModel
 from recsys_spark.recommendations.facts import Sales
 from recsys_spark.recommendations.fitted_rules import fitted_evidence, fitted_rules, with_exclusions
@@ -147,7 +147,7 @@ def _write_item_arrays(io: StageIO, config: PipelineConfig, arrays: CustomerArra
     moment = moment_after(interactions, None)
     sales = Sales(interactions, items, moment, config.baselines.recent_days).of_items()
     scratch = io.scratch("sales")
-    sales.select("item_idx", *SALES).write.mode("overwrite").parquet(scratch)
+    sales.select("item_idx", *SALES).write.mode("overwrite").parquet(spark_uri(scratch))
     write_sales(read_columns(scratch), num_items, folder)
     write_baskets(arrays, num_items, folder)
 
@@ -155,11 +155,8 @@ def _write_item_arrays(io: StageIO, config: PipelineConfig, arrays: CustomerArra
 def _copy(storage: Storage, labels: tuple[str, ...], folder: Path) -> None:
     """Artifacts with their manifests, as a run of their own."""
     for label in labels:
-        fs, plain = filesystem(storage.path(label))
-        target = folder / label
-        target.parent.mkdir(parents=True, exist_ok=True)
-        fs.get(plain, str(target), recursive=fs.isdir(plain))
-        fs.get_file(plain + SUFFIX, f"{target}{SUFFIX}")
+        for ending in ("", SUFFIX):
+            fetch(storage.path(label) + ending, f"{folder / label}{ending}")
 
 
 def _write_items(io: StageIO, path: Path) -> None:
