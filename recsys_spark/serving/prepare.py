@@ -6,6 +6,8 @@ import logging
 import shutil
 import tempfile
 import time
+import uuid
+from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
@@ -63,15 +65,17 @@ def prepare(served: Served, storage: Storage) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     staged = Path(tempfile.mkdtemp(prefix=f".{plan.digest}.", dir=folder))
     staged.chmod(0o755)  # others may serve it
+    # Scratch of its own: a server may make the same bundle while this is made by hand.
+    own = replace(served, stage=replace(served.stage, name=f"{served.stage.name}_{uuid.uuid4().hex}"))
     try:
-        _fill(served, storage, plan, staged)
+        _fill(own, storage, plan, staged)
         if not is_unchanged(storage, plan.inputs) or tables_of_rules(served.config) != plan.tables:
             raise ArtifactError(
                 f"{storage.location} or a table of its rules changed while it was made ready to serve; start again"
             )
         publish(staged, target)
     finally:
-        storage.sweep(served.stage.name)
+        storage.sweep(own.stage.name)
         shutil.rmtree(staged, ignore_errors=True)
     log.info("serve: bundle %s of %s made (%.1f s)", plan.digest, plan.run, time.monotonic() - started)
     return target
