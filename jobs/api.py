@@ -10,6 +10,7 @@ pipeline.read("interactions_clean").show()
 from __future__ import annotations
 
 import difflib
+import logging
 from functools import partial
 from typing import Any
 
@@ -23,10 +24,12 @@ from recsys_spark.contracts.errors import ConfigError
 from recsys_spark.contracts.load_config import load_config
 from recsys_spark.logs import set_up_logs
 from recsys_spark.runs.pipeline import Order, stages_done
+from recsys_spark.runs.root import RunRoot
 from recsys_spark.session import get_session
 from recsys_spark.stage import Metrics
 from recsys_spark.storage import Storage
 
+log = logging.getLogger("recsys")
 _NAMES = [stage.name for stage in STAGES]
 
 
@@ -41,6 +44,7 @@ class Pipeline:
             words = [str(word) for word in config]
             self.config = load_config([w for w in words if "=" not in w], [w for w in words if "=" in w])
         set_up_logs("text")
+        self._run: str | None = None  # the run that was worked in last
 
     @property
     def stages(self) -> list[str]:
@@ -53,22 +57,27 @@ class Pipeline:
         return get_session(self.config.session)
 
     def run(self, first: str | None = None, last: str | None = None, *, force: bool = False) -> dict[str, Metrics]:
-        """Run one stage, the stages from `first` to `last`, or without names all; returns the metrics of each."""
+        """Run one stage, the stages from `first` to `last`, or without names all; returns the metrics of each.
+
+        What was made is what `read` gives from then on, also while its run is not complete and so not the current one.
+        """
         start, end = _place(first or _NAMES[0]), _place(last or first or _NAMES[-1])
         if start > end:
             raise ConfigError(f"stage '{first}' comes after '{last}'; name the earlier one first")
         order = Order("Pipeline.run", force=force)
         with stages_done(STAGES[start : end + 1], self.config, order) as work:
+            self._run = work.record.id
             return {name: outcome.metrics for name, outcome in work.outcomes.items()}
 
     def read(self, name: str, **keys: str) -> DataFrame | dict[str, Any]:
-        """A table as a frame, a document as a dict, of the current run.
+        """A table as a frame, a document as a dict: of the run that `run` worked in, else of the current one.
 
         keys: as in `read("rankings", model="two_stage", split="test")`. Raises ConfigError for an artifact that there
         never is, StageGraphError for keys that it does not take, ArtifactError for one that was not made yet.
         """
-        artifact, storage = _artifact(name), self._storage()
+        artifact = _artifact(name)
         label = artifact.path_of(**keys)
+        storage = self._storage(label)
         if artifact.kind == "json":
             return storage.read_json(label)
         if artifact.schema is None:
@@ -76,11 +85,20 @@ class Pipeline:
         return storage.read_table(label, artifact.schema)
 
     def path(self, name: str, **keys: str) -> str:
-        """Where an artifact lies, as Python opens it."""
-        return self._storage().path(_artifact(name).path_of(**keys))
+        """Where an artifact lies, as Python opens it, in the run that `read` takes it from."""
+        label = _artifact(name).path_of(**keys)
+        return self._storage(label).path(label)
 
-    def _storage(self) -> Storage:
-        return storage_of(self.config.paths.processed, partial(get_session, self.config.session))
+    def _storage(self, label: str) -> Storage:
+        """The run that was worked in last where it holds the artifact, else the current one."""
+        root, session = RunRoot(self.config.paths.processed), partial(get_session, self.config.session)
+        if self._run in [record.id for record in root.runs()]:
+            last = Storage(root.folder(str(self._run)), session)
+            current = root.current()
+            if current is None or current.id == self._run or last.manifest(label) is not None:
+                return last
+            log.warning("run %s has no %s yet: taking that of %s, the current run", self._run, label, current.id)
+        return storage_of(self.config.paths.processed, session)
 
 
 def _place(stage: str) -> int:

@@ -46,13 +46,14 @@ def serve(arguments: argparse.Namespace) -> None:
         return
     try:
         from recsys_spark.serving.crew import Crew
-        from recsys_spark.serving.server import run_server
+        from recsys_spark.serving.server import bound_socket, run_server
     except ImportError as error:
         raise ConfigError(
             f"{error.name} is missing: install the project's extra serve "
             "(pip install '.[serve]', or the wheel with [serve])"
         ) from None
     maker, served = BundleMaker(arguments), served_by(config)
+    bound = bound_socket(config.serve.host, config.serve.port)  # first: a bundle takes long to make
     crew = Crew(served, arguments.log_format)
 
     def stop() -> None:
@@ -60,7 +61,7 @@ def serve(arguments: argparse.Namespace) -> None:
         crew.close()
 
     try:
-        run_server(Holder(served, maker, crew.open), stop)
+        run_server(Holder(served, maker, crew.open), stop, bound)
     finally:
         stop()
 

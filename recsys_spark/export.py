@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
+import uuid
+from pathlib import Path, PurePosixPath
 
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
@@ -11,7 +12,9 @@ from pyspark.sql import functions as F
 from recsys_spark.contracts.artifacts import ARTIFACTS
 from recsys_spark.contracts.errors import ConfigError
 from recsys_spark.contracts.schemas import Table
-from recsys_spark.paths import filesystem, is_below, spark_uri
+from recsys_spark.paths import fetch, filesystem, is_below, is_on_disk, python_path, spark_uri
+from recsys_spark.session import tasks_run_here
+from recsys_spark.small_files import is_local
 from recsys_spark.spreadsheet_text import CSV_OPTIONS, without_formula
 from recsys_spark.storage import Storage
 from recsys_spark.workbook_writer import SheetColumn, write_workbook
@@ -24,14 +27,24 @@ def export_table(storage: Storage, name: str, form: str, out: str | None, verify
 
     CSV and Parquet become folders of part files, Excel one file; `out` may not exist yet. Text never becomes a formula:
     in Excel by its cell's type, in CSV by a single quote before it. verify: as for `Storage.require`. Raises
-    ConfigError for a name that is no table and for a place that is taken or lies among the artifacts, ArtifactError for
-    a table that no stage has written or that is damaged.
+    ConfigError for a name that is no table and for a place that is taken, lies among the artifacts or, of a workbook,
+    lacks its folder, ArtifactError for a table that no stage has written or that is damaged.
     """
     label = name if name.endswith(".parquet") else f"{name}.parquet"
     schema = _schema_of(label)
     target = out or f"{Path(label).stem}.{form}"
     _require_free(target, storage)
+    if form == "xlsx":
+        _require_folder_of(target)
     frame = storage.read_table(label, schema, verify)
+    if is_on_disk(target) and not tasks_run_here(storage.spark):
+        _write_by_way_of_root(storage, frame, schema, label, form, target)
+    else:
+        _write(frame, schema, label, form, target)
+    return target
+
+
+def _write(frame: DataFrame, schema: Table, label: str, form: str, target: str) -> None:
     if form == "parquet":
         frame.write.parquet(spark_uri(target))
     elif form == "csv":
@@ -39,7 +52,21 @@ def export_table(storage: Storage, name: str, form: str, out: str | None, verify
     else:
         columns = [SheetColumn(column.name, column.name) for column in schema.columns]
         write_workbook(frame.select(*_as_text(frame)), columns, schema.grain, Path(label).stem[:25], target)
-    return target
+
+
+def _write_by_way_of_root(
+    storage: Storage, frame: DataFrame, schema: Table, label: str, form: str, target: str
+) -> None:
+    """Let tasks write below the root, which all of them reach, and fetch it: a disk of this machine they may lack."""
+    stage = f"export_{uuid.uuid4().hex}"  # its own: others may export at the same time
+    aside = storage.scratch(stage, f"table.{form}")
+    fs, plain = filesystem(aside)
+    try:
+        fs.makedirs(str(PurePosixPath(plain).parent), exist_ok=True)
+        _write(frame, schema, label, form, aside)
+        fetch(aside, python_path(target))
+    finally:
+        storage.sweep(stage)
 
 
 def _schema_of(label: str) -> Table:
@@ -60,6 +87,14 @@ def _require_free(target: str, storage: Storage) -> None:
         raise ConfigError(f"'{target}' exists already; name another place with --out")
     if is_below(plain, storage.location):
         raise ConfigError(f"'{target}' lies among the artifacts of {storage.location}; name a place outside with --out")
+
+
+def _require_folder_of(target: str) -> None:
+    """Raise ConfigError where the folder of a local file is missing."""
+    fs, plain = filesystem(target)
+    folder = str(PurePosixPath(plain).parent)
+    if is_local(fs) and not fs.isdir(folder):
+        raise ConfigError(f"there is no folder '{folder}' for '{target}'; make it, or name another place with --out")
 
 
 def _without_formulas(frame: DataFrame) -> DataFrame:

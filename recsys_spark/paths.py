@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -67,6 +68,15 @@ def is_glob(path: str) -> bool:
     return glob.has_magic(path)
 
 
+def spark_glob(path: str) -> str:
+    r"""A file or folder as Spark's readers take it: they see a pattern, so signs of a pattern in its name are escaped.
+
+    >>> print(spark_glob("/data/[new] shop"))
+    file:///data/\[new\] shop
+    """
+    return re.sub(r"([\[\]{}*?])", r"\\\1", spark_uri(path))
+
+
 def put_file(source: str, target: str) -> None:
     """Copy a local file to a path of any file system."""
     fs, plain = filesystem(target)
@@ -79,19 +89,24 @@ def put_text(text: str, target: str) -> None:
     fs.pipe_file(plain, text.encode())
 
 
+def fetch(source: str, target: str) -> None:
+    """Copy a file, or all files of a folder, of any file system to a path of this machine's disk."""
+    fs, plain = filesystem(source)
+    for file in fs.find(plain):  # `fs.get` takes brackets in a path for a pattern
+        place = Path(target + file[len(plain.rstrip("/")) :])
+        place.parent.mkdir(parents=True, exist_ok=True)
+        fs.get_file(file, str(place))
+
+
 @contextmanager
 def on_disk(folder: str) -> Iterator[str]:
     """A folder as one on this machine's disk: itself, or a copy that is gone at the end."""
     if is_on_disk(folder):
         yield python_path(folder)
         return
-    fs, plain = filesystem(folder)
-    copy = Path(tempfile.mkdtemp(prefix="recsys_"))
+    copy = tempfile.mkdtemp(prefix="recsys_")
     try:
-        for file in fs.find(plain):
-            target = copy / file[len(plain) :].lstrip("/")
-            target.parent.mkdir(parents=True, exist_ok=True)
-            fs.get_file(file, str(target))
-        yield str(copy)
+        fetch(folder, copy)
+        yield copy
     finally:
         shutil.rmtree(copy, ignore_errors=True)

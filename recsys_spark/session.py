@@ -100,6 +100,11 @@ def end_own(session: SparkSession) -> None:
         session.stop()
 
 
+def tasks_run_here(session: SparkSession) -> bool:
+    """Whether all tasks run on this machine, and so reach its disk."""
+    return str(session.conf.get("spark.master", "")).startswith("local")
+
+
 @contextmanager
 def _ctrl_c_as_it_was() -> Iterator[None]:
     """Keep the handler of SIGINT that was there before.

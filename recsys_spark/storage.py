@@ -21,7 +21,7 @@ from recsys_spark.file_facts import part_entries, sha256_in
 from recsys_spark.frames import conform, empty_frame
 from recsys_spark.manifest import SUFFIX, FileEntry, Manifest, content_of, require_rows
 from recsys_spark.part_files import TablesKernel, parts_of, parts_of_tables
-from recsys_spark.paths import filesystem, place_below, put_text, python_path, require_own_folder, spark_uri
+from recsys_spark.paths import filesystem, place_below, put_text, python_path, require_own_folder, spark_glob, spark_uri
 from recsys_spark.privacy.forgotten import LIST as FORGOTTEN
 from recsys_spark.session import SessionSource, end_own, started
 from recsys_spark.small_files import move, read_json, write_whole
@@ -120,7 +120,7 @@ class Storage:
             raise ArtifactError(
                 f"{self._at(label)} has the columns of another version; run stage '{manifest.stage}' again"
             )
-        return self.spark.read.schema(schema.ddl).parquet(f"{self._uri}/{label}")
+        return self.spark.read.schema(schema.ddl).parquet(spark_glob(f"{self._uri}/{label}"))
 
     def read_json(self, label: str, verify: str = "size") -> dict[str, Any]:
         """A published JSON artifact."""
@@ -190,9 +190,9 @@ class Storage:
 
     def materialise(self, stage: str, name: str, frame: DataFrame, partition_by: str | None = None) -> DataFrame:
         """Write an intermediate frame to the stage's scratch folder and read it back; gone when the stage ends."""
-        uri = f"{self._uri}/{self._staged(stage, f'scratch/{name}')}"
-        frame.write.mode("overwrite").parquet(uri, partitionBy=partition_by)
-        return self.spark.read.schema(frame.schema).parquet(uri)
+        label = self._staged(stage, f"scratch/{name}")
+        frame.write.mode("overwrite").parquet(f"{self._uri}/{label}", partitionBy=partition_by)
+        return self.spark.read.schema(frame.schema).parquet(spark_glob(f"{self._uri}/{label}"))
 
     def scratch(self, stage: str, name: str) -> str:
         """An empty folder in the stage's scratch space, as Spark and Python open it."""
@@ -285,7 +285,7 @@ class Storage:
     def _digests_by_executors(self, label: str) -> dict[str, str]:
         """Digest of each part file by its path; Spark reads a binary file of up to 2 GiB."""
         parts = self.spark.read.format("binaryFile").option("pathGlobFilter", "*.parquet")
-        digest = parts.load(f"{self._uri}/{label}").select("path", F.sha2("content", 256).alias("sha256"))
+        digest = parts.load(spark_glob(f"{self._uri}/{label}")).select("path", F.sha2("content", 256).alias("sha256"))
         try:
             found = digest.collect()
         except Exception as error:  # the file system's own checksums failed first

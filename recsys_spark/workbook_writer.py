@@ -14,7 +14,7 @@ import pyarrow as pa
 import xlsxwriter
 from pyspark.sql import DataFrame
 
-from recsys_spark.paths import filesystem
+from recsys_spark.paths import filesystem, python_path
 
 SHEET_ROWS = 1_000_000  # Excel ends at 1,048,576
 _CELL_LETTERS = 32_767  # of a text that a cell of Excel may hold
@@ -42,7 +42,8 @@ def write_workbook(
     One executor task writes the file, with constant memory, so its size does not touch the driver.
     """
     ordered = frame.select(*(column.name for column in columns)).repartition(1).sortWithinPartitions(*order_by)
-    writer = partial(_write, columns=tuple(columns), title=title, path=path, sheet_rows=sheet_rows)
+    place = python_path(path)  # absolute: tasks have working directories of their own
+    writer = partial(_write, columns=tuple(columns), title=title, path=place, sheet_rows=sheet_rows)
     ordered.mapInArrow(writer, "rows bigint").collect()
 
 

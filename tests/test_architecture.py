@@ -55,6 +55,7 @@ DRIVER_CALLS_ALLOWED = {
     "recsys_spark/storage.py": "one row per part file",
     "recsys_spark/workbook_writer.py": "one number of rows",
 }
+SPARK_FORMATS = {"parquet", "csv"}  # calls of readers and writers, which take a path
 
 
 def sources(*folders: str) -> list[Path]:
@@ -127,6 +128,20 @@ def test_rows_reach_the_driver_only_where_something_bounds_them():
         for call in driver_calls(path)
     ]
     assert found == []
+
+
+def test_spark_is_given_no_path_as_python_spells_it():
+    """Without scheme a path is one of the cluster's default store, and what is read is a pattern."""
+    found, seen = [], 0
+    for path in sources("jobs", "recsys_spark"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in SPARK_FORMATS:
+                call, seen = ast.unparse(node), seen + 1
+                spellings = ("spark_uri(", "self._uri") if ".write." in call else ("spark_glob(",)
+                if not any(spelling in ast.unparse(node.args[0]) for spelling in spellings):
+                    found.append(f"{path.relative_to(ROOT)}:{node.lineno} {call}")
+    assert found == []
+    assert seen >= 12
 
 
 def test_files_stay_short():

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from recsys_spark.paths import filesystem, is_glob, python_path, spark_uri
+from recsys_spark.paths import fetch, filesystem, is_glob, python_path, spark_uri
 
 
 @pytest.mark.parametrize(
@@ -38,3 +38,11 @@ def test_the_file_system_spells_a_path_without_scheme(tmp_path):
 @pytest.mark.parametrize(("path", "expected"), [("/a/*.csv", True), ("/a/b?.csv", True), ("/a/b.csv", False)])
 def test_wildcards_make_a_glob(path, expected):
     assert is_glob(path) is expected
+
+
+def test_what_is_fetched_may_have_signs_of_a_pattern_in_its_name(tmp_path):
+    (tmp_path / "[a]" / "in").mkdir(parents=True)
+    (tmp_path / "[a]" / "in" / "x*.txt").write_text("x")
+    fetch(str(tmp_path / "[a]"), str(tmp_path / "copy"))
+    fetch(str(tmp_path / "[a]" / "in" / "x*.txt"), str(tmp_path / "one"))
+    assert (tmp_path / "copy" / "in" / "x*.txt").read_text() == (tmp_path / "one").read_text() == "x"

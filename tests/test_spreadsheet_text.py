@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from io import BytesIO
 from pathlib import Path
 
 import openpyxl
@@ -11,7 +12,8 @@ from pyspark.sql import functions as F
 
 from recsys_spark.contracts.artifacts import RAW_LINES
 from recsys_spark.contracts.errors import ArtifactError, ConfigError
-from recsys_spark.export import export_table
+from recsys_spark.export import FORMATS, _write, export_table
+from recsys_spark.paths import is_below
 from recsys_spark.spreadsheet_text import without_formula
 from recsys_spark.storage import Storage
 from recsys_spark.workbook_writer import SheetColumn, write_workbook
@@ -143,3 +145,39 @@ def test_a_place_among_the_artifacts_is_refused(storage, tmp_path):
             export_table(storage, "raw_lines", "parquet", out)
     with pytest.raises(ConfigError, match="NUL"):
         export_table(storage, "raw_lines", "parquet", "a\0b")
+
+
+def test_a_relative_place_is_one_of_the_directory_that_export_was_called_in(storage, tmp_path, monkeypatch):
+    publish_lines(storage, ["LAMP"])
+    monkeypatch.chdir(tmp_path)  # workers were started elsewhere
+    assert export_table(storage, "raw_lines", "xlsx", None) == "raw_lines.xlsx"
+    assert (tmp_path / "raw_lines.xlsx").exists()
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_tasks_of_other_machines_write_below_the_root_and_the_table_is_fetched(storage, tmp_path, monkeypatch, form):
+    publish_lines(storage, ["LAMP"])
+    monkeypatch.setattr("recsys_spark.export.tasks_run_here", lambda _: False)
+    written = []
+
+    def write(*told: object) -> None:
+        written.append(told[-1])
+        _write(*told)
+
+    monkeypatch.setattr("recsys_spark.export._write", write)
+    out = tmp_path / "out"
+    export_table(storage, "raw_lines", form, str(out))
+    assert [is_below(place, storage.location) for place in written] == [True]
+    assert list((tmp_path / "run" / "_staging").glob("export_*")) == []
+    if form == "xlsx":
+        assert openpyxl.load_workbook(BytesIO(out.read_bytes())).worksheets[0].max_row == 2
+    else:
+        found = storage.spark.read.options(header=True).format(form).load(out.as_uri())
+        assert column(found, "description") == ["LAMP"]
+
+
+def test_a_workbook_for_a_folder_that_is_missing_is_refused_before_spark_is_asked(tmp_path):
+    no_session = Storage(str(tmp_path / "run"))
+    no_session.open_root()
+    with pytest.raises(ConfigError, match="there is no folder '.*/lists' for '.*/lists/a.xlsx'; make it"):
+        export_table(no_session, "raw_lines", "xlsx", str(tmp_path / "lists" / "a.xlsx"))

@@ -10,6 +10,7 @@ import pytest
 from recsys_spark.contracts.errors import EXIT_DATA, EXIT_USAGE, ArtifactError, ConfigError, SchemaError
 from recsys_spark.contracts.schemas import Column, Table
 from recsys_spark.frames import conform, empty_frame
+from recsys_spark.privacy.search import Wanted, search
 from recsys_spark.storage import MARKER, Storage
 from tests.support.frames import rows
 from tests.support.stages import ANN_AND_BOB, PEOPLE_TABLE, people
@@ -166,6 +167,15 @@ def test_an_empty_folder_and_a_root_of_ours_are_accepted(spark, tmp_path):
 def test_a_root_is_named_with_or_without_scheme_and_slash(spark, tmp_path):
     published(Storage(tmp_path.as_uri() + "/", spark), people(spark, ANN_AND_BOB))
     assert rows(Storage(str(tmp_path), spark).read_table(LABEL, PEOPLE_TABLE)) == ANN_AND_BOB
+
+
+def test_a_root_may_have_signs_of_a_pattern_in_its_name(spark, tmp_path):
+    storage = Storage(str(tmp_path / "[new] {shop} 1"), spark)
+    storage.open_root()
+    published(storage, people(spark, ANN_AND_BOB))
+    assert rows(storage.read_table(LABEL, PEOPLE_TABLE, verify="full")) == ANN_AND_BOB
+    assert rows(storage.materialise("people", "kept", people(spark, ANN_AND_BOB), partition_by="name")) == ANN_AND_BOB
+    assert [found.place for found in search(spark, storage.root, Wanted(("ann-of-x",))).found] == []
 
 
 def test_sweep_removes_what_one_stage_staged(spark, storage):

@@ -23,7 +23,7 @@ from recsys_spark.baselines.cost import ProductCost, cost_of_counts, estimate_co
 from recsys_spark.baselines.neighbour_tasks import BLOCKS, FOUND, NUM_PLACES, MultiplyPlan, multiplier
 from recsys_spark.baselines.sparse_blocks import MAX_INDEX, BlockSummary, pack_block
 from recsys_spark.contracts.errors import ConfigError
-from recsys_spark.paths import filesystem, spark_uri
+from recsys_spark.paths import filesystem, spark_glob
 
 NEIGHBOURS_DDL = "col bigint, neighbour bigint, score float, rank int"  # one row per column and rank from 1
 _PACKED_DDL = "summary string, cost string"
@@ -87,7 +87,7 @@ def find_neighbours(triples: DataFrame, options: NeighbourOptions, folder: str) 
         log.info("neighbours: %d pairs kept", sum(row.rows for row in written))
     if fs.exists(f"{base}/{BLOCKS}"):
         fs.rm(f"{base}/{BLOCKS}", recursive=True)
-    return spark.read.schema(NEIGHBOURS_DDL).parquet(spark_uri(f"{folder}/{FOUND}"))
+    return spark.read.schema(NEIGHBOURS_DDL).parquet(spark_glob(f"{folder}/{FOUND}"))
 
 
 def _plan(filled: list[BlockSummary], options: NeighbourOptions, folder: str) -> MultiplyPlan:

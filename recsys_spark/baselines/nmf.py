@@ -21,6 +21,7 @@ from recsys_spark.baselines.query_batches import QueryBatch
 from recsys_spark.baselines.ranking import Floats, Popular, Scored
 from recsys_spark.contracts.model_config import NmfConfig
 from recsys_spark.contracts.model_schemas import NMF_FACTORS
+from recsys_spark.paths import spark_uri
 
 _BLOCK_BYTES = 64 << 20  # of the dense scores that exist at a time
 _SWEEPS = 30  # of the fold-in over all factors; more change no score's sixth decimal in practice
@@ -133,7 +134,7 @@ def _als_factors(matrix: DataFrame, config: NmfConfig, seed: int, folder: str) -
     from pyspark.ml.recommendation import ALS
 
     # ALS cuts its lineage only where there is such a folder.
-    matrix.sparkSession.sparkContext.setCheckpointDir(folder)
+    matrix.sparkSession.sparkContext.setCheckpointDir(spark_uri(folder))
     ratings = matrix.select(F.col("user_idx").cast("int"), F.col("item_idx").cast("int"), "weight")
     als = ALS(
         rank=config.num_factors,

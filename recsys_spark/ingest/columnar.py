@@ -40,9 +40,8 @@ from recsys_spark.ingest.source_frames import (
     filled,
     position_name,
     shown_names,
-    spark_pattern,
 )
-from recsys_spark.paths import filesystem
+from recsys_spark.paths import filesystem, spark_glob
 
 log = logging.getLogger("recsys")
 
@@ -102,7 +101,7 @@ def _shape(path: str) -> _Shape | str:
 def _source(spark: SparkSession, paths: Sequence[str], shape: _Shape, config: IngestConfig) -> SourceFrame:
     where = shown_names(paths)
     try:
-        table = spark.read.parquet(*(spark_pattern(path) for path in paths))
+        table = spark.read.parquet(*(spark_glob(path) for path in paths))
         num_rows = table.count()
     except (PySparkException, Py4JJavaError) as error:
         raise DataError(f"{where} cannot be read as Parquet: {_cause(error)}") from error

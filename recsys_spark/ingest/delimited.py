@@ -40,11 +40,10 @@ from recsys_spark.ingest.source_frames import (
     filled,
     position_name,
     shown_names,
-    spark_pattern,
 )
 from recsys_spark.ingest.splits import fix_splits
 from recsys_spark.ingest.texts import check_texts
-from recsys_spark.paths import filesystem
+from recsys_spark.paths import filesystem, spark_glob
 
 log = logging.getLogger("recsys")
 
@@ -124,7 +123,7 @@ def _scan(spark: SparkSession, paths: list[str], width: int, config: IngestConfi
         mode="PERMISSIVE",
         columnNameOfCorruptRecord=RAGGED,
     )
-    return reader.csv([spark_pattern(path) for path in paths]).select(
+    return reader.csv([spark_glob(path) for path in paths]).select(
         *names,
         RAGGED,
         "_metadata.file_path",

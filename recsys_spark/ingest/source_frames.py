@@ -16,7 +16,6 @@ from pyspark.sql import functions as F
 from recsys_spark.contracts.columns import LINE_COLUMNS, SOURCE_COLUMNS
 from recsys_spark.contracts.schemas import RAW_LINES
 from recsys_spark.ingest.headers import Headers
-from recsys_spark.paths import spark_uri
 
 RAGGED = "ragged_line"  # text of a CSV line that has more or fewer fields than the header row
 SURPLUS = "has_surplus"  # whether a CSV line has more fields than the header row, not all of them blank
@@ -75,11 +74,6 @@ def shown_names(paths: Sequence[str]) -> str:
     """Files as messages name them: the first, and how many more."""
     first = PurePosixPath(paths[0]).name
     return first if len(paths) == 1 else f"{first} and {len(paths) - 1:,} more"
-
-
-def spark_pattern(path: str) -> str:
-    """A file as Spark's readers take it: they see a pattern, so signs of a pattern in its name are escaped."""
-    return re.sub(r"([\[\]{}*?])", r"\\\1", spark_uri(path))
 
 
 def decoded_uri(path: str) -> str:

@@ -15,8 +15,8 @@ from recsys_spark.contracts.errors import ConfigError, DataError
 from recsys_spark.ingest.bad_files import BadFiles
 from recsys_spark.ingest.file_tasks import open_quotes, packed_problems, undecodable
 from recsys_spark.ingest.packages import UnpackLimits
-from recsys_spark.ingest.source_frames import decoded_uri, shown_names, spark_pattern
-from recsys_spark.paths import filesystem, python_path
+from recsys_spark.ingest.source_frames import decoded_uri, shown_names
+from recsys_spark.paths import filesystem, python_path, spark_glob
 
 _NOT_BYTEWISE = ("UTF-16", "UTF-32")  # Spark cannot tell where their lines end when it splits a file
 _MARKS = {b"\xef\xbb\xbf": "UTF-8", b"\xff\xfe": "UTF-16", b"\xfe\xff": "UTF-16"}  # byte order marks
@@ -70,7 +70,7 @@ def _head_problem(path: str, encoding: str) -> str | None:
 
 def _facts_of_lines(spark: SparkSession, paths: Sequence[str], encoding: str) -> dict[str, Row]:
     """By file, as Python spells it: has_open_quote, is_wrong. One pass over the lines, unparsed."""
-    lines = spark.read.text([spark_pattern(path) for path in paths])
+    lines = spark.read.text([spark_glob(path) for path in paths])
     text = F.col("value")  # the bytes of the line, which Spark takes for UTF-8
     is_wrong = text.contains("\0")
     if encoding.upper() in ("UTF-8", "UTF8"):  # others decode whatever bytes there are

@@ -14,7 +14,7 @@ from recsys_spark.candidates.tower_files import FittedFile
 from recsys_spark.contracts.artifacts import RAW_LINES
 from recsys_spark.contracts.errors import ArtifactError
 from recsys_spark.manifest import SUFFIX, Manifest
-from recsys_spark.paths import filesystem, spark_uri
+from recsys_spark.paths import filesystem, spark_glob
 from recsys_spark.privacy.holders import labels_with_customers, own_files, run_folders
 from recsys_spark.privacy.search import Search, Wanted, search
 from recsys_spark.source_files import SOURCE
@@ -76,7 +76,7 @@ def _remove_from(storage: Storage, folder: str, folders: Sequence[str], wanted: 
 def _occurs(storage: Storage, label: str, wanted: Wanted) -> bool:
     """Whether a table has rows of the customers. One that cannot be read is taken to have some."""
     try:
-        table = storage.spark.read.parquet(f"{spark_uri(storage.root)}/{label}")
+        table = storage.spark.read.parquet(spark_glob(f"{storage.root}/{label}"))
     except Exception:  # a damaged one: whatever Spark makes of it
         return True
     return "customer_id" in table.columns and not table.filter(wanted.column_is_one(F.col("customer_id"))).isEmpty()

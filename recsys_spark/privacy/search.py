@@ -15,7 +15,7 @@ from typing import BinaryIO
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from recsys_spark.paths import filesystem, spark_uri
+from recsys_spark.paths import filesystem, spark_glob
 from recsys_spark.privacy.customer_ids import normal_id, per_text
 from recsys_spark.small_files import is_local
 
@@ -87,8 +87,8 @@ def search(spark: SparkSession, root: str, wanted: Wanted) -> Search:
     files = [path for path in every if not (is_local(fs) and Path(base, path).is_symlink())]
     found = [Found(f"the name of {path}", kind) for path in every for kind in _kinds_in(path.encode(), wanted)]
     for table in sorted({str(PurePosixPath(path).parent) for path in files if path.endswith(".parquet")}):
-        uri = f"{spark_uri(root).rstrip('/')}/{table}"
-        found += _in_table(spark.read.option("mergeSchema", "true").parquet(uri), table, wanted)
+        frame = spark.read.option("mergeSchema", "true").parquet(spark_glob(f"{root.rstrip('/')}/{table}"))
+        found += _in_table(frame, table, wanted)
     for path in files:
         if not path.endswith(".parquet"):
             with fs.open(f"{base}/{path}", "rb") as file:

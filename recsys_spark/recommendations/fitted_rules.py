@@ -15,6 +15,7 @@ from recsys_spark.candidates.tower_files import FittedFile
 from recsys_spark.contracts.artifacts import INGEST_REPORT, ITEM_EMBEDDINGS, ITEM_ID_MAP, ITEM_NEIGHBOURS
 from recsys_spark.contracts.config import DatesConfig, IngestConfig
 from recsys_spark.contracts.recommend_config import RecommendConfig
+from recsys_spark.paths import spark_uri
 from recsys_spark.privacy.entry import CustomerEntry
 from recsys_spark.recommendations.eligibility import item_rules, load_item_rules, read_eligibility, read_exclusions
 from recsys_spark.recommendations.evidence import EvidenceSource
@@ -50,7 +51,7 @@ def fitted_rules(
     eligibility = read_eligibility(io.read(ITEM_ID_MAP), options, ingest, dates) if table else None
     rules = item_rules(items, options, eligibility, interactions)
     folder = io.scratch(f"item_rules_{uuid.uuid4().hex}")  # a name of its own: processes outlive a run
-    rules.coalesce(1).write.parquet(folder)
+    rules.coalesce(1).write.parquet(spark_uri(folder))
     return partial(load_item_rules, folder)
 
 

@@ -19,7 +19,7 @@ from pyspark.sql import functions as F
 from scipy import sparse
 
 from recsys_spark.baselines.query_batches import QueryBatch, query_batches
-from recsys_spark.paths import filesystem
+from recsys_spark.paths import filesystem, spark_uri
 from recsys_spark.sequences.windows import Ints
 
 PAIRS = "item_idx bigint, other_idx bigint"
@@ -35,7 +35,7 @@ def co_purchases(asked: DataFrame, pairs: DataFrame, folder: str) -> DataFrame:
     asked: of `with_queries`, one query per customer. pairs: PAIRS, distinct. folder: empty, and all executors reach it.
     A basket is what a customer bought at one time.
     """
-    pairs.write.mode("overwrite").parquet(folder)
+    pairs.write.mode("overwrite").parquet(spark_uri(folder))
     counted = asked.mapInArrow(partial(count_batches, folder=folder), _COUNTS)
     sums = (F.sum(name).alias(name) for name in ("customers", "baskets"))
     return counted.groupBy("item_idx", "other_idx").agg(*sums)

@@ -34,14 +34,15 @@ def carry(stage: str, base: Storage, storage: Storage) -> bool:
     record = base.stage_record(stage)
     if record is None or not has_outputs(record, base):
         return False
-    fs, target = filesystem(storage.root)
+    (_, source), (fs, target) = filesystem(base.root), filesystem(storage.root)
     for label in record["outputs"]:
-        _take(fs, base.location, target, label)
+        _take(fs, source, target, label)
     storage.write_stage_record(stage, record)
     return True
 
 
 def _take(fs: AbstractFileSystem, source: str, target: str, label: str) -> None:
+    """source, target: roots as `fs` lists what lies below them, without a scheme."""
     old, new = f"{source}/{label}", f"{target}/{label}"
     for outdated in (new + SUFFIX, new):
         if fs.exists(outdated):

@@ -6,6 +6,8 @@ import logging
 import shutil
 import tempfile
 import time
+import uuid
+from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
@@ -22,7 +24,7 @@ from recsys_spark.contracts.artifacts import CUSTOMER_ID_MAP, INTERACTIONS_CLEAN
 from recsys_spark.contracts.config import PipelineConfig
 from recsys_spark.contracts.errors import ArtifactError
 from recsys_spark.manifest import SUFFIX
-from recsys_spark.paths import filesystem
+from recsys_spark.paths import fetch, spark_uri
 from recsys_spark.ranker.two_stage import TwoStageModel
 from recsys_spark.recommendations.facts import Sales
 from recsys_spark.recommendations.fitted_rules import fitted_evidence, fitted_rules, with_exclusions
@@ -63,15 +65,17 @@ def prepare(served: Served, storage: Storage) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     staged = Path(tempfile.mkdtemp(prefix=f".{plan.digest}.", dir=folder))
     staged.chmod(0o755)  # others may serve it
+    # Scratch of its own: a server may make the same bundle while this is made by hand.
+    own = replace(served, stage=replace(served.stage, name=f"{served.stage.name}_{uuid.uuid4().hex}"))
     try:
-        _fill(served, storage, plan, staged)
+        _fill(own, storage, plan, staged)
         if not is_unchanged(storage, plan.inputs) or tables_of_rules(served.config) != plan.tables:
             raise ArtifactError(
                 f"{storage.location} or a table of its rules changed while it was made ready to serve; start again"
             )
         publish(staged, target)
     finally:
-        storage.sweep(served.stage.name)
+        storage.sweep(own.stage.name)
         shutil.rmtree(staged, ignore_errors=True)
     log.info("serve: bundle %s of %s made (%.1f s)", plan.digest, plan.run, time.monotonic() - started)
     return target
@@ -147,7 +151,7 @@ def _write_item_arrays(io: StageIO, config: PipelineConfig, arrays: CustomerArra
     moment = moment_after(interactions, None)
     sales = Sales(interactions, items, moment, config.baselines.recent_days).of_items()
     scratch = io.scratch("sales")
-    sales.select("item_idx", *SALES).write.mode("overwrite").parquet(scratch)
+    sales.select("item_idx", *SALES).write.mode("overwrite").parquet(spark_uri(scratch))
     write_sales(read_columns(scratch), num_items, folder)
     write_baskets(arrays, num_items, folder)
 
@@ -155,11 +159,8 @@ def _write_item_arrays(io: StageIO, config: PipelineConfig, arrays: CustomerArra
 def _copy(storage: Storage, labels: tuple[str, ...], folder: Path) -> None:
     """Artifacts with their manifests, as a run of their own."""
     for label in labels:
-        fs, plain = filesystem(storage.path(label))
-        target = folder / label
-        target.parent.mkdir(parents=True, exist_ok=True)
-        fs.get(plain, str(target), recursive=fs.isdir(plain))
-        fs.get_file(plain + SUFFIX, f"{target}{SUFFIX}")
+        for ending in ("", SUFFIX):
+            fetch(storage.path(label) + ending, f"{folder / label}{ending}")
 
 
 def _write_items(io: StageIO, path: Path) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 from recsys_spark.contracts.columns import ALL_ITEMS, FIRST_PURCHASE
 from recsys_spark.contracts.config import PipelineConfig
+from recsys_spark.privacy.customer_ids import normal_id
 from recsys_spark.serving import documents as doc
 from recsys_spark.serving.answers import (
     Product,
@@ -60,10 +61,10 @@ class Replies:
     ) -> doc.CustomerProducts:
         """asked: k, protocol and share_new. fallback: whether an unknown customer gets popular products."""
         wish = self._wish(*asked, part="query")
-        user = self.state.customers.find(customer_id)
+        user = self.state.customers.find(normal_id(customer_id))
         if user is not None:
             items = for_customer(self.state, user, wish)
-            return doc.CustomerProducts(customer_id=customer_id, **self._told(items))
+            return doc.CustomerProducts(customer_id=self.state.customers.of(user), **self._told(items))
         told = f"no customer has the id '{customer_id}' in run {self.card.run}"
         if not fallback:
             raise doc.Refused(404, "unknown_customer", f"{told}; POST /recommend takes a basket of a new one")

@@ -9,12 +9,13 @@ import os
 import signal
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from socket import IPPROTO_TCP, TCP_NODELAY
+from socket import AF_INET, AF_INET6, IPPROTO_TCP, SO_REUSEADDR, SOL_SOCKET, TCP_NODELAY
 from socket import socket as Socket
 
 import uvicorn
 from fastapi import FastAPI
 
+from recsys_spark.contracts.errors import ConfigError
 from recsys_spark.serving.app import create_app
 from recsys_spark.serving.desk import Desk
 from recsys_spark.serving.holder import Holder
@@ -51,8 +52,26 @@ class _Server(uvicorn.Server):
         yield
 
 
-def run_server(holder: Holder, stop: Callable[[], None]) -> None:
-    """Answer until told to end. stop: ends a reload, for which the end would wait, and whoever answers."""
+def bound_socket(host: str, port: int) -> Socket:
+    """A socket of the address, which nobody can connect to yet. Raises ConfigError for an address that is not free."""
+    bound = Socket(AF_INET6 if ":" in host else AF_INET)
+    bound.setsockopt(SOL_SOCKET, SO_REUSEADDR, 1)
+    # asyncio leaves Nagle's algorithm on where a socket does not say that it speaks TCP, as this one: a body would wait
+    # until the client acknowledges the head, 40 ms.
+    bound.setsockopt(IPPROTO_TCP, TCP_NODELAY, 1)
+    try:
+        bound.bind((host, port))
+    except OSError as error:
+        bound.close()
+        told = f"serve.host:port {host}:{port} cannot be had: {error.strerror or error}"
+        raise ConfigError(f"{told}; name a free one by serve.port") from None
+    return bound
+
+
+def run_server(holder: Holder, stop: Callable[[], None], bound: Socket) -> None:
+    """Answer until told to end. stop: ends a reload, for which the end would wait, and whoever answers. bound: where
+    requests come in.
+    """
     serve = holder.served.config.serve
     desk = Desk(serve.processes, serve.max_waiting, serve.timeout_seconds)
 
@@ -69,8 +88,6 @@ def run_server(holder: Holder, stop: Callable[[], None]) -> None:
     app = create_app(holder, desk, os.environ.get(TOKEN_VARIABLE) or None, lifespan)
     settings = uvicorn.Config(
         app,
-        host=serve.host,
-        port=serve.port,
         log_config=None,
         access_log=False,  # ids of customers stay out of logs
         server_header=False,
@@ -79,11 +96,7 @@ def run_server(holder: Holder, stop: Callable[[], None]) -> None:
         timeout_graceful_shutdown=_GRACE_SECONDS,
         limit_concurrency=2 * (serve.processes + serve.max_waiting) + 100,  # connections; idle ones count
     )
-    listening = settings.bind_socket()
-    # uvicorn's socket does not say that it speaks TCP, so asyncio leaves Nagle's algorithm on: a body would wait until
-    # the client acknowledges the head, 40 ms.
-    listening.setsockopt(IPPROTO_TCP, TCP_NODELAY, 1)
-    _Server(settings, holder, stop).run([listening])
+    _Server(settings, holder, stop).run([bound])
 
 
 async def _watch(holder: Holder, seconds: float, told: asyncio.Event) -> None:

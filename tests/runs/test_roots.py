@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import pandas as pd
 import pytest
 
 from recsys_spark.command_line import open_storage
 from recsys_spark.contracts.errors import EXIT_USAGE, ConfigError
+from recsys_spark.file_facts import part_entries
+from recsys_spark.manifest import Manifest
+from recsys_spark.paths import filesystem, put_text
+from recsys_spark.runs.carry import carry
 from recsys_spark.runs.root import RunRoot
 from recsys_spark.stage import run_stage
 from recsys_spark.storage import Storage
@@ -85,6 +90,22 @@ def test_runs_work_on_a_store_without_links(shop):
     old, new = root.runs()
     assert root.current().id == new.id
     assert (new.based_on, new.is_complete, old.is_complete) == (old.id, True, True)
+
+
+def test_the_parts_of_a_table_are_carried_over_on_a_store_to_where_the_table_lies(tmp_path):
+    old, new = (Storage(f"memory://{tmp_path.name}/runs/{name}") for name in ("old", "new"))
+    fs, place = filesystem(f"{old.root}/lines.parquet")
+    for number in range(2):
+        pd.DataFrame({"line": [number]}).to_parquet(tmp_path / "part.parquet")
+        fs.put_file(str(tmp_path / "part.parquet"), f"{place}/part-{number}.parquet")
+    files = part_entries(fs, place, None)
+    made = Manifest("lines.parquet", "table", "ingest", "line bigint", 2, sum(file.bytes for file in files), "2", files)
+    put_text(made.to_json(), f"{old.root}/lines.parquet.manifest.json")
+    old.write_stage_record("ingest", {"outputs": {"lines.parquet": "2"}})
+    assert carry("ingest", old, new)
+    assert new.require("lines.parquet") == made
+    copied = f"{filesystem(new.root)[1]}/lines.parquet"
+    assert fs.find(copied) == [f"{copied}/part-0.parquet", f"{copied}/part-1.parquet"]
 
 
 def test_the_run_that_another_process_made_is_seen_on_a_store_whose_listings_are_kept(shop):

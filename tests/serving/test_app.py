@@ -50,6 +50,12 @@ def test_ids_may_hold_slashes_and_any_letters_and_are_never_paths(client):
     assert codes(client.get("/recommend/شركة"))[0] == "D4"
 
 
+@pytest.mark.parametrize("spelled", ["%20acme", "acme%C2%A0", "%E2%80%8Facme"])
+def test_what_nobody_sees_of_an_id_does_not_count(client, spelled):
+    told = client.get(f"/recommend/{spelled}").json()
+    assert (told["customer_id"], told["fallback"]) == ("acme", None)
+
+
 def test_arabic_texts_come_as_utf_8(client):
     answer = client.get("/recommend/zed")
     assert ARABIC.encode() in answer.content
