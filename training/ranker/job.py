@@ -16,6 +16,7 @@ from training import jobs
 from training.files import folder_on_disk
 from training.process_group import Group
 from training.ranker.batches import QUERY, RankerBatch, columns_of, whole_queries
+from training.ranker.schedule import rates_again
 from training.reader import ParquetReader, ReaderOptions
 
 
@@ -54,9 +55,9 @@ class RankerJob:
     def again(self, found: Mapping[str, Any]) -> RankerJob:
         """The job without a dev slice, for as long as another one that returned `found` was trained to its best."""
         members, heads = found.get("members", ()), found.get("boosters", {}).values()
-        rates = (tuple(entry["learning_rate"] for entry in told["curve"][: told["best_epoch"]]) for told in members)
+        rates = tuple(rates_again(self.config, told) for told in members)
         rounds = tuple(told["rounds"] for told in heads)
-        return replace(self, dev_paths=(), learning_rates=tuple(rates), rounds=rounds)
+        return replace(self, dev_paths=(), learning_rates=rates, rounds=rounds)
 
     def to_json(self) -> str:
         """The job as a text that `python -m training.ranker` takes."""

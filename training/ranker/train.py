@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -23,6 +22,7 @@ from training.ranker.metrics import JUDGED_BY
 from training.ranker.model import RankerEnsemble, RankerMLP
 from training.ranker.objective import ObjectiveOptions, RankerTrainee
 from training.ranker.sample import sample_rows
+from training.ranker.schedule import rates_of
 from training.ranker.transform import FeatureTransform
 from training.tracking import tracker
 
@@ -99,22 +99,12 @@ def objective_of(job: RankerJob) -> ObjectiveOptions:
     )
 
 
-def cosine(learning_rate: float, epochs: int) -> tuple[float, ...]:
-    """The learning rate of each epoch, falling by half a cosine (Loshchilov and Hutter, ICLR 2017), (epochs,).
-
-    >>> [round(rate, 3) for rate in cosine(1.0, 4)]
-    [1.0, 0.854, 0.5, 0.146]
-    """
-    return tuple(learning_rate * 0.5 * (1 + math.cos(math.pi * epoch / epochs)) for epoch in range(epochs))
-
-
 def _loop_settings(job: RankerJob, group: Group, number: int, seed: int) -> LoopSettings:
     config = job.config
     found = job.learning_rates[number] if job.learning_rates else ()
-    falling = cosine(config.learning_rate, config.max_epochs) if config.schedule == "cosine" else ()
     return LoopSettings(
         max_epochs=len(found) or config.max_epochs,
-        learning_rates=found or falling,
+        learning_rates=found or rates_of(config),
         metric=JUDGED_BY,
         patience=config.patience,
         clip_norm=config.clip_norm,

@@ -30,6 +30,7 @@ from tests.support.rankers import (
 )
 from training.ranker import train
 from training.ranker.job import RankerJob
+from training.ranker.schedule import cosine
 from training.ranker.train import train_ranker
 
 pytestmark = pytest.mark.torch
@@ -142,11 +143,13 @@ def test_without_a_dev_slice_members_train_for_all_epochs(tables, tmp_path):
     assert found["dev"] == {}
 
 
-@pytest.mark.parametrize("model", ["mlp", "lambdarank"])
-def test_a_training_on_more_rows_takes_as_long_as_the_first_took_to_its_best(tables, tmp_path, model):
+@pytest.mark.parametrize(("model", "schedule"), [("mlp", "cosine"), ("mlp", "plateau"), ("lambdarank", "cosine")])
+def test_a_training_on_more_rows_takes_as_long_as_the_first_took_to_its_best(tables, tmp_path, model, schedule):
     if model != "mlp":
         need_lightgbm()
-    first = ranker_job(tmp_path / "first", *tables, replace(LONGER, model=model, num_seeds=2, patience=1))
+    first = ranker_job(
+        tmp_path / "first", *tables, replace(LONGER, model=model, schedule=schedule, num_seeds=2, patience=1)
+    )
     found = json.loads(json.dumps(train_ranker(first)))
     again = replace(ranker_job(tmp_path / "again", *tables, first.config).again(found), train_paths=tables)
     assert RankerJob.from_json(again.to_json()) == again
@@ -154,8 +157,11 @@ def test_a_training_on_more_rows_takes_as_long_as_the_first_took_to_its_best(tab
     assert more["dev"] == {}
     if model == "mlp":
         for member, earlier in zip(more["members"], found["members"], strict=True):
-            rates = [entry["learning_rate"] for entry in earlier["curve"]]
-            assert [entry["learning_rate"] for entry in member["curve"]] == rates[: earlier["best_epoch"]]
+            best = earlier["best_epoch"]
+            rates = [entry["learning_rate"] for entry in earlier["curve"]][:best]
+            if schedule == "cosine":
+                rates = list(cosine(first.config.learning_rate, best))
+            assert [entry["learning_rate"] for entry in member["curve"]] == rates
             assert member["examples"] > earlier["examples"]
     else:
         assert [told["rounds"] for told in more["boosters"].values()] == [
