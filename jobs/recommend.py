@@ -112,7 +112,7 @@ def _moment(io: StageIO, config: PipelineConfig) -> _Moment:
     if options.new_lines:
         entry = customer_entry(io, config.ingest, config.paths.processed)
         new = only_new_lines(interactions, options.new_lines, config.ingest, config.clean, entry, io.materialise)
-        interactions = io.materialise("interactions", interactions.unionByName(new))
+        interactions = io.materialise("interactions", interactions.unionByName(new.interactions))
         customer_ids = with_new_customers(customer_ids, interactions, io.num_rows(CUSTOMER_ID_MAP))
     moment = moment_after(interactions, as_of)
     merge_minutes = config.sequences.merge_minutes
