@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import json
-from pathlib import Path
 
 from recsys_spark.command_line import common_arguments, config_from, finish, guarded, storage_of
 from recsys_spark.evaluation.compare import compare_runs
 from recsys_spark.evaluation.console import comparison_table
 from recsys_spark.evaluation.runs import Run
+from recsys_spark.out_file import require_free, write_json
 from recsys_spark.session import get_session
 
 
@@ -26,11 +25,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
 def compare(arguments: argparse.Namespace) -> None:
     """Print the comparison and, with --out, write all of it."""
     config = config_from(arguments)
+    require_free(arguments.out, (config.paths.processed, arguments.first, arguments.second))
     spark = get_session(config.session)
     runs = [Run(storage_of(root, spark)) for root in (arguments.first, arguments.second)]
     comparison = compare_runs(runs[0], runs[1], config.evaluation, config.seed)
-    if arguments.out:
-        Path(arguments.out).write_text(json.dumps(comparison, indent=1, ensure_ascii=False), encoding="utf-8")
+    write_json(arguments.out, comparison)
     print(comparison_table(comparison))
 
 

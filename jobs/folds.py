@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
-from pathlib import Path
 
 from jobs import (
     baselines,
@@ -21,6 +19,7 @@ from jobs import (
 from recsys_spark.command_line import config_from, finish, guarded, this_command, working_arguments
 from recsys_spark.evaluation.console import spread_table
 from recsys_spark.evaluation.rolling import run_folds, run_seeds
+from recsys_spark.out_file import require_free, write_json
 from recsys_spark.runs.pipeline import Order, stages_done
 
 _PREPARE = (ingest, clean, entities, sequences)
@@ -41,14 +40,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
 def fold(arguments: argparse.Namespace) -> None:
     """Run what is not up to date, print the spread and, with --out, write all of it."""
     config = config_from(arguments)
+    require_free(arguments.out, (config.paths.processed,))
     order = Order(this_command(), arguments.run, arguments.force, arguments.verify)
     with stages_done(STAGES, config, order) as work:
         if arguments.seeds:
             found = run_seeds(STAGES, config, work.storage, arguments.seeds)
         else:
             found = run_folds(STAGES, config, work.storage, arguments.folds or 3)
-    if arguments.out:
-        Path(arguments.out).write_text(json.dumps(found, indent=1), encoding="utf-8")
+    write_json(arguments.out, found)
     print(spread_table(found))
 
 

@@ -7,6 +7,7 @@ import dataclasses
 from functools import partial
 from typing import Any
 
+from recsys_spark.cleaning.clean import NEED_ALL_LINES
 from recsys_spark.command_line import add_options, config_from, finish, guarded, this_command, working_arguments
 from recsys_spark.contracts.artifacts import (
     CUSTOMER_ID_MAP,
@@ -24,12 +25,13 @@ from recsys_spark.manifest import digest_of
 from recsys_spark.monitoring.calibration import calibration_measures
 from recsys_spark.monitoring.embeddings import embedding_measures
 from recsys_spark.monitoring.features import feature_measures
-from recsys_spark.monitoring.lines import latest, line_measures, unknown_measures, windows
+from recsys_spark.monitoring.lines import latest, line_measures, measures_of_runs, unknown_measures
 from recsys_spark.monitoring.lists import list_measures
 from recsys_spark.monitoring.measures import Measure, drift_document
 from recsys_spark.monitoring.metrics import metric_measures
 from recsys_spark.monitoring.money import new_measures, period_measures
 from recsys_spark.monitoring.page import write_page
+from recsys_spark.monitoring.rejections import Rejections, rejected, rejected_of_runs, rejections_of
 from recsys_spark.monitoring.runs import SeenRun, earlier_run, require_another
 from recsys_spark.monitoring.words import drift_words
 from recsys_spark.privacy.entry import CustomerEntry
@@ -62,12 +64,10 @@ def run(io: StageIO, config: PipelineConfig) -> Metrics:
 
 def _of_runs(earlier: SeenRun, own: SeenRun, config: PipelineConfig) -> tuple[list[Measure], dict[str, Any]]:
     options = config.monitor
-    bought = earlier.table(INTERACTIONS_CLEAN), own.table(INTERACTIONS_CLEAN)
-    before, behind = windows(bought[0], bought[1], options.reference_days)
     moved, differs = metric_measures(earlier, own, options, config.evaluation, config.seed)
     return [
-        *line_measures(before, behind, options),
-        *unknown_measures(behind, earlier.table(CUSTOMER_ID_MAP), earlier.table(ITEM_ID_MAP), options),
+        rejected_of_runs(earlier, own, options),
+        *measures_of_runs(earlier, own, options),
         *feature_measures(earlier, own, options),
         *embedding_measures(earlier, own, options),
         *calibration_measures((earlier, "test"), (own, "test"), options),
@@ -84,8 +84,9 @@ def _of_new_lines(io: StageIO, own: SeenRun, config: PipelineConfig) -> list[Mea
     if own.has(INGEST_REPORT):
         entry.require_same_key(io.storage.read_json(INGEST_REPORT.path))
     found = only_new_lines(known, options.new_lines, config.ingest, config.clean, entry, io.materialise)
-    new = io.materialise("new_lines", found)
+    new = io.materialise("new_lines", found.interactions)
     return [
+        rejected(rejections_of(own, NEED_ALL_LINES), Rejections(found.num_read, found.rejected), options),
         *line_measures(latest(known, options.reference_days), new, options),
         *unknown_measures(new, own.table(CUSTOMER_ID_MAP), own.table(ITEM_ID_MAP), options),
         *calibration_measures((own, "val"), (own, "test"), options),

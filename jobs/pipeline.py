@@ -155,6 +155,8 @@ def _run_one(arguments: argparse.Namespace) -> None:
 
 def _evaluate(arguments: argparse.Namespace) -> None:
     """The stage alone, unless folds, seeds or the leak check are asked for."""
+    if arguments.out and not (arguments.folds or arguments.seeds):
+        raise ConfigError("--out is what --folds or --seeds found; give one of them, or leave it out")
     if arguments.check_leaks:
         check_leaks.check(arguments)
     elif arguments.folds or arguments.seeds:
@@ -167,8 +169,10 @@ def _recommend(arguments: argparse.Namespace) -> None:
     """The stage alone, unless the cost of its rules is asked for."""
     if arguments.what_if:
         what_if.what_if(arguments)
+    elif arguments.out:
+        raise ConfigError("--out is what --what-if found; give that too, or hand lists on by `recsys export`")
     else:
-        _run_one(arguments)
+        recommend.recommend_alone(arguments)
 
 
 def _describe(_: argparse.Namespace) -> None:

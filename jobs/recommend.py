@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 from dataclasses import dataclass
 from functools import partial
 
@@ -9,7 +10,7 @@ from pyspark.sql import DataFrame
 
 from recsys_spark.baselines.query_batches import spread, with_queries
 from recsys_spark.baselines.registry import ModelSettings
-from recsys_spark.command_line import main
+from recsys_spark.command_line import config_from, main, run_alone
 from recsys_spark.contracts.artifacts import (
     BASELINE_RESULTS,
     CUSTOMER_ID_MAP,
@@ -28,6 +29,7 @@ from recsys_spark.contracts.artifacts import (
     TOWER_FILES,
 )
 from recsys_spark.contracts.config import PipelineConfig
+from recsys_spark.contracts.stages import STAGE_NAMES
 from recsys_spark.entities.items import known_texts
 from recsys_spark.ingest.readers import source_files
 from recsys_spark.privacy.entry import CustomerEntry
@@ -53,9 +55,12 @@ from recsys_spark.recommendations.moment import (
 from recsys_spark.recommendations.named_model import NamedModelSettings, named_model
 from recsys_spark.recommendations.reasons import Teller
 from recsys_spark.recommendations.together import co_purchases
+from recsys_spark.runs.choose import place_of
+from recsys_spark.runs.work import is_published
 from recsys_spark.sequences.histories import customer_histories
 from recsys_spark.sequences.split import iso_in_utc
-from recsys_spark.stage import Metrics, Stage, StageIO
+from recsys_spark.stage import Metrics, Outcome, Stage, StageIO
+from recsys_spark.storage import Storage
 from recsys_spark.workbook_writer import write_workbook
 
 SOURCES = (INTERACTIONS_CLEAN, CUSTOMER_ID_MAP, ITEM_ID_MAP)
@@ -107,7 +112,7 @@ def _moment(io: StageIO, config: PipelineConfig) -> _Moment:
     if options.new_lines:
         entry = customer_entry(io, config.ingest, config.paths.processed)
         new = only_new_lines(interactions, options.new_lines, config.ingest, config.clean, entry, io.materialise)
-        interactions = io.materialise("interactions", interactions.unionByName(new))
+        interactions = io.materialise("interactions", interactions.unionByName(new.interactions))
         customer_ids = with_new_customers(customer_ids, interactions, io.num_rows(CUSTOMER_ID_MAP))
     moment = moment_after(interactions, as_of)
     merge_minutes = config.sequences.merge_minutes
@@ -178,5 +183,21 @@ STAGE = Stage(
 
 OPTIONS = {"--as-of": ("recommend.as_of", "TIME"), "--with": ("recommend.new_lines", "FILE...")}
 
+
+def recommend_alone(arguments: argparse.Namespace) -> Outcome:
+    """Recommend in the current run, and print where the workbook lies.
+
+    In an unfinished one instead where no run is complete, or where single stages have brought it up to this one and
+    neither a moment nor new lines are asked for, which are of the lists at hand.
+    """
+    options = config_from(arguments).recommend
+
+    def goes_on(unfinished: Storage) -> bool:
+        before = STAGE_NAMES[: place_of(STAGE.name)]
+        return not (options.as_of or options.new_lines) and all(is_published(name, unfinished) for name in before)
+
+    return run_alone(STAGE, arguments, goes_on, {"workbook": RECOMMENDATIONS_XLSX})
+
+
 if __name__ == "__main__":
-    main(STAGE, options=OPTIONS)
+    main(STAGE, options=OPTIONS, work=recommend_alone)

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import json
 from functools import partial, reduce
-from pathlib import Path
 
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from recsys_spark.baselines.loading import load_codes
 from recsys_spark.baselines.popularity import FittedPopularity
-from recsys_spark.command_line import finish, guarded, run_alone, working_arguments
+from recsys_spark.command_line import config_from, finish, guarded, run_alone, working_arguments
 from recsys_spark.contracts.artifacts import (
     CUSTOMER_ID_MAP,
     EVALUATION,
@@ -29,11 +27,13 @@ from recsys_spark.contracts.artifacts import (
 )
 from recsys_spark.contracts.columns import LIST_PROTOCOLS
 from recsys_spark.contracts.config import PipelineConfig
+from recsys_spark.contracts.errors import ConfigError
 from recsys_spark.evaluation.console import what_if_table
 from recsys_spark.evaluation.facts import customer_activity, hits, judged, positive_facts
 from recsys_spark.evaluation.protocols import positive_ranks
 from recsys_spark.evaluation.summary import collect_sums
 from recsys_spark.evaluation.sums import as_cells, customer_hits, customer_totals
+from recsys_spark.out_file import require_free, write_json
 from recsys_spark.privacy.entry import CustomerEntry
 from recsys_spark.recommendations.fitted_rules import fitted_rules, policy_of, rule_files, with_exclusions
 from recsys_spark.recommendations.lists import passed_over
@@ -51,6 +51,7 @@ from recsys_spark.sequences.split import cutoff
 from recsys_spark.stage import Metrics, Stage, StageIO
 
 FIT, SPLIT = "val", "test"
+_OF_LISTS = ("as_of", "new_lines")  # of section `recommend`: which lists are made, not which rules hold for them
 SOURCES = (INTERACTIONS_CLEAN, ITEM_ID_MAP, CUSTOMER_ID_MAP)
 
 
@@ -115,9 +116,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
 
 def what_if(arguments: argparse.Namespace) -> None:
     """Print the cost of the rules and, with --out, write all of it."""
-    outcome = run_alone(STAGE, arguments)
-    if arguments.out:
-        Path(arguments.out).write_text(json.dumps(outcome.metrics, indent=1), encoding="utf-8")
+    config = config_from(arguments)
+    given = [f"recommend.{name}" for name in _OF_LISTS if getattr(config.recommend, name)]
+    asked = [key for key in given if any(pair.startswith(f"{key}=") for pair in arguments.set)]
+    if asked:
+        raise ConfigError(f"--what-if measures on the test queries, each at its own time: leave out {', '.join(asked)}")
+    require_free(arguments.out, (config.paths.processed,))
+    outcome = run_alone(STAGE, arguments, goes_on=lambda _unfinished: False)
+    write_json(arguments.out, outcome.metrics)
     print(what_if_table(outcome.metrics))
 
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 
 from recsys_spark.causes import cause_in_one_line
+from recsys_spark.contracts.artifacts import Artifact
 from recsys_spark.contracts.config import PipelineConfig
 from recsys_spark.contracts.errors import EXIT_DONE, EXIT_INTERRUPTED, EXIT_OTHER, PipelineError
 from recsys_spark.contracts.load_config import load_config
@@ -27,27 +28,47 @@ from recsys_spark.tracking import tracked_run
 
 
 def main(
-    stage: Stage, switches: Mapping[str, str] | None = None, options: Mapping[str, tuple[str, str]] | None = None
+    stage: Stage,
+    switches: Mapping[str, str] | None = None,
+    options: Mapping[str, tuple[str, str]] | None = None,
+    work: Callable[[argparse.Namespace], object] | None = None,
 ) -> None:
-    """Entry point of `python jobs/<stage>.py`. switches, options: see `add_switches` and `add_options`."""
+    """Entry point of `python jobs/<stage>.py`. switches, options: see `add_switches` and `add_options`.
+
+    work: what to do in place of `run_alone`.
+    """
     parser = working_arguments(argparse.ArgumentParser(description=sys.modules[stage.run.__module__].__doc__))
     add_switches(parser, switches or {})
     add_options(parser, options or {})
     arguments = parser.parse_args()
 
-    finish(guarded(lambda: run_alone(stage, arguments), debug=arguments.debug, log_format=arguments.log_format))
+    work = work or partial(run_alone, stage)
+    finish(guarded(lambda: work(arguments), debug=arguments.debug, log_format=arguments.log_format))
 
 
-def run_alone(stage: Stage, arguments: argparse.Namespace) -> Outcome:
-    """Run one stage: in the unfinished run, else in the current one, else in a first one."""
+def run_alone(
+    stage: Stage,
+    arguments: argparse.Namespace,
+    goes_on: Callable[[Storage], bool] | None = None,
+    shown: Mapping[str, Artifact] | None = None,
+) -> Outcome:
+    """Run one stage: in the unfinished run, else in the current one, else in a first one.
+
+    goes_on: whether an unfinished run is the one to work in though another is current; without it, it is. shown: files
+    whose place is printed, by what they are called.
+    """
     config = config_from(arguments)
-    wanted = Wanted(this_command(), arguments.run)
+    root = RunRoot(config.paths.processed)
+    is_wanted = None if goes_on is None else (lambda run: goes_on(Storage(root.folder(run.id))))
+    wanted = Wanted(this_command(), arguments.run, goes_on=is_wanted)
     with working(config, wanted) as work, tracked_run(config, work.storage, work.record.id) as tracked:
         work.take_as_they_are(STAGE_NAMES[: place_of(stage.name)])
         with tracked(stage.name) as report:
             outcome = work.do(stage, arguments.force, arguments.verify)
             report(outcome)
-        return outcome
+    for name, artifact in (shown or {}).items():
+        print(f"{name}: {root.best_name(work.record.id)}/{artifact.path}")
+    return outcome
 
 
 def this_command() -> str:
@@ -92,7 +113,7 @@ def add_switches(parser: argparse.ArgumentParser, switches: Mapping[str, str]) -
 def add_options(parser: argparse.ArgumentParser, options: Mapping[str, tuple[str, str]]) -> None:
     """Add options that take a value of the config: {"--as-of": ("recommend.as_of", "TIME")}.
 
-    One whose word ends in dots takes several values.
+    One whose word ends in dots takes several values, also by being given several times.
     """
     for option, (key, word) in options.items():
         several = "+" if word.endswith("...") else None
@@ -105,7 +126,15 @@ class _Setting(argparse.Action):
     """Keeps what is given as one more pair of --set; `const` is its key."""
 
     def __call__(self, _parser: object, namespace: argparse.Namespace, values: object, _option: object = None) -> None:
-        namespace.set = [*namespace.set, f"{self.const}={json.dumps(values)}"]
+        if isinstance(values, list):
+            values = [*getattr(namespace, self.dest_of_all, []), *values]
+            setattr(namespace, self.dest_of_all, values)
+        namespace.set = [*namespace.set, f"{self.const}={json.dumps(values, ensure_ascii=False)}"]
+
+    @property
+    def dest_of_all(self) -> str:
+        """Where all values of an option that takes several are kept."""
+        return f"all of {self.const}"
 
 
 def config_from(arguments: argparse.Namespace) -> PipelineConfig:

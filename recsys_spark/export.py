@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import uuid
 from pathlib import Path, PurePosixPath
 
@@ -12,9 +11,9 @@ from pyspark.sql import functions as F
 from recsys_spark.contracts.artifacts import ARTIFACTS
 from recsys_spark.contracts.errors import ConfigError
 from recsys_spark.contracts.schemas import Table
-from recsys_spark.paths import fetch, filesystem, is_below, is_on_disk, python_path, spark_uri
+from recsys_spark.out_file import require_free
+from recsys_spark.paths import fetch, filesystem, is_on_disk, python_path, spark_uri
 from recsys_spark.session import tasks_run_here
-from recsys_spark.small_files import is_local
 from recsys_spark.spreadsheet_text import CSV_OPTIONS, without_formula
 from recsys_spark.storage import Storage
 from recsys_spark.workbook_writer import SheetColumn, write_workbook
@@ -33,9 +32,7 @@ def export_table(storage: Storage, name: str, form: str, out: str | None, verify
     label = name if name.endswith(".parquet") else f"{name}.parquet"
     schema = _schema_of(label)
     target = out or f"{Path(label).stem}.{form}"
-    _require_free(target, storage)
-    if form == "xlsx":
-        _require_folder_of(target)
+    require_free(target, [storage.location], needs_folder=form == "xlsx")
     frame = storage.read_table(label, schema, verify)
     if is_on_disk(target) and not tasks_run_here(storage.spark):
         _write_by_way_of_root(storage, frame, schema, label, form, target)
@@ -76,25 +73,6 @@ def _schema_of(label: str) -> Table:
             return artifact.schema
     tables = sorted(artifact.path for artifact in ARTIFACTS.values() if artifact.kind == "table")
     raise ConfigError(f"'{label}' is no table; there are {', '.join(tables)}")
-
-
-def _require_free(target: str, storage: Storage) -> None:
-    """Raise ConfigError for a place that is taken, or that a reader could take for an artifact."""
-    if "\0" in target:
-        raise ConfigError(f"--out {target!r} holds a NUL character; give a path without one")
-    fs, plain = filesystem(target)
-    if fs.exists(plain) or os.path.islink(plain):  # noqa: PTH114  a path of any file system
-        raise ConfigError(f"'{target}' exists already; name another place with --out")
-    if is_below(plain, storage.location):
-        raise ConfigError(f"'{target}' lies among the artifacts of {storage.location}; name a place outside with --out")
-
-
-def _require_folder_of(target: str) -> None:
-    """Raise ConfigError where the folder of a local file is missing."""
-    fs, plain = filesystem(target)
-    folder = str(PurePosixPath(plain).parent)
-    if is_local(fs) and not fs.isdir(folder):
-        raise ConfigError(f"there is no folder '{folder}' for '{target}'; make it, or name another place with --out")
 
 
 def _without_formulas(frame: DataFrame) -> DataFrame:

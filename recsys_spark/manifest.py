@@ -5,11 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
+from recsys_spark.contracts.dotted import flat as flat
 from recsys_spark.contracts.errors import ArtifactError
 
 SUFFIX = ".manifest.json"
@@ -84,18 +85,6 @@ def digest_of(value: Any) -> str:
     """Digest of a JSON-like value, equal for equal values."""
     canonical = json.dumps(value, sort_keys=True, ensure_ascii=False, default=str)
     return hashlib.sha256(canonical.encode()).hexdigest()[:16]
-
-
-def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested mappings as one, under dotted keys.
-
-    >>> flat({"clean": {"outliers": {"multiplier": 3.0}}, "seed": 1})
-    {'clean.outliers.multiplier': 3.0, 'seed': 1}
-    """
-    found: dict[str, Any] = {}
-    for key, value in values.items():
-        found.update(flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value})
-    return found
 
 
 def library_versions() -> dict[str, str]:

@@ -7,7 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from jobs import pipeline
+from jobs.pipeline import command_parser
 from recsys_spark.command_line import (
+    add_options,
     add_switches,
     common_arguments,
     config_from,
@@ -89,6 +92,41 @@ def test_a_switch_is_short_for_a_config_value():
     add_switches(parser, {"--tune": "baselines.tune=true"})
     assert config_from(parser.parse_args(["--tune", "--set", "seed=2"])).baselines.tune
     assert not config_from(parser.parse_args(["--set", "seed=2"])).baselines.tune
+
+
+def test_an_option_of_several_values_keeps_those_of_every_use_and_names_of_any_sign():
+    parser = common_arguments(argparse.ArgumentParser())
+    add_options(parser, {"--with": ("recommend.new_lines", "FILE..."), "--as-of": ("recommend.as_of", "TIME")})
+    given = parser.parse_args(["--with", "a.csv", "b.csv", "--as-of", "2011", "--with", "\U0001f600.csv"])
+    assert config_from(given).recommend.new_lines == ("a.csv", "b.csv", "\U0001f600.csv")
+    assert config_from(parser.parse_args(["--with", "c.csv"])).recommend.new_lines == ("c.csv",)
+    assert config_from(parser.parse_args(["--as-of", "2011-01-05", "--as-of", "2011-01-06"])).recommend.as_of == (
+        "2011-01-06"
+    )
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["recommend", "--what-if", "--as-of", "2011-01-05"], "leave out recommend.as_of"),
+        (["recommend", "--what-if", "--with", "a.csv"], "leave out recommend.new_lines"),
+        (["recommend", "--out", "cost.json"], "--out is what --what-if found"),
+        (["evaluate", "--out", "x.json"], "--out is what --folds or --seeds found"),
+        (["evaluate", "--folds", "2", "--out", "{taken}"], "exists already"),
+        (["recommend", "--what-if", "--out", "{root}/x.json"], "lies among the artifacts"),
+        (["compare", "{root}", "b", "--out", "{root}/x.json"], "lies among the artifacts"),
+        (["compare", "a", "b", "--out", "{root}/no/x.json"], "there is no folder"),
+    ],
+)
+def test_what_could_not_be_done_or_written_is_refused_before_any_work(tmp_path, words, said):
+    taken, root = tmp_path / "taken.json", tmp_path / "run"
+    taken.touch()
+    root.mkdir()
+    given = [word.format(taken=taken, root=root) for word in words]
+    arguments = command_parser().parse_args([*given, "--set", f"paths.processed={root}"])
+    with pytest.raises(ConfigError, match=said):
+        pipeline._WORK[arguments.command](arguments)
+    assert list(root.iterdir()) == []
 
 
 @pytest.mark.parametrize(

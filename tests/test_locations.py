@@ -34,6 +34,18 @@ def test_a_location_has_one_spelling_for_spark_and_one_for_python(given, spark, 
     assert (spark_uri(given), python_path(given)) == (spark, python or given)
 
 
+def test_a_tilde_is_the_home_folder_and_names_that_begin_with_one_stay(monkeypatch):
+    monkeypatch.setenv("HOME", "/home/ada")
+    monkeypatch.chdir("/tmp")
+    assert [python_path(path) for path in ("~/run", "~", "~$book.xlsx", "a/~/b")] == [
+        "/home/ada/run",
+        "/home/ada",
+        "/tmp/~$book.xlsx",
+        "/tmp/a/~/b",
+    ]
+    assert spark_uri("~/run") == "file:///home/ada/run"
+
+
 @pytest.mark.parametrize(
     ("given", "url"),
     [

@@ -21,13 +21,14 @@ from recsys_spark.cleaning.outliers import describe, fit_bounds, is_outlier, win
 from recsys_spark.cleaning.rules import label_lines
 from recsys_spark.cleaning.text import normal_forms
 from recsys_spark.contracts.columns import SOURCE_COLUMNS
-from recsys_spark.contracts.config import CleanConfig, SplitConfig
+from recsys_spark.contracts.config import CLEAN_RULES, INGEST_RULES, CleanConfig, SplitConfig
 from recsys_spark.contracts.errors import DataError
 from recsys_spark.contracts.schemas import INTERACTIONS_CLEAN, REJECTED_LINES
 from recsys_spark.sequences.split import cutoff, fit_cutoffs
 
 # Up to this number, rows are sent to all executors: a shuffle of every line costs far more.
 BROADCAST_ROWS = 1_000_000
+NEED_ALL_LINES = ("outlier", "rare_item", "rare_customer")  # rules that lines which came later are not held against
 
 
 class Materialise(Protocol):
@@ -44,6 +45,15 @@ class Cleaned:
     rejected: DataFrame
     cutoffs: dict[str, str]
     outliers: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class NewLines:
+    """INTERACTIONS_CLEAN of lines that came later, how many lines were read, and of these what each rule took out."""
+
+    interactions: DataFrame
+    num_read: int
+    rejected: dict[str, int]
 
 
 def clean_lines(raw: DataFrame, config: CleanConfig, split: SplitConfig, materialise: Materialise) -> Cleaned:
@@ -77,14 +87,19 @@ def clean_lines(raw: DataFrame, config: CleanConfig, split: SplitConfig, materia
     )
 
 
-def clean_new_lines(raw: DataFrame, config: CleanConfig, materialise: Materialise) -> DataFrame:
-    """INTERACTIONS_CLEAN of lines that came later: the same rules, without bounds and coverage, which need all lines.
+def clean_new_lines(raw: DataFrame, config: CleanConfig, materialise: Materialise) -> NewLines:
+    """Lines that came later, by the same rules, but for those of NEED_ALL_LINES.
 
     Raises DataError where no date parses and where no line is left.
     """
-    _, groups = _grouped(raw, config, materialise)
+    lines, groups = _grouped(raw, config, materialise)
     kept = groups.filter("num_lines > 0").withColumn("was_winsorised", F.lit(False))
-    return kept.select(*INTERACTIONS_CLEAN.names)
+    counts = lines.groupBy(F.col("rejected.rule").alias("rule")).count().collect()
+    early = {row["rule"]: row["count"] for row in counts}
+    late = groups.select(F.inline("dropped")).groupBy("rule").count().collect()
+    by_rule = {**early, **{row["rule"]: row["count"] for row in late}}
+    rejected = {rule: by_rule[rule] for rule in INGEST_RULES + CLEAN_RULES if rule in by_rule}
+    return NewLines(kept.select(*INTERACTIONS_CLEAN.names), sum(early.values()), rejected)
 
 
 def _grouped(raw: DataFrame, config: CleanConfig, materialise: Materialise) -> tuple[DataFrame, DataFrame]:

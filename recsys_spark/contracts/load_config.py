@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any, get_args
 
 import yaml
-from omegaconf import DictConfig, ListConfig, OmegaConf
+from omegaconf import AnyNode, DictConfig, ListConfig, OmegaConf, StringNode
 from omegaconf.errors import ConfigKeyError, OmegaConfBaseException
 
 from recsys_spark.contracts.config import PipelineConfig
+from recsys_spark.contracts.dotted import flat
 from recsys_spark.contracts.errors import ConfigError
 
 
@@ -111,17 +112,36 @@ def _as_written(text: str) -> Any:
 
 
 def _with_texts_as_written(base: DictConfig, layer: DictConfig, written: object) -> DictConfig:
-    """Give lists of texts their entries as they are written: YAML reads 00123 as 83, 12:30 as 750, and no as False."""
+    """Take texts, alone and in lists and mappings, as they are written: YAML reads 00123 as 83 and no as False.
+
+    A mapping of texts has names with dots: one that is nested, as --set makes it of its key, is taken apart to these.
+    """
     for key in (str(key) for key in layer if key in base):
         if not isinstance(written, dict) or key not in written:
             continue
         known, given, own = base._get_node(key), layer._get_node(key), written[key]
         if isinstance(known, DictConfig) and isinstance(given, DictConfig):
-            _with_texts_as_written(known, given, own)
+            if get_args(known._metadata.ref_type) == (str, str):
+                layer[key] = _dotted(given, own)
+            else:
+                _with_texts_as_written(known, given, own)
         elif known is not None and isinstance(given, ListConfig) and get_args(known._metadata.ref_type)[:1] == (str,):
             pairs = zip(list(given), own, strict=True)
-            layer[key] = [text if isinstance(value, int | float) else value for value, text in pairs]
+            layer[key] = [_text(value, text) for value, text in pairs]
+        elif isinstance(known, StringNode) and isinstance(given, AnyNode):
+            layer[key] = _text(given._value(), own)
     return layer
+
+
+def _dotted(given: DictConfig, written: Any) -> dict[str, Any]:
+    values: Any = OmegaConf.to_container(given, resolve=False)
+    texts = flat(written) if isinstance(written, dict) else {}
+    return {name: _text(value, texts.get(name)) for name, value in flat(values or {}).items()}
+
+
+def _text(value: Any, written: object) -> Any:
+    """What is written, where YAML makes a number or a truth value of it."""
+    return written if isinstance(value, int | float) and isinstance(written, str) else value
 
 
 def _unknown_key(key: str) -> str:

@@ -75,5 +75,6 @@ def is_on_disk(path: str) -> bool:
 
 
 def _absolute(path: str) -> str:
+    home = path == "~" or path.startswith("~/")  # no shell expands it in a config file or behind --set KEY=
     # Not Path.absolute, which keeps `..`: one file must have one name.
-    return os.path.abspath(path)  # noqa: PTH100
+    return os.path.abspath(os.path.expanduser(path) if home else path)  # noqa: PTH100, PTH111

@@ -17,6 +17,7 @@ class DriftThresholds:
 
     psi: float = 0.2
     missing_rate: float = 0.1
+    rejected_lines: float = 0.1
     price_shift: float = 0.1
     unknown_customers: float = 0.2
     unknown_products: float = 0.1
@@ -35,7 +36,14 @@ class DriftThresholds:
     def __post_init__(self) -> None:
         for key in ("psi", "price_shift", "mean_shift", "covariance_shift", "calibration"):
             require(getattr(self, key) > 0, f"monitor.thresholds.{key}", "above 0", getattr(self, key))
-        shares = ("missing_rate", "unknown_customers", "unknown_products", "neighbour_overlap", "lost_neighbours")
+        shares = (
+            "missing_rate",
+            "rejected_lines",
+            "unknown_customers",
+            "unknown_products",
+            "neighbour_overlap",
+            "lost_neighbours",
+        )
         for key in (*shares, "coverage", "gini", "rank_overlap", "metric_drop", "money_drop"):
             require(0 <= getattr(self, key) <= 1, f"monitor.thresholds.{key}", "between 0 and 1", getattr(self, key))
         require(-1 <= self.money_uplift <= 1, "monitor.thresholds.money_uplift", "between -1 and 1", self.money_uplift)

@@ -13,7 +13,7 @@ from recsys_spark.monitoring.alignment import Moments, Vectors, covariance_shift
 from recsys_spark.monitoring.measures import Measure, above, below, not_measured
 from recsys_spark.monitoring.neighbours import neighbour_overlap
 from recsys_spark.monitoring.psi import Floats
-from recsys_spark.monitoring.runs import SeenRun
+from recsys_spark.monitoring.runs import SeenRun, lacks
 
 GROUP = "embeddings"
 _FITS = ("full", "val")  # the first that both runs have
@@ -26,11 +26,12 @@ def embedding_measures(reference: SeenRun, current: SeenRun, config: MonitorConf
         (tower, fit)
         for tower in TOWERS
         for fit in _FITS
-        if all(run.has(ITEM_EMBEDDINGS, tower=tower, fit=fit) for run in runs)
+        if all(run.has(side, tower=tower, fit=fit) for run in runs for side in (ITEM_EMBEDDINGS, USER_EMBEDDINGS))
     ]
     towers = dict(reversed(common))
-    if not towers:
-        return [not_measured(GROUP, "item_mean_shift", "the runs have no tower in common")]
+    lacking = lacks(reference, current, ITEM_ID_MAP, CUSTOMER_ID_MAP)
+    if lacking or not towers:
+        return [not_measured(GROUP, "item_mean_shift", lacking or "the runs have no tower in common")]
     items = common_ids(reference.table(ITEM_ID_MAP), current.table(ITEM_ID_MAP), "stock_code", "item_idx")
     users = common_ids(reference.table(CUSTOMER_ID_MAP), current.table(CUSTOMER_ID_MAP), "customer_id", "user_idx")
     items.persist()

@@ -8,11 +8,13 @@ from typing import Any
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from recsys_spark.contracts.artifacts import CUSTOMER_ID_MAP, INTERACTIONS_CLEAN, ITEM_ID_MAP
 from recsys_spark.contracts.monitor_config import MonitorConfig
 from recsys_spark.evaluation.segments import NO_CATEGORY, OTHER
 from recsys_spark.monitoring.distributions import Draws, moved_counts, moved_values
 from recsys_spark.monitoring.histograms import fine_histograms
 from recsys_spark.monitoring.measures import Measure, above, not_measured
+from recsys_spark.monitoring.runs import SeenRun, lacks
 
 GROUP = "lines"
 _NUMBERS = ("quantity", "price", "line_amount")
@@ -20,6 +22,17 @@ _MIN_DAYS = 28  # of the shorter side, below which its weekdays are not its cust
 _MIN_PRODUCTS = 3  # of a category, below which its prices are single decisions
 _ERRORS = 3  # standard errors of a mean price change that are taken for sampling
 _DAYS = ("7 Sun", "1 Mon", "2 Tue", "3 Wed", "4 Thu", "5 Fri", "6 Sat")  # numbered, as names are sorted
+
+
+def measures_of_runs(reference: SeenRun, current: SeenRun, config: MonitorConfig) -> list[Measure]:
+    """Everything of two runs; what was taken out of one of them since is not measured."""
+    lacking = lacks(reference, current, INTERACTIONS_CLEAN) or lacks(reference, reference, CUSTOMER_ID_MAP, ITEM_ID_MAP)
+    if lacking:
+        return [not_measured(GROUP, "psi", lacking), not_measured("unknown", "customers", lacking)]
+    bought = reference.table(INTERACTIONS_CLEAN), current.table(INTERACTIONS_CLEAN)
+    before, behind = windows(bought[0], bought[1], config.reference_days)
+    known = reference.table(CUSTOMER_ID_MAP), reference.table(ITEM_ID_MAP)
+    return [*line_measures(before, behind, config), *unknown_measures(behind, known[0], known[1], config)]
 
 
 def windows(reference: DataFrame, current: DataFrame, days: int) -> tuple[DataFrame, DataFrame]:

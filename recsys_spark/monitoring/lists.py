@@ -34,12 +34,12 @@ def list_measures(reference: SeenRun, current: SeenRun, config: MonitorConfig) -
         k = places_of_both(tables, F.col("rank"), config.top_k)
         sides = [recommended(table, k) for table in tables]
     else:
-        models = [run.best_model(ALL_ITEMS) for run in runs]
-        if None in models:
+        keys = [{"model": str(run.best_model(ALL_ITEMS)), "split": "test"} for run in runs]
+        if not all(run.has(RANKINGS, **own) for run, own in zip(runs, keys, strict=True)):
             return [
-                not_measured(GROUP, "rank_overlap", "one of the runs has neither recommendations nor an evaluation")
+                not_measured(GROUP, "rank_overlap", "one of the runs has neither recommendations nor an evaluated list")
             ]
-        tables = [run.table(RANKINGS, model=str(model), split="test") for run, model in zip(runs, models, strict=True)]
+        tables = [run.table(RANKINGS, **own) for run, own in zip(runs, keys, strict=True)]
         k = places_of_both(tables, F.size("stock_codes"), config.top_k)
         sides = [ranked(table, k) for table in tables]
     num_items = [run.table(ITEM_ID_MAP).count() for run in runs]

@@ -5,7 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from recsys_spark.contracts.artifacts import EVALUATION
+from recsys_spark.contracts.artifacts import (
+    CUSTOMER_ID_MAP,
+    EVALUATION,
+    INTERACTIONS_CLEAN,
+    ITEM_ID_MAP,
+    SEQUENCES,
+)
 from recsys_spark.contracts.columns import LIST_PROTOCOLS
 from recsys_spark.contracts.config import EvaluationConfig
 from recsys_spark.contracts.errors import DataError
@@ -13,7 +19,7 @@ from recsys_spark.contracts.monitor_config import MonitorConfig
 from recsys_spark.evaluation.compare import compare_runs
 from recsys_spark.evaluation.ranking_metrics import HEADLINE, MONEY, PER_POSITIVE, Metric, metric_of
 from recsys_spark.monitoring.measures import Measure, above, certain, not_measured
-from recsys_spark.monitoring.runs import SeenRun
+from recsys_spark.monitoring.runs import SeenRun, lacks
 
 GROUP = "metrics"
 WATCHED = (HEADLINE, Metric(PER_POSITIVE, "ndcg", HEADLINE.k), Metric(MONEY, "recall", HEADLINE.k))
@@ -29,6 +35,10 @@ def metric_measures(
     """
     if not (reference.has(EVALUATION) and current.has(EVALUATION)):
         return [not_measured(GROUP, "recall", "one of the runs was not evaluated")], {}
+    lacking = lacks(reference, current, CUSTOMER_ID_MAP, ITEM_ID_MAP, INTERACTIONS_CLEAN)
+    lacking = lacking or lacks(reference, current, SEQUENCES, split="test")
+    if lacking:
+        return [not_measured(GROUP, "recall", lacking)], {}
     try:
         comparison = compare_runs(reference, current, evaluation, seed)
     except DataError:  # the runs have no test positive in common

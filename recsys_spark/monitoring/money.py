@@ -27,7 +27,7 @@ from recsys_spark.evaluation.intervals import percentile_interval
 from recsys_spark.evaluation.protocols import ALL_ITEMS
 from recsys_spark.evaluation.results import quotient
 from recsys_spark.monitoring.measures import Measure, above, below, certain, not_measured, told
-from recsys_spark.monitoring.runs import SeenRun
+from recsys_spark.monitoring.runs import SeenRun, lacks
 
 GROUP = "money"
 POPULARITY = "popularity"
@@ -40,6 +40,9 @@ def period_measures(
     reference: SeenRun, current: SeenRun, config: MonitorConfig, evaluation: EvaluationConfig, seed: int
 ) -> list[Measure]:
     """Of the test queries of two runs: how much their best models capture, and the current run's uplift."""
+    gone = lacks(reference, current, SEQUENCES, split="test") or lacks(reference, current, CUSTOMER_ID_MAP)
+    if gone:
+        return [not_measured(GROUP, "captured", gone)]
     sides = {}
     for side, run in {"reference": reference, "current": current}.items():
         best = run.best_model(ALL_ITEMS)

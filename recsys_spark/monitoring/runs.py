@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 from pyspark.sql import DataFrame, SparkSession
 
@@ -38,6 +39,11 @@ class SeenRun(Run):
         self._see(label)
         return FittedFile(self.storage.path(label), self.seen[label])
 
+    def document(self, artifact: Artifact) -> dict[str, Any]:
+        """A JSON artifact of the run."""
+        self._see(artifact.path)
+        return self.storage.read_json(artifact.path)
+
     def best_model(self, protocol: str) -> str | None:
         """The model that was best on val; None for a run that was not evaluated."""
         if not self.has(EVALUATION):
@@ -47,6 +53,18 @@ class SeenRun(Run):
 
     def _see(self, label: str) -> None:
         self.seen[label] = self.storage.require(label, self.verify).content
+
+
+def lacks(reference: SeenRun, current: SeenRun, *artifacts: Artifact, **keys: str) -> str:
+    """What the runs lack of the artifacts, as `recsys forget` takes some out; an empty text where nothing."""
+    runs = {"reference": reference, "current": current}
+    missing = [
+        f"the {side} run has no {artifact.path_of(**keys)}"
+        for side, run in runs.items()
+        for artifact in artifacts
+        if not run.has(artifact, **keys)
+    ]
+    return missing[0] if missing else ""
 
 
 def earlier_run(name: str, spark: SparkSession, verify: str = "size") -> SeenRun:

@@ -7,6 +7,7 @@ import hashlib
 import hmac
 import json
 import os
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -25,6 +26,7 @@ from recsys_spark.ingest.source_frames import RAGGED
 _MIN_KEY_LETTERS = 16
 _PREFIX = "c"  # so that no program takes a pseudonym for a number, a date or a formula
 _LETTERS = 20
+_PSEUDONYM = re.compile(rf"{_PREFIX}[a-z2-7]{{{_LETTERS}}}")
 
 Transform = Callable[[str], Any]
 
@@ -58,6 +60,15 @@ def pseudonym(key: bytes, text: str) -> str:
         return ""
     digest = hmac.new(key, normal.encode(), hashlib.sha256).digest()
     return _PREFIX + base64.b32encode(digest).decode().lower()[:_LETTERS]
+
+
+def is_pseudonym(text: str) -> bool:
+    """Whether an id has the form of a pseudonym, whatever key it is of.
+
+    >>> is_pseudonym(pseudonym(b"a key of a test, no secret", "71053")), is_pseudonym("71053")
+    (True, False)
+    """
+    return _PSEUDONYM.fullmatch(normal_id(text)) is not None
 
 
 def key_of(config: IngestConfig) -> bytes | None:

@@ -14,6 +14,8 @@ from recsys_spark.contracts.errors import ConfigError
 from recsys_spark.privacy.customer_ids import key_fingerprint, key_of, keyed, per_text, pseudonym, pseudonymised
 from recsys_spark.privacy.forgotten import Forgotten, load_forgotten
 
+KEY_FACT = "pseudonymise_key"  # names the key's fingerprint in a recipe and in the manifests that follow from it
+
 
 @dataclass(frozen=True)
 class CustomerEntry:
@@ -29,7 +31,7 @@ class CustomerEntry:
 
     def facts(self) -> dict[str, str]:
         """What a stage's recipe must know: a new key or a forgotten customer makes other lines."""
-        facts = {"pseudonymise_key": key_fingerprint(self.key)} if self.key is not None else {}
+        facts = {KEY_FACT: key_fingerprint(self.key)} if self.key is not None else {}
         return facts | ({"forgotten_customers": self.forgotten.digest} if self.forgotten else {})
 
     def admit(self, lines: DataFrame, left_out: Observation | None = None) -> DataFrame:

@@ -66,7 +66,10 @@ def load_forgotten(root: str) -> Forgotten:
 
 
 def add_forgotten(root: str, ids: Iterable[str]) -> int:
-    """Add customers to the list of a root; returns how many are new. A kill leaves the old list or the new one."""
+    """Add customers to the list of a root; returns how many are new. A kill leaves the old list or the new one.
+
+    Call it with the root locked: of two at once one would lose its customers.
+    """
     fs, base = filesystem(root)
     path = f"{base.rstrip('/')}/{LIST}"
     held = _read(root, path) if fs.exists(path) else SaltedHashes(secrets.token_hex(16))

@@ -1,4 +1,4 @@
-"""Takes customers out of what runs left behind, and proves it by a search."""
+"""Takes customers out of what runs left behind."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from recsys_spark.candidates.tower_files import FittedFile
-from recsys_spark.contracts.artifacts import RAW_LINES
+from recsys_spark.contracts.artifacts import INGEST_REPORT, RAW_LINES
 from recsys_spark.contracts.errors import ArtifactError
 from recsys_spark.manifest import SUFFIX, Manifest
 from recsys_spark.paths import filesystem, spark_glob
+from recsys_spark.privacy.entry import KEY_FACT
 from recsys_spark.privacy.holders import labels_with_customers, own_files, run_folders
-from recsys_spark.privacy.search import Search, Wanted, search
+from recsys_spark.privacy.search import Wanted
 from recsys_spark.source_files import SOURCE
 from recsys_spark.storage import Storage
 
@@ -25,10 +26,11 @@ _STAGE = "forget"
 
 @dataclass
 class Removed:
-    """What was taken out of one run folder. lines: of raw_lines."""
+    """What was taken out of one run folder. lines: of raw_lines; key: fingerprint of its pseudonyms' key, if any."""
 
     folder: str
     lines: int = 0
+    key: str | None = None
     deleted: list[str] = field(default_factory=list)
     sources: list[str] = field(default_factory=list)
 
@@ -39,8 +41,8 @@ def require_runs(storage: Storage) -> None:
     run_folders(fs, base.rstrip("/"))
 
 
-def remove(storage: Storage, wanted: Wanted) -> tuple[list[Removed], Search]:
-    """Take customers out of all run folders below a root, then look for them in every file that is left.
+def remove(storage: Storage, wanted: Wanted) -> list[Removed]:
+    """Take customers out of all run folders below a root.
 
     A folder without them stays as it is. Where they are, raw_lines is rewritten without their lines and whatever else
     has rows of single customers is deleted: the indices of all who come behind them change, so it is out of date as a
@@ -51,15 +53,14 @@ def remove(storage: Storage, wanted: Wanted) -> tuple[list[Removed], Search]:
     folders = run_folders(fs, base)
     # The root as it was given: what fsspec makes of a location of an object store may lack the account.
     runs = [Storage(root + folder.removeprefix(base), storage.spark) for folder in folders]
-    removed = [_remove_from(run, folder, folders, wanted) for run, folder in zip(runs, folders, strict=True)]
-    return removed, search(storage.spark, root, wanted)
+    return [_remove_from(run, folder, folders, wanted) for run, folder in zip(runs, folders, strict=True)]
 
 
 def _remove_from(storage: Storage, folder: str, folders: Sequence[str], wanted: Wanted) -> Removed:
     fs, _ = filesystem(storage.root)
     labels = labels_with_customers(own_files(fs, folder, folders))
-    removed = Removed(folder)
-    raw = storage.manifest(RAW_LINES.path)
+    raw, report = (storage.manifest(artifact.path) for artifact in (RAW_LINES, INGEST_REPORT))
+    removed = Removed(folder, key=next((known for known in map(_key_of, (raw, report)) if known), None))
     if raw is not None:
         removed.sources = [name.removeprefix(SOURCE) for name in raw.inputs if "://" in name]
     tables = [label for label in (*labels, RAW_LINES.path) if fs.exists(f"{folder}/{label}")]
@@ -71,6 +72,10 @@ def _remove_from(storage: Storage, folder: str, folders: Sequence[str], wanted: 
     if raw is not None:
         removed.lines = _rewrite_raw_lines(storage, folder, wanted)
     return removed
+
+
+def _key_of(manifest: Manifest | None) -> str | None:
+    return manifest.inputs.get(SOURCE + KEY_FACT) if manifest is not None else None
 
 
 def _occurs(storage: Storage, label: str, wanted: Wanted) -> bool:

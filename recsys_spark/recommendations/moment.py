@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import replace
 
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from recsys_spark.cleaning.clean import Materialise, clean_new_lines
+from recsys_spark.cleaning.clean import Materialise, NewLines, clean_new_lines
 from recsys_spark.contracts.columns import INTERACTION_KEY
 from recsys_spark.contracts.config import CleanConfig, IngestConfig, TablesConfig
 from recsys_spark.contracts.errors import ConfigError
@@ -18,6 +19,7 @@ from recsys_spark.privacy.entry import CustomerEntry
 from recsys_spark.sequences.split import cutoff
 
 _FITS_OF_CUTOFFS = ("train", "val")  # whose rankers there are
+log = logging.getLogger("recsys")
 
 
 def only_new_lines(
@@ -27,15 +29,19 @@ def only_new_lines(
     clean: CleanConfig,
     entry: CustomerEntry,
     materialise: Materialise,
-) -> DataFrame:
-    """INTERACTIONS_CLEAN of further files alone, cleaned by the same rules, without what is known already.
+) -> NewLines:
+    """Lines of further files, cleaned by the same rules; the interactions are without what is known already.
 
     entry: how their customers come in. Quantities and prices of the new lines are not held against the bounds of the
     old ones.
     """
     raw = materialise("new_raw", entry.admit(read_sources(interactions.sparkSession, source_of(paths, ingest))))
     new = clean_new_lines(raw, clean, materialise)
-    return new.join(interactions.select(*INTERACTION_KEY), on=list(INTERACTION_KEY), how="left_anti")
+    told = ", ".join(f"{rule} {count:,}" for rule, count in new.rejected.items())
+    lost = f"{sum(new.rejected.values()):,} rejected{f' ({told})' if told else ''}"
+    log.info("new lines: %s read, %s", f"{new.num_read:,}", lost)
+    known = interactions.select(*INTERACTION_KEY)
+    return replace(new, interactions=new.interactions.join(known, on=list(INTERACTION_KEY), how="left_anti"))
 
 
 def source_of(paths: tuple[str, ...], ingest: IngestConfig) -> IngestConfig:

@@ -25,13 +25,15 @@ class Wanted:
     """What a command that works in a run asks for.
 
     run: an id, `current`, `new`, or None for the rule. goal: the last stage of a run that is opened for it.
-    is_outdated: whether a finished run is to be left as it is, and a new one opened; None works in it.
+    is_outdated: whether a finished run is to be left as it is, and a new one opened; None works in it. goes_on: whether
+    an unfinished run is gone on with though another is current; None does.
     """
 
     command: str
     run: str | None = None
     goal: str = STAGE_NAMES[-1]
     is_outdated: Callable[[RunRecord], bool] | None = None
+    goes_on: Callable[[RunRecord], bool] | None = None
 
 
 def run_to_read(root: RunRoot, wanted: str | None = None) -> RunRecord:
@@ -113,7 +115,9 @@ def _chosen(root: RunRoot, wanted: Wanted) -> RunRecord | None:
     if wanted.run not in (None, CURRENT):
         return root.run(str(wanted.run))
     unfinished = root.unfinished() if wanted.run is None else None
-    if unfinished is not None:
+    if unfinished is not None and current is not None and wanted.goes_on is not None and not wanted.goes_on(unfinished):
+        log.info("leaving the unfinished run %s as it is", unfinished.id)
+    elif unfinished is not None:
         log.info("going on with the unfinished run %s", unfinished.id)
         return unfinished
     if current is not None and wanted.run is None and wanted.is_outdated is not None and wanted.is_outdated(current):

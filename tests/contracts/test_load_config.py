@@ -193,3 +193,19 @@ def test_a_code_is_the_text_that_is_written_whatever_yaml_makes_of_it(text, tmp_
         from_pair = load_config(pairs=[f"recommend.excluded_codes=[{written}, B]"]).recommend
         assert from_file.excluded_codes == from_pair.excluded_codes == (text, "B")
         assert from_file.top_n == 7
+
+
+@pytest.mark.parametrize("text", ["2024_06", "0123", "12:30", "1.50", "no", "2024_01_05"])
+def test_a_text_is_what_is_written_whatever_yaml_makes_of_it(text, tmp_path):
+    path = overlay(tmp_path, f"paths: {{processed: {text}}}\nrecommend: {{customer_exclusions: {text}, as_of: null}}\n")
+    from_file = load_config([path])
+    from_pairs = load_config(pairs=[f"paths.processed={text}", f"recommend.customer_exclusions='{text}'"])
+    for config in (from_file, from_pairs):
+        assert (config.paths.processed, config.recommend.customer_exclusions) == (text, text)
+    assert from_file.recommend.as_of is None
+
+
+def test_a_setting_of_spark_may_be_given_by_its_dotted_name(tmp_path):
+    path = overlay(tmp_path, "session: {conf: {spark.driver.memory: 4g, spark: {ui: {enabled: false}}}}\n")
+    conf = load_config([path], ["session.conf.spark.driver.memory=8g", "session.conf={spark.sql.x: 007}"]).session.conf
+    assert conf == {"spark.driver.memory": "8g", "spark.ui.enabled": "false", "spark.sql.x": "007"}

@@ -128,7 +128,7 @@ class ListsOfOneKind:
         }
         self._kind = artifact
 
-    def has(self, artifact):
+    def has(self, artifact, **_):
         return artifact == self._kind
 
     def best_model(self, _):

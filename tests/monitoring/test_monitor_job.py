@@ -1,6 +1,7 @@
 import csv
 import json
 import re
+import shutil
 from argparse import ArgumentParser
 from datetime import timedelta
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 from jobs.monitor import add_arguments, monitor
 from recsys_spark.command_line import guarded
 from recsys_spark.contracts.artifacts import (
+    CLEANING_REPORT,
     CUSTOMER_ID_MAP,
     DRIFT,
     DRIFT_HTML,
@@ -19,6 +21,7 @@ from recsys_spark.contracts.artifacts import (
     ITEM_POPULARITY,
     RECOMMENDATIONS,
 )
+from recsys_spark.contracts.config import CLEAN_RULES
 from recsys_spark.contracts.errors import EXIT_DATA, EXIT_DONE, EXIT_GATE, EXIT_USAGE
 from recsys_spark.monitoring.measures import NOT_MEASURED
 from recsys_spark.storage import Storage
@@ -30,8 +33,8 @@ LISTS = {f"c{customer}": [f"P{(customer + place) % 30}" for place in range(5)] f
 STRANGE = {customer: [f"P{(int(item[1:]) + 15) % 30}" for item in items] for customer, items in LISTS.items()}
 
 
-def write_run(spark, root, bought, lists=LISTS, partitions=2):
-    """A run that got as far as its recommendations, without towers, ranker and evaluation."""
+def write_run(spark, root, bought, lists=LISTS, partitions=2, rejected=0):
+    """A run up to its recommendations, without towers, ranker and evaluation; `rejected` lines had no quantity."""
     storage = Storage(str(root), spark)
     storage.open_root()
     ids = {"item_idx": [f"P{i}" for i in range(30)], "user_idx": sorted({row["customer_id"] for row in bought})}
@@ -51,6 +54,9 @@ def write_run(spark, root, bought, lists=LISTS, partitions=2):
         label = artifact.path_of(**keys)
         made = frame(spark, artifact.schema, rows).repartition(partitions)
         storage.publish("test", label, storage.stage_table("test", label, made, artifact.schema))
+    rules = [{"rule": rule, "lines": {"missing_quantity": rejected}.get(rule, 0)} for rule in CLEAN_RULES]
+    report = json.dumps({"funnel": {"lines_read": len(bought) + rejected, "rules": rules}})
+    storage.publish("test", CLEANING_REPORT.path, storage.stage_text("test", CLEANING_REPORT.path, report))
     return str(root)
 
 
@@ -128,10 +134,37 @@ def test_new_lines_of_known_customers_raise_no_alarm_and_those_of_new_ones_do(sp
     assert not any(name.startswith(("lines.psi.price", "unknown.products")) for name in alarms)
 
 
+def test_lines_that_lost_their_quantity_are_found_by_what_is_rejected(spark, reference, tmp_path, caplog):
+    run = write_run(spark, tmp_path / "run", lines())
+    later = [{**row, "invoice_date": row["invoice_date"] + timedelta(days=60)} for row in lines(seed=2)]
+    broken = [{**row, "quantity": "" if number % 5 < 3 else row["quantity"]} for number, row in enumerate(later)]
+    assert run_monitor(run, "--with", write_csv(tmp_path / "broken.csv", broken)) == EXIT_GATE
+    (measure,) = [m for m in drift(run)["measures"] if m["name"] == "rejected"]
+    assert (measure["value"], measure["verdict"]) == (0.6, "drift")
+    assert "most changed what missing_quantity takes out, from 0.0% to 60.0%" in measure["sentence"]
+    assert "new lines: 3,600 read, 2,160 rejected (missing_quantity 2,160)" in caplog.text
+    fewer = write_run(spark, tmp_path / "fewer", lines(), rejected=3600)
+    assert run_monitor(fewer, "--against", reference) == EXIT_GATE
+    assert drift(fewer)["alarms"] == ["lines.rejected"]
+
+
+def test_what_was_forgotten_in_the_earlier_run_is_not_measured(spark, tmp_path):
+    earlier = write_run(spark, tmp_path / "earlier", lines())
+    for artifact in (INTERACTIONS_CLEAN, CUSTOMER_ID_MAP, RECOMMENDATIONS):
+        (Path(earlier) / f"{artifact.path}.manifest.json").unlink()
+        shutil.rmtree(Path(earlier) / artifact.path)
+    own = write_run(spark, tmp_path / "own", lines())
+    assert run_monitor(own, "--against", earlier) == EXIT_DONE
+    verdicts = {f"{m['group']}.{m['name']}": m["verdict"] for m in drift(own)["measures"]}
+    assert verdicts.pop("lines.rejected") == "ok"
+    assert {"lines.psi", "unknown.customers", "lists.rank_overlap"} <= set(verdicts)
+    assert set(verdicts.values()) == {NOT_MEASURED}
+
+
 def test_lines_that_the_run_has_are_not_new(spark, reference, tmp_path):
     run = write_run(spark, tmp_path / "run", lines())
     run_monitor(run, "--with", write_csv(tmp_path / "old.csv", lines()))
-    (measure,) = [m for m in drift(run)["measures"] if m["group"] == "lines"]
+    (measure,) = [m for m in drift(run)["measures"] if m["group"] == "lines" and m["name"] != "rejected"]
     assert (measure["verdict"], measure["sentence"]) == (NOT_MEASURED, "one of the sides has no line")
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -15,11 +17,14 @@ from recsys_spark.contracts import artifacts
 from recsys_spark.contracts.artifacts import ARTIFACTS, CUSTOMER_ID_MAP, INGEST_REPORT, INTERACTIONS_CLEAN, RAW_LINES
 from recsys_spark.contracts.errors import EXIT_DATA, ArtifactError, ConfigError
 from recsys_spark.contracts.load_config import load_config
-from recsys_spark.privacy import removal
+from recsys_spark.privacy import forgotten, removal
 from recsys_spark.privacy.customer_ids import pseudonym
 from recsys_spark.privacy.entry import CustomerEntry
 from recsys_spark.privacy.forgotten import LIST, Forgotten, SaltedHashes, add_forgotten, load_forgotten
 from recsys_spark.privacy.holders import holds_customers, labels_with_customers
+from recsys_spark.runs.lock import LockRules
+from recsys_spark.runs.root import RunRoot
+from recsys_spark.runs.undisturbed import undisturbed
 from recsys_spark.stage import run_stage
 from recsys_spark.storage import MARKER, Storage
 from tests.privacy.every_byte import places_of
@@ -103,6 +108,26 @@ def test_the_list_holds_salted_hashes_and_knows_an_id_however_it_is_spelled(tmp_
     Path(other).mkdir()
     add_forgotten(other, [GONE])
     assert load_forgotten(other).lists[0].hashes.isdisjoint(load_forgotten(root).lists[0].hashes)  # salts differ
+
+
+def test_two_who_forget_at_once_both_add_their_customer(tmp_path, monkeypatch):
+    root, read = RunRoot(str(tmp_path / "run")), forgotten._read
+
+    def slowly(*given):
+        found = read(*given)
+        time.sleep(0.3)
+        return found
+
+    def add(customer: str) -> None:
+        with undisturbed(root, LockRules(600), "test"):
+            add_forgotten(root.root, [customer])
+
+    monkeypatch.setattr(forgotten, "_read", slowly)
+    root.create()
+    add("first")  # from now on each call reads the list of another
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(add, (GONE, "BETA")))
+    assert all(customer in load_forgotten(root.root) for customer in ("first", GONE, "BETA"))
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"format": 2, "salt": "x", "hashes": []}', '{"format": 1}'])
@@ -215,6 +240,29 @@ def test_a_pseudonymised_customer_is_forgotten_by_id_and_stays_so_under_another_
     monkeypatch.setenv(VARIABLE, KEY + " another")
     again = run_stages(spark, shop, [ingest.STAGE], setting)
     assert again.read_json(INGEST_REPORT.path)["forgotten_lines"] == 9
+
+
+@pytest.mark.spark
+def test_where_the_key_is_lacking_or_another_the_run_is_named_unless_the_pseudonym_is_given(
+    spark, shop, monkeypatch, capsys
+):
+    setting = f"ingest.pseudonymise_key_env={VARIABLE}"
+    monkeypatch.setenv(VARIABLE, KEY)
+    storage = run_stages(spark, shop, [ingest.STAGE], setting)
+    known_as = pseudonym(KEY.encode(), GONE)
+    monkeypatch.setenv(VARIABLE, KEY + " another")
+    for pairs in ((), (setting,)):
+        with pytest.raises(
+            ArtifactError, match=rf"{storage.root} go by pseudonyms of a key that is not here"
+        ) as caught:
+            run_forget(shop, GONE, pairs=pairs)
+        assert caught.value.exit_code == EXIT_DATA
+        said = capsys.readouterr().out
+        assert f"LEFT: {storage.root}, where customers go by pseudonyms of another key" in said
+        assert "found: nothing" not in said
+    run_forget(shop, known_as)
+    assert "found: nothing of them" in capsys.readouterr().out
+    assert places_of(storage.root, [known_as]) == []
 
 
 def test_a_pseudonym_on_the_list_is_enough_where_nobody_knows_the_id():

@@ -8,9 +8,10 @@ from dataclasses import replace
 import pytest
 
 from recsys_spark.contracts.artifacts import CUSTOMER_ID_MAP
-from recsys_spark.contracts.errors import ConfigError
+from recsys_spark.contracts.errors import ConfigError, LockedError
 from recsys_spark.contracts.load_config import load_config
-from recsys_spark.runs.lock import LockRules
+from recsys_spark.privacy.forgotten import load_forgotten
+from recsys_spark.runs.lock import LockRules, locked
 from recsys_spark.runs.pipeline import Order, stages_done
 from recsys_spark.runs.prune import rollback
 from recsys_spark.runs.root import RunRoot
@@ -28,6 +29,12 @@ def test_a_root_of_runs_is_searched_and_built_anew_from_its_raw_lines(spark, cop
     root.point_at(run.id)
     (copied / "shop.csv").unlink()  # the source is gone: what is left are the raw lines
     pairs = (f"paths.processed={root.root}",)
+    with (
+        locked(root.fs, root.lock_path(run.id), "recsys run", LockRules(600)),
+        pytest.raises(LockedError, match=f"run {run.id} is worked in by process .*'recsys run'"),
+    ):
+        run_forget(copied, GONE, pairs=pairs)
+    assert not load_forgotten(root.root)
     run_forget(copied, GONE, pairs=pairs)
     assert "found: nothing of them" in capsys.readouterr().out
     assert places_of(root.root, [GONE]) == []

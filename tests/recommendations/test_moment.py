@@ -77,7 +77,8 @@ def test_new_lines_are_cleaned_and_known_ones_stay_as_they_are(spark, tmp_path):
         return made.localCheckpoint()
 
     new = only_new_lines(known, (str(tmp_path / "new.csv"),), IngestConfig(), CleanConfig(), CustomerEntry(), kept)
-    found = known.unionByName(new)
+    assert (new.num_read, new.rejected) == (5, {"return": 1})
+    found = known.unionByName(new.interactions)
     told = found.select("customer_id", "stock_code", F.col("quantity").cast("int"), F.dayofmonth("invoice_date"))
     assert rows(told) == [
         ("acme", "A1", 1, 1),

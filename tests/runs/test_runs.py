@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 from pathlib import Path
 
 import pytest
 
-from recsys_spark.command_line import open_storage
+from jobs.recommend import recommend_alone
+from recsys_spark.command_line import open_storage, working_arguments
 from recsys_spark.contracts.errors import EXIT_DATA, ArtifactError, ConfigError
 from recsys_spark.runs.choose import Wanted
 from recsys_spark.runs.root import RunRoot
@@ -169,6 +171,28 @@ def test_a_stage_alone_works_in_the_unfinished_run_else_in_the_current_one(shop)
     assert work_alone(shop, 1, run="current") == old
 
 
+def test_recommend_alone_goes_on_with_an_unfinished_run_only_where_single_stages_brought_it_so_far(
+    shop, monkeypatch, capsys
+):
+    monkeypatch.setattr("jobs.recommend.STAGE", shop.stages[2])
+
+    def alone(*pairs: str) -> str:
+        words = [f"paths.processed={shop.root}", "evaluation.replicates=200", *pairs]
+        parser = working_arguments(argparse.ArgumentParser())
+        recommend_alone(parser.parse_args([word for pair in words for word in ("--set", pair)]))
+        return capsys.readouterr().out
+
+    old, new = broken_off(shop, "clean")
+    assert alone() == f"workbook: {shop.root}/current/recommendations.xlsx\n"
+    assert (shop.ran[-1], shop.pointer(), read(shop)) == ("recommend", old, "A")
+    assert not (shop.root / "runs" / new / "lists.json").exists()
+    shop.run(last=2)  # as jobs of single stages do
+    alone("recommend.as_of=2011-01-01")
+    assert shop.pointer() == old
+    assert alone() == f"workbook: {shop.root}/current/recommendations.xlsx\n"
+    assert (shop.pointer(), read(shop)) == (new, "C")
+
+
 def test_a_stage_alone_in_a_new_run_finds_what_it_needs_carried_over(shop):
     shop.run()
     assert work_alone(shop, 2, run="new") == shop.ids()[1] == shop.pointer()
@@ -207,7 +231,10 @@ def test_readers_read_the_unfinished_run_where_none_is_complete_and_say_so(shop,
 
 
 def test_run_json_tells_what_was_done_with_what_and_hides_secrets(shop):
-    shop.run("session.conf={spark.hadoop.fs.s3a.secret.key: hush, spark.driver.memory: 1g}")
+    shop.run(
+        "session.conf={spark.hadoop.fs.s3a.secret.key: hush, spark.driver.memory: 1g}",
+        "session.conf.spark.hadoop.fs.azure.account.key=hush",
+    )
     record = json.loads((shop.root / "current" / "run.json").read_text())
     assert record["outcome"] == "done"
     assert record["started"] <= record["ended"]
