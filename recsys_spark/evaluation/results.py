@@ -11,8 +11,9 @@ import numpy as np
 from recsys_spark.contracts.columns import LIST_PROTOCOLS
 from recsys_spark.contracts.config import SENTINEL
 from recsys_spark.contracts.model_config import NEW_ITEMS
+from recsys_spark.evaluation.diversity import DIVERSITY_K
 from recsys_spark.evaluation.intervals import paired_differences, percentile_interval
-from recsys_spark.evaluation.list_metrics import DIVERSITY_K, LIST_K
+from recsys_spark.evaluation.list_metrics import LIST_K
 from recsys_spark.evaluation.protocols import ALL_ITEMS
 from recsys_spark.evaluation.ranking_metrics import HEADLINE, METRICS, MONEY, PER_BASKET, PER_POSITIVE, Metric
 from recsys_spark.evaluation.segments import SEGMENT_METRICS, SEPARATOR

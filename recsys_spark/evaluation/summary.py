@@ -12,12 +12,12 @@ from pyspark.sql import functions as F
 
 from recsys_spark.contracts.config import EvaluationConfig
 from recsys_spark.evaluation.bootstrap import read_sums, resampled_sums
+from recsys_spark.evaluation.diversity import customer_diversity
 from recsys_spark.evaluation.facts import customer_activity, hits, positive_facts, timestamp
 from recsys_spark.evaluation.list_metrics import (
     LIST_K,
     all_lists,
     coverage,
-    customer_diversity,
     customer_list_sums,
     item_bits,
 )

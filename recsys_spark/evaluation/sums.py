@@ -8,7 +8,8 @@ import numpy as np
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from recsys_spark.evaluation.list_metrics import DIVERSITY_SUMS, LIST_SUMS
+from recsys_spark.evaluation.diversity import DIVERSITY_SUMS
+from recsys_spark.evaluation.list_metrics import LIST_SUMS
 from recsys_spark.evaluation.ranking_metrics import (
     BASKET_METRICS,
     METRICS,
