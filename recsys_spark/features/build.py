@@ -64,7 +64,7 @@ class FeatureBuilder:
             found |= similarity_features(batch, offers, self.vectors.array(), *options)
         if self.which != "base":
             found |= repeat_features(batch, purchases, offers)
-            found |= rhythm_features(batch, purchases, offers, facts)
+            found |= rhythm_features(batch, purchases, offers, facts, found["days_since_last"])
             found |= affinity_features(batch, purchases, offers, facts)
             users = batch.users[offers.rows]
             found |= place_features(self.item_places, self.customer_places, users, offers.items)

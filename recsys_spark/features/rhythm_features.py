@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 import numpy.typing as npt
 
@@ -18,26 +16,17 @@ Floats = npt.NDArray[np.float64]
 RECENT_DAYS = (28, 90)
 RECENT_ORDERS = (5, 20)
 _CATEGORY_DAYS = 28
-_CATEGORY_NAMES = (
-    "days_since_category",
-    "orders_since_category",
-    "category_times",
-    f"category_times_{_CATEGORY_DAYS}",
-    "category_items",
-)
 
 
-def rhythm_features(batch: QueryBatch, purchases: Purchases, offers: Offers, facts: ItemFacts) -> dict[str, Floats]:
-    """The groups `recent`, `cycle` and `category`; (C,) each."""
+def rhythm_features(
+    batch: QueryBatch, purchases: Purchases, offers: Offers, facts: ItemFacts, since_last: Floats
+) -> dict[str, Floats]:
+    """The groups `recent`, `cycle` and `category`; (C,) each. since_last: the feature `days_since_last`."""
     of_late = _of_late(batch, purchases)
     places, is_there = find(purchases.keys, offers.keys)
-    recent = {name: _or_missing(name, counts, places, is_there) for name, counts in of_late.items()}
-    since = np.zeros(len(offers.rows))
-    if len(purchases.keys):
-        since = np.where(is_there, batch.days_before(offers.rows, purchases.last[places]), 0.0)
     return {
-        **recent,
-        **_cycle_features(facts, offers.items, since, is_there),
+        **{name: _or_missing(name, counts, places, is_there) for name, counts in of_late.items()},
+        **_cycle_features(facts, offers.items, since_last, is_there),
         **_category_features(batch, purchases, offers, facts, of_late[f"times_{_CATEGORY_DAYS}"]),
     }
 
@@ -53,7 +42,7 @@ def _of_late(batch: QueryBatch, purchases: Purchases) -> dict[str, Ints]:
 
 
 def _cycle_features(facts: ItemFacts, items: Ints, since: Floats, is_repeat: np.ndarray) -> dict[str, Floats]:
-    """Days between purchases of an item by one customer, as the fit knows them, against the days `since` this one's."""
+    """Days between two purchases of an item by a customer, as the fit knows them, against those `since` his last."""
     log_gap = facts.log_gap[facts.places(items)]
     has_gap = np.isfinite(log_gap)
     return {
@@ -62,49 +51,27 @@ def _cycle_features(facts: ItemFacts, items: Ints, since: Floats, is_repeat: np.
     }
 
 
-@dataclass(frozen=True)
-class _Categories:
-    """The (query, category) pairs of which something was bought before the query, ascending. last: newest event."""
-
-    keys: Ints
-    last: Ints
-    counts: dict[str, Ints]
-
-
 def _category_features(
     batch: QueryBatch, purchases: Purchases, offers: Offers, facts: ItemFacts, recent_times: Ints
 ) -> dict[str, Floats]:
     """What the customer bought of the candidate's category; an item without one has the missing values."""
-    offered = facts.category[facts.places(offers.items)]
-    bought = _categories(purchases, facts, recent_times)
-    places, is_there = find(bought.keys, pair_keys(offers.rows, offered))
-    if len(bought.keys) == 0:
-        return {name: np.full(len(offers.rows), MISSING[name]) for name in _CATEGORY_NAMES}
-    rows, last = rows_of_keys(bought.keys), bought.last
-    known = {
-        "days_since_category": batch.days_before(rows, last),
-        "orders_since_category": num_orders(batch)[rows] - batch.events.order_number[last],
-        **bought.counts,
-    }
-    return {name: _or_missing(name, values, places, is_there) for name, values in known.items()}
-
-
-def _categories(purchases: Purchases, facts: ItemFacts, recent_times: Ints) -> _Categories:
     labels = facts.category[facts.places(items_of_keys(purchases.keys))]
     named = np.flatnonzero(labels > 0)
     keys = pair_keys(rows_of_keys(purchases.keys[named]), labels[named])
     order = np.argsort(keys, kind="stable")
-    found, starts, items = np.unique(keys[order], return_index=True, return_counts=True)
-    pairs = named[order]
-    if len(found) == 0:
-        return _Categories(found, found, {})
-    # Positions of events ascend with time for the events of one customer.
-    counts = {
+    bought, starts, items = np.unique(keys[order], return_index=True, return_counts=True)
+    rows, pairs = rows_of_keys(bought), named[order]
+    last = np.maximum.reduceat(purchases.last[pairs], starts)  # positions of a customer's events ascend with time
+    known = {
+        "days_since_category": batch.days_before(rows, last),
+        "orders_since_category": num_orders(batch)[rows] - batch.events.order_number[last],
         "category_times": np.add.reduceat(purchases.times[pairs], starts),
         f"category_times_{_CATEGORY_DAYS}": np.add.reduceat(recent_times[pairs], starts),
         "category_items": items,
     }
-    return _Categories(found, np.maximum.reduceat(purchases.last[pairs], starts), counts)
+    offered = facts.category[facts.places(offers.items)]
+    places, is_there = find(bought, pair_keys(offers.rows, offered))
+    return {name: _or_missing(name, values, places, is_there) for name, values in known.items()}
 
 
 def _or_missing(name: str, values: np.ndarray, places: Ints, is_there: np.ndarray) -> Floats:
