@@ -10,7 +10,6 @@ from dataclasses import asdict, dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-from recsys_spark.contracts.dotted import flat as flat
 from recsys_spark.contracts.errors import ArtifactError
 
 SUFFIX = ".manifest.json"

@@ -15,10 +15,10 @@ from typing import Any
 from recsys_spark.contracts.artifacts import EVALUATION
 from recsys_spark.contracts.columns import LIST_PROTOCOLS
 from recsys_spark.contracts.config import PipelineConfig
+from recsys_spark.contracts.dotted import flat
 from recsys_spark.contracts.errors import ConfigError
 from recsys_spark.contracts.tracking_config import TrackingConfig
 from recsys_spark.evaluation.ranking_metrics import HEADLINE
-from recsys_spark.manifest import flat
 from recsys_spark.runs.record import config_values
 from recsys_spark.stage import Outcome
 from recsys_spark.storage import Storage

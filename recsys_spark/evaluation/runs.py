@@ -11,8 +11,9 @@ from pyspark.sql import DataFrame
 
 from recsys_spark.contracts.artifacts import ARTIFACTS, EVALUATION, FITS, RECOMMENDATIONS, SPLIT_CUTOFFS, Artifact
 from recsys_spark.contracts.columns import SPLITS
+from recsys_spark.contracts.dotted import flat
 from recsys_spark.contracts.retriever_config import TOWERS
-from recsys_spark.manifest import Manifest, flat
+from recsys_spark.manifest import Manifest
 from recsys_spark.source_files import SOURCE, is_source
 from recsys_spark.storage import Storage
 
