@@ -6,7 +6,7 @@ The job `features` computes this table, the ranker is trained on it, documents a
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from recsys_spark.contracts.candidate_config import SOURCES
@@ -15,12 +15,13 @@ from recsys_spark.contracts.context import RECENCY_DAYS, RECENCY_NAMES
 BEFORE_QUERY = "events before the query"
 BEFORE_DAY = "events before the day of the query"
 UP_TO_CUTOFF = "events up to the cutoff of the fit"
-OF_FIT_AND_CUSTOMER = f"{UP_TO_CUTOFF}, and the customer's before the query"
-_SOURCE_CLOCKS = {  # of those that are not OF_FIT_AND_CUSTOMER: sources rank apart what the customer bought before
+FIT_AND_QUERY = f"{UP_TO_CUTOFF}, and the customer's before the query"
+_SOURCE_CLOCKS = {  # of those that are not FIT_AND_QUERY: sources rank apart what the customer bought before
     "own": BEFORE_QUERY,
     "due": BEFORE_QUERY,
     "rolling_popularity": f"{BEFORE_DAY}, and the customer's before the query",
 }
+_LONG_AGO = 1000.0  # days, orders or a rank: the value of what never happened
 
 
 @dataclass(frozen=True)
@@ -39,131 +40,143 @@ class Feature:
     kind: str = "standard"
 
 
-def _log(name: str, group: str, unit: str, clock: str, meaning: str, missing: float = 0.0) -> Feature:
-    return Feature(name, group, unit, clock, meaning, missing, kind="log")
+def _standard(name: str, unit: str, clock: str, meaning: str, missing: float = 0.0) -> Feature:
+    return Feature(name, "", unit, clock, meaning, missing)
+
+
+def _log(name: str, unit: str, clock: str, meaning: str, missing: float = 0.0) -> Feature:
+    return Feature(name, "", unit, clock, meaning, missing, kind="log")
+
+
+def _group(name: str, *features: Feature) -> tuple[Feature, ...]:
+    return tuple(replace(feature, group=name) for feature in features)
 
 
 def _clock_of(source: str) -> str:
-    return _SOURCE_CLOCKS.get(source, OF_FIT_AND_CUSTOMER)
+    return _SOURCE_CLOCKS.get(source, FIT_AND_QUERY)
 
 
-_BASE = (
-    Feature("dot_uv", "base", "cosine", OF_FIT_AND_CUSTOMER, "unit mean of the history's item vectors . item vector"),
-    Feature("max_sim_recent", "base", "cosine", OF_FIT_AND_CUSTOMER, "largest to the last features.recent_items items"),
-    Feature("pop", "base", "share", UP_TO_CUTOFF, "log1p of the item's events over the largest such"),
-    Feature("hist_len", "base", "share", BEFORE_QUERY, "items in the history over queries.hist_max"),
-    Feature("price_z", "base", "deviations", UP_TO_CUTOFF, "standardised log of the item's median price"),
+_BASE = _group(
+    "base",
+    _standard("dot_uv", "cosine", FIT_AND_QUERY, "cosine of the item and the mean of the history's vectors"),
+    _standard("max_sim_recent", "cosine", FIT_AND_QUERY, "largest cosine to the last features.recent_items items"),
+    _standard("pop", "share", UP_TO_CUTOFF, "log1p of the item's events over that of the most bought item"),
+    _standard("hist_len", "share", BEFORE_QUERY, "items in the history over queries.hist_max"),
+    _standard("price_z", "deviations", UP_TO_CUTOFF, "standardised log of the item's median price"),
 )
-_REPEAT = (
-    _log("times_bought", "repeat", "orders", BEFORE_QUERY, "times the customer bought the item"),
-    Feature("rate_per_order", "repeat", "share", BEFORE_QUERY, "share of the customer's orders that hold the item"),
-    Feature("rate_since_first", "repeat", "share", BEFORE_QUERY, "the same of the orders since it was first bought"),
-    _log("days_since_last", "repeat", "days", BEFORE_QUERY, "since the customer bought the item", missing=1000.0),
-    _log("days_since_first", "repeat", "days", BEFORE_QUERY, "since he first bought it", missing=1000.0),
-    _log("orders_since_last", "repeat", "orders", BEFORE_QUERY, "of the customer since the item's", missing=1000.0),
-    _log("mean_gap", "repeat", "days", BEFORE_QUERY, "between his purchases of it, from two on", missing=1000.0),
-    _log("overdue", "repeat", "gaps", BEFORE_QUERY, "days since the last one over the mean gap"),
-    _log("quantity_last", "repeat", "units", BEFORE_QUERY, "quantity of the last one"),
+_REPEAT = _group(
+    "repeat",
+    _log("times_bought", "orders", BEFORE_QUERY, "times the customer bought the item"),
+    _standard("rate_per_order", "share", BEFORE_QUERY, "share of the customer's orders that hold the item"),
+    _standard("rate_since_first", "share", BEFORE_QUERY, "the same share of the orders since the first with the item"),
+    _log("days_since_last", "days", BEFORE_QUERY, "days since the customer last bought the item", _LONG_AGO),
+    _log("days_since_first", "days", BEFORE_QUERY, "days since the customer first bought the item", _LONG_AGO),
+    _log("orders_since_last", "orders", BEFORE_QUERY, "orders of the customer since the last with the item", _LONG_AGO),
+    _log("mean_gap", "days", BEFORE_QUERY, "mean days between the customer's purchases of the item", _LONG_AGO),
+    _log("overdue", "gaps", BEFORE_QUERY, "days since the customer last bought the item over mean_gap"),
+    _log("quantity_last", "units", BEFORE_QUERY, "quantity when the customer last bought the item"),
 )
-_RECENT = (
-    _log("times_28", "recent", "orders", BEFORE_QUERY, "times the customer bought the item in the last 28 days"),
-    _log("times_90", "recent", "orders", BEFORE_QUERY, "in the last 90 days"),
-    _log("times_5_orders", "recent", "orders", BEFORE_QUERY, "in his last 5 orders"),
-    _log("times_20_orders", "recent", "orders", BEFORE_QUERY, "in his last 20 orders"),
+_RECENT = _group(
+    "recent",
+    _log("times_28", "orders", BEFORE_QUERY, "times the customer bought the item in the last 28 days"),
+    _log("times_90", "orders", BEFORE_QUERY, "times the customer bought the item in the last 90 days"),
+    _log("times_5_orders", "orders", BEFORE_QUERY, "times the customer bought the item in the last 5 orders"),
+    _log("times_20_orders", "orders", BEFORE_QUERY, "times the customer bought the item in the last 20 orders"),
 )
-_CYCLE = (
+_CYCLE = _group(
+    "cycle",
     _log(
-        "item_gap",
-        "cycle",
-        "days",
-        UP_TO_CUTOFF,
-        "geometric mean over customers of those between their purchases of the item",
-        missing=1000.0,
+        "item_gap", "days", UP_TO_CUTOFF, "days between a customer's purchases of the item, geometric mean", _LONG_AGO
     ),
-    Feature("item_overdue", "cycle", "log ratio", OF_FIT_AND_CUSTOMER, "days since the customer's last over item_gap"),
+    _standard("item_overdue", "log ratio", FIT_AND_QUERY, "days since the last purchase of the item over item_gap"),
 )
-_SIMILARITY = (
-    Feature("sim_mean", "similarity", "cosine", OF_FIT_AND_CUSTOMER, "mean over the history"),
-    Feature(
-        "sim_max", "similarity", "cosine", OF_FIT_AND_CUSTOMER, "largest over the last features.similar_items items"
-    ),
-    Feature("sim_last_basket", "similarity", "cosine", OF_FIT_AND_CUSTOMER, "mean over the last order"),
+_SIMILARITY = _group(
+    "similarity",
+    _standard("sim_mean", "cosine", FIT_AND_QUERY, "mean cosine to the items of the history"),
+    _standard("sim_max", "cosine", FIT_AND_QUERY, "largest cosine to the last features.similar_items items"),
+    _standard("sim_last_basket", "cosine", FIT_AND_QUERY, "mean cosine to the items of the last order"),
 )
-_ITEM = (
-    _log("sales_7", "item", "events", BEFORE_DAY, "of the item in the 7 days before the day"),
-    _log("sales_28", "item", "events", BEFORE_DAY, "in the 28 days before"),
-    _log("sales_90", "item", "events", BEFORE_DAY, "in the 90 days before"),
-    Feature(
-        "trend", "item", "log ratio", BEFORE_DAY, "daily sales of 28 days over those of 90, one event added to each"
-    ),
-    Feature("repeat_rate", "item", "share", UP_TO_CUTOFF, "of its events that a customer bought it before"),
-    _log("item_age", "item", "days", BEFORE_DAY, "since its first event"),
-    _log("num_customers", "item", "customers", UP_TO_CUTOFF, "that bought it"),
+_ITEM = _group(
+    "item",
+    _log("sales_7", "events", BEFORE_DAY, "sales of the item in the 7 days before the query's day"),
+    _log("sales_28", "events", BEFORE_DAY, "sales of the item in the 28 days before the query's day"),
+    _log("sales_90", "events", BEFORE_DAY, "sales of the item in the 90 days before the query's day"),
+    _standard("trend", "log ratio", BEFORE_DAY, "daily sales of the item in 28 days over those in 90, plus one each"),
+    _standard("repeat_rate", "share", UP_TO_CUTOFF, "share of the item's events whose customer had bought it before"),
+    _log("item_age", "days", BEFORE_DAY, "days since the item's first event"),
+    _log("num_customers", "customers", UP_TO_CUTOFF, "customers that bought the item"),
 )
-_PRICE = (
-    Feature(
-        "price_gap",
-        "price",
-        "log ratio",
-        OF_FIT_AND_CUSTOMER,
-        "item's median price up to the cutoff over the geometric mean of those of what he bought",
+_PRICE = _group(
+    "price",
+    _standard(
+        "price_gap", "log ratio", FIT_AND_QUERY, "price of the item over the geometric mean of what the customer bought"
     ),
 )
-_AFFINITY = (
-    Feature("brand_share", "affinity", "share", OF_FIT_AND_CUSTOMER, "of the history that is of the item's brand"),
-    Feature("category_share", "affinity", "share", OF_FIT_AND_CUSTOMER, "of the history that is of its category"),
+_AFFINITY = _group(
+    "affinity",
+    _standard("brand_share", "share", FIT_AND_QUERY, "share of the history that is of the item's brand"),
+    _standard("category_share", "share", FIT_AND_QUERY, "share of the history that is of the item's category"),
 )
-_CATEGORY = (
-    _log("days_since_category", "category", "days", OF_FIT_AND_CUSTOMER, "since he bought of the category", 1000.0),
+_CATEGORY = _group(
+    "category",
     _log(
-        "orders_since_category", "category", "orders", OF_FIT_AND_CUSTOMER, "since the last with the category", 1000.0
+        "days_since_category", "days", FIT_AND_QUERY, "days since the last purchase from the item's category", _LONG_AGO
     ),
-    _log("category_times", "category", "events", OF_FIT_AND_CUSTOMER, "times he bought of the category"),
-    _log("category_times_28", "category", "events", OF_FIT_AND_CUSTOMER, "in the last 28 days"),
-    _log("category_items", "category", "items", OF_FIT_AND_CUSTOMER, "distinct, that he bought of the category"),
+    _log("orders_since_category", "orders", FIT_AND_QUERY, "orders since the last with the item's category", _LONG_AGO),
+    _log("category_times", "events", FIT_AND_QUERY, "purchases of the customer from the item's category"),
+    _log("category_times_28", "events", FIT_AND_QUERY, "those purchases in the last 28 days"),
+    _log("category_items", "items", FIT_AND_QUERY, "distinct items of the category that the customer bought"),
 )
-_PLACE = (
-    Feature("showroom_share", "place", "share", UP_TO_CUTOFF, "of the item's events in the customer's usual showroom"),
-    _log("showroom_sales", "place", "events", UP_TO_CUTOFF, "of the item in the customer's usual showroom"),
-    Feature("channel_share", "place", "share", UP_TO_CUTOFF, "of the item's events in his usual sales channel"),
-    _log("channel_sales", "place", "events", UP_TO_CUTOFF, "of the item in his usual sales channel"),
+_PLACE = _group(
+    "place",
+    _standard("showroom_share", "share", UP_TO_CUTOFF, "share of the item's events in the customer's usual showroom"),
+    _log("showroom_sales", "events", UP_TO_CUTOFF, "events of the item in the customer's usual showroom"),
+    _standard("channel_share", "share", UP_TO_CUTOFF, "share of the item's events in the customer's usual channel"),
+    _log("channel_sales", "events", UP_TO_CUTOFF, "events of the item in the customer's usual channel"),
 )
-_CUSTOMER = (
-    _log("num_orders", "customer", "orders", BEFORE_QUERY, "of the customer"),
-    _log("num_items", "customer", "items", BEFORE_QUERY, "distinct, that he bought"),
-    _log("basket_size", "customer", "items", BEFORE_QUERY, "mean of his orders"),
-    _log("days_since_order", "customer", "days", BEFORE_QUERY, "since his last order"),
-    _log("order_gap", "customer", "days", BEFORE_QUERY, "mean between his orders", missing=1000.0),
-    Feature("share_new", "customer", "share", BEFORE_QUERY, "of his last 50 events that were first purchases"),
+_CUSTOMER = _group(
+    "customer",
+    _log("num_orders", "orders", BEFORE_QUERY, "orders of the customer"),
+    _log("num_items", "items", BEFORE_QUERY, "distinct items that the customer bought"),
+    _log("basket_size", "items", BEFORE_QUERY, "mean items of the customer's orders"),
+    _log("days_since_order", "days", BEFORE_QUERY, "days since the customer's last order"),
+    _log("order_gap", "days", BEFORE_QUERY, "mean days between the customer's orders", _LONG_AGO),
+    _standard("share_new", "share", BEFORE_QUERY, "share of the customer's last 50 events that were first purchases"),
 )
-_CONTEXT = (
-    Feature("month_sin", "context", "sine", BEFORE_QUERY, "of the day in the year"),
-    Feature("month_cos", "context", "cosine", BEFORE_QUERY, "of the day in the year"),
-    Feature("weekday_sin", "context", "sine", BEFORE_QUERY, "of the day in the week"),
-    Feature("weekday_cos", "context", "cosine", BEFORE_QUERY, "of the day in the week"),
+_CONTEXT = _group(
+    "context",
+    _standard("month_sin", "sine", BEFORE_QUERY, "sine of the day in the year"),
+    _standard("month_cos", "cosine", BEFORE_QUERY, "cosine of the day in the year"),
+    _standard("weekday_sin", "sine", BEFORE_QUERY, "sine of the day in the week"),
+    _standard("weekday_cos", "cosine", BEFORE_QUERY, "cosine of the day in the week"),
 )
-_CALENDAR = (
-    Feature("quarter_sin", "calendar", "sine", BEFORE_QUERY, "of the quarter in the year"),
-    Feature("quarter_cos", "calendar", "cosine", BEFORE_QUERY, "of the quarter in the year"),
-    Feature("quarter_day_sin", "calendar", "sine", BEFORE_QUERY, "of the day in the quarter"),
-    Feature("quarter_day_cos", "calendar", "cosine", BEFORE_QUERY, "of the day in the quarter"),
+_CALENDAR = _group(
+    "calendar",
+    _standard("quarter_sin", "sine", BEFORE_QUERY, "sine of the quarter in the year"),
+    _standard("quarter_cos", "cosine", BEFORE_QUERY, "cosine of the quarter in the year"),
+    _standard("quarter_day_sin", "sine", BEFORE_QUERY, "sine of the day in the quarter"),
+    _standard("quarter_day_cos", "cosine", BEFORE_QUERY, "cosine of the day in the quarter"),
 )
-_RECENCY = tuple(
-    Feature(name, "recency", "flag", BEFORE_QUERY, meaning)
-    for name, meaning in zip(
-        RECENCY_NAMES,
-        (
-            f"the last order lies at most {RECENCY_DAYS[0]} day back",
-            *(f"at most {last} and more than {first} days" for first, last in pairwise(RECENCY_DAYS)),
-            f"more than {RECENCY_DAYS[-1]} days",
-        ),
-        strict=True,
-    )
+_BUCKETS = (
+    f"at most {RECENCY_DAYS[0]} day",
+    *(f"more than {first} and at most {last} days" for first, last in pairwise(RECENCY_DAYS)),
+    f"more than {RECENCY_DAYS[-1]} days",
 )
-_SOURCES = (
-    *(_log(f"rank_{each}", "sources", "rank", _clock_of(each), f"in {each}", missing=1000.0) for each in SOURCES),
-    *(Feature(f"score_{each}", "sources", "score", _clock_of(each), f"by {each}") for each in SOURCES),
-    Feature("num_sources", "sources", "sources", "what the sources know", "that have a rank for the item"),
+_RECENCY = _group(
+    "recency",
+    *(
+        _standard(name, "flag", BEFORE_QUERY, f"whether the last order lies {bucket} back")
+        for name, bucket in zip(RECENCY_NAMES, _BUCKETS, strict=True)
+    ),
+)
+_SOURCES = _group(
+    "sources",
+    *(
+        _log(f"rank_{each}", "rank", _clock_of(each), f"rank of the item in source {each}", _LONG_AGO)
+        for each in SOURCES
+    ),
+    *(_standard(f"score_{each}", "score", _clock_of(each), f"score of the item in source {each}") for each in SOURCES),
+    _standard("num_sources", "sources", "what the sources know", "sources that rank the item"),
 )
 
 EXTENSION = (*_CALENDAR, *_RECENCY)  # what `extended` has beyond `full`
