@@ -23,6 +23,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from benchmarks.harness import Figure, figure, report
+from recsys_spark.arrays import Floats
 from recsys_spark.baselines.category_popularity import fit_category_popularity
 from recsys_spark.baselines.item_content import item_content
 from recsys_spark.baselines.loading import load_codes
@@ -49,7 +50,6 @@ from recsys_spark.session import get_session
 FOLDS, K, REPLICATES = 5, 20, 1000
 ITEM_KS = (5, 20)  # where few items are new, twenty hold them all
 SETTINGS = BaselinesConfig()
-Floats = npt.NDArray[np.float64]
 
 
 @dataclass

@@ -21,7 +21,7 @@ from pyspark.sql import functions as F
 
 from benchmarks.harness import figure, median_ratio, medians, paired_seconds, report
 from jobs.features import SOURCES, STAGE
-from recsys_spark.candidates.merge import Offers
+from recsys_spark.candidates.merge import CandidateRows
 from recsys_spark.command_line import common_arguments, config_from, open_storage
 from recsys_spark.contracts.artifacts import CANDIDATES, FIT_OF_SPLIT
 from recsys_spark.contracts.config import PipelineConfig
@@ -29,8 +29,8 @@ from recsys_spark.features.build import FeatureBuilder
 from recsys_spark.features.fitted_builder import fitted_builder
 from recsys_spark.features.shards import (
     ROWS_PER_ARROW_BATCH,
+    candidates_in,
     events_before_queries,
-    offers_in,
     queries_with_events,
     shard_features,
 )
@@ -60,13 +60,13 @@ class InMemory:
             laid_out.write.parquet(f"{folder}/rows")
             files = sorted(Path(folder, "rows").glob("*.parquet"))
             self._parts = [list(self._queries(file)) for file in files]
-        self.num_pairs = sum(len(offers.rows) for part in self._parts for _, offers in part)
+        self.num_pairs = sum(len(candidates.rows) for part in self._parts for _, candidates in part)
         self._compute(self._parts[0][:1])  # what processes inherit: tables and PyTorch, as Spark's workers keep them
 
-    def _queries(self, file: Path) -> Iterator[tuple[object, Offers]]:
+    def _queries(self, file: Path) -> Iterator[tuple[object, CandidateRows]]:
         batches = pq.ParquetFile(file).iter_batches(batch_size=ROWS_PER_ARROW_BATCH)
         for batch, rows in queries_with_events(batches):
-            yield batch, offers_in(rows, self._builder.sources)
+            yield batch, candidates_in(rows, self._builder.sources)
 
     def compute(self) -> None:
         """All features, each part in a process of its own that inherits arrays, tables and libraries."""
@@ -82,8 +82,8 @@ class InMemory:
         import torch
 
         torch.set_num_threads(1)
-        for batch, offers in part:
-            self._builder.columns(batch, offers)
+        for batch, candidates in part:
+            self._builder.columns(batch, candidates)
 
 
 def candidates_of(io: StageIO, config: PipelineConfig) -> tuple[DataFrame, DataFrame, FeatureBuilder]:

@@ -27,7 +27,7 @@ from jobs.serve import BundleMaker, served_by
 from recsys_spark.candidates.index import load_index
 from recsys_spark.candidates.towers import load_tower
 from recsys_spark.command_line import common_arguments, config_from
-from recsys_spark.serving.holder import Holder
+from recsys_spark.serving.bundle_reloader import BundleReloader
 from recsys_spark.serving.replies import Replies
 from recsys_spark.serving.state import State
 
@@ -107,7 +107,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=60.0)
     arguments = parser.parse_args()
     served = served_by(config_from(arguments))
-    held = Holder(served, BundleMaker(arguments), lambda folder, run: Replies.open(folder, served, run)).held
+    held = BundleReloader(served, BundleMaker(arguments), lambda folder, run: Replies.open(folder, served, run)).held
     assert isinstance(held, Replies)
     state = held.state
     index = index_milliseconds(state)

@@ -13,11 +13,12 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from jobs.candidates import SOURCES, STAGE
+from recsys_spark.arrays import find
 from recsys_spark.baselines.query_batches import query_batches, spread, with_queries
 from recsys_spark.baselines.registry import ModelSettings
 from recsys_spark.candidates.fitted_sources import fitted_retriever
-from recsys_spark.candidates.merge import offers_of
-from recsys_spark.candidates.purchases import Purchases, find
+from recsys_spark.candidates.merge import candidate_rows
+from recsys_spark.candidates.purchases import Purchases
 from recsys_spark.candidates.retrieve import Retriever, positive_keys
 from recsys_spark.command_line import open_storage
 from recsys_spark.contracts import artifacts
@@ -58,13 +59,13 @@ def _kernel(batches: Iterable[pa.RecordBatch], retriever: Retriever, depth: int)
                 batch = whole.part(slice(first, first + _QUERIES_AT_A_TIME))
                 positives, seen, listed = positive_keys(batch), Purchases.of(batch).keys, retriever.listed(batch)
                 near = [one.keys[(one.ranks > 0) & (one.ranks <= depth)] for one in listed]
-                offers = offers_of(np.unique(np.concatenate([positives, *near])), listed)
-                ranks = np.where(offers.ranks <= depth, offers.ranks, 0)
+                candidates = candidate_rows(np.unique(np.concatenate([positives, *near])), listed)
+                ranks = np.where(candidates.ranks <= depth, candidates.ranks, 0)
                 columns = {
-                    "query_id": batch.query_ids[offers.rows],
-                    "item_idx": offers.items,
-                    "is_positive": find(positives, offers.keys)[1],
-                    "is_repeat": find(seen, offers.keys)[1],
+                    "query_id": batch.query_ids[candidates.rows],
+                    "item_idx": candidates.items,
+                    "is_positive": find(positives, candidates.keys)[1],
+                    "is_repeat": find(seen, candidates.keys)[1],
                     **{source.name: ranks[:, number] for number, source in enumerate(retriever.sources)},
                 }
                 yield pa.RecordBatch.from_pydict({name: pa.array(values) for name, values in columns.items()})

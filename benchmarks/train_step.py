@@ -32,7 +32,7 @@ from training.optimizers import Optimizers
 from training.process_group import Group, process_group
 from training.reader import ParquetReader, ReaderOptions
 from training.retriever.model import TowerShape, TwoTower
-from training.retriever.objective import RetrieverTask, RetrieverTrainee
+from training.retriever.objective import RetrieverModel, RetrieverTask
 from training.retriever.train import objective_of
 from training.retriever.trends import RecentSales
 from training.row_groups import MANIFEST_SUFFIX
@@ -87,7 +87,7 @@ def write_examples(folder: Path, rows: int, num_items: int) -> str:
     return str(path)
 
 
-def make_trainee(num_items: int, group: Group) -> RetrieverTrainee:
+def make_task(num_items: int, group: Group) -> RetrieverTask:
     """The default tower with random vectors to start from."""
     rng = np.random.default_rng(SEED)
     period = np.repeat(np.arange(PERIODS), num_items // 2)
@@ -97,8 +97,8 @@ def make_trainee(num_items: int, group: Group) -> RetrieverTrainee:
     is_known = torch.arange(num_items + 1) > 0
     torch.manual_seed(SEED)
     shape = TowerShape(CUSTOMERS, num_items, TOWER.dim, TOWER.user_tower, TOWER.pooling, num_blocks=TOWER.num_blocks)
-    task = RetrieverTask(TwoTower(shape), TOWER.temperature, TOWER.learn_temperature, TOWER.trend).to(group.device)
-    return RetrieverTrainee(task, objective_of(TOWER), share, is_known, sales, None, group, SEED)
+    model = RetrieverModel(TwoTower(shape), TOWER.temperature, TOWER.learn_temperature, TOWER.trend).to(group.device)
+    return RetrieverTask(model, objective_of(TOWER), share, is_known, sales, None, group, SEED)
 
 
 @dataclass
@@ -109,12 +109,12 @@ class Contender:
     samples_per_second: list[float] = field(default_factory=list)
     share_waiting: list[float] = field(default_factory=list)
 
-    def train(self, trainee: RetrieverTrainee, group: Group, is_counted: bool) -> None:
+    def train(self, task: RetrieverTask, group: Group, is_counted: bool) -> None:
         """One epoch, from wherever the weights are."""
         settings = LoopSettings(max_epochs=1, autocast=group.device.type == "cuda", seed=SEED)
         with tempfile.TemporaryDirectory() as folder:  # for the checkpoint at the end, which is not measured
-            optimizers = Optimizers(trainee.model, TOWER.learning_rate, TOWER.weight_decay)
-            epoch = Loop(trainee, optimizers, lambda *_: self.batches(), settings, group, folder).run().curve[0]
+            optimizers = Optimizers(task.model, TOWER.learning_rate, TOWER.weight_decay)
+            epoch = Loop(task, optimizers, lambda *_: self.batches(), settings, group, folder).run().curve[0]
         if is_counted:
             self.samples_per_second.append(epoch["samples_per_second"])
             self.share_waiting.append(epoch["share_waiting"])
@@ -131,7 +131,7 @@ def read(path: str, engine: str, group: Group) -> Iterable[RetrieverBatch]:
 
 def compare(path: str, num_items: int, repetitions: int, group: Group) -> list[Figure]:
     """A figure for each engine."""
-    trainee = make_trainee(num_items, group)
+    task = make_task(num_items, group)
     held = [
         RetrieverBatch(**{name: rows.clone() for name, rows in vars(one).items()}) for one in read(path, "arrow", group)
     ]
@@ -140,7 +140,7 @@ def compare(path: str, num_items: int, repetitions: int, group: Group) -> list[F
         contenders[engine] = Contender(partial(read, path, engine, group))
     for repetition in range(repetitions + 1):
         for contender in contenders.values():
-            contender.train(trainee, group, is_counted=repetition > 0)
+            contender.train(task, group, is_counted=repetition > 0)
     detail: dict[str, Any] = {"rows": sum(len(one) for one in held), "items": num_items, "repetitions": repetitions}
     detail |= {"batch_size": TOWER.batch_size, "dim": TOWER.dim, "history": HIST_MAX, "targets": TARGETS}
     detail["threads"] = torch.get_num_threads()

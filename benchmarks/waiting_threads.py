@@ -24,7 +24,7 @@ from training.optimizers import Optimizers
 from training.process_group import Group
 from training.ranker.batches import RankerBatch
 from training.ranker.model import RankerMLP
-from training.ranker.objective import ObjectiveOptions, RankerTrainee
+from training.ranker.objective import ObjectiveOptions, RankerTask
 from training.ranker.transform import FeatureTransform
 
 QUERIES, CANDIDATES, FEATURES = 16, 250, 70  # of a step
@@ -41,7 +41,7 @@ def rows_per_second(threads: int) -> float:
     transform = FeatureTransform(("standard",) * FEATURES)
     transform.fit(features)
     model = RankerMLP(transform, config.hidden, config.dropout, config.within_query)
-    trainee = RankerTrainee(model, ObjectiveOptions(), Group())
+    task = RankerTask(model, ObjectiveOptions(), Group())
     optimizers = Optimizers(model, config.learning_rate, config.weight_decay)
     batch = RankerBatch(
         query=torch.arange(QUERIES).repeat_interleave(CANDIDATES),
@@ -55,7 +55,7 @@ def rows_per_second(threads: int) -> float:
         if step == WARM_UP:
             started = time.perf_counter()
         optimizers.zero_grad()
-        trainee.loss(batch, step).backward()
+        task.loss(batch, step).backward()
         optimizers.clip(config.clip_norm)
         optimizers.step()
     return STEPS * rows / (time.perf_counter() - started)

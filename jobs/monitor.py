@@ -19,7 +19,6 @@ from recsys_spark.contracts.artifacts import (
 )
 from recsys_spark.contracts.config import PipelineConfig
 from recsys_spark.contracts.errors import ConfigError, GateError
-from recsys_spark.counted import counted
 from recsys_spark.ingest.readers import source_files
 from recsys_spark.manifest import digest_of
 from recsys_spark.monitoring.calibration import calibration_measures
@@ -34,6 +33,7 @@ from recsys_spark.monitoring.page import write_page
 from recsys_spark.monitoring.rejections import Rejections, rejected, rejected_of_runs, rejections_of
 from recsys_spark.monitoring.runs import SeenRun, earlier_run, require_another
 from recsys_spark.monitoring.words import drift_words
+from recsys_spark.plurals import counted
 from recsys_spark.privacy.entry import CustomerEntry
 from recsys_spark.recommendations.moment import only_new_lines, source_of
 from recsys_spark.runs.choose import Wanted

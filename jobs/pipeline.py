@@ -35,7 +35,6 @@ from jobs import (
     train_retriever,
     what_if,
 )
-from recsys_spark.closing import closing_words
 from recsys_spark.command_line import (
     add_options,
     add_switches,
@@ -52,6 +51,7 @@ from recsys_spark.command_line import (
 from recsys_spark.contracts.errors import ConfigError
 from recsys_spark.contracts.features import FEATURES, features_table
 from recsys_spark.export import FORMATS, export_table
+from recsys_spark.run_summary import run_summary
 from recsys_spark.runs.cost import cost_sheet
 from recsys_spark.runs.pipeline import Order, stages_done
 from recsys_spark.stage import Stage
@@ -138,7 +138,7 @@ def _run(arguments: argparse.Namespace) -> None:
     ran = [name for name, outcome in work.outcomes.items() if not outcome.skipped]
     if ran:
         print("", cost_sheet(work.record.stages, ran, work.session.seconds), sep="\n", end="\n\n")
-    print(closing_words(work.storage, work.outcomes, work.root.best_name(work.record.id)))
+    print(run_summary(work.storage, work.outcomes, work.root.best_name(work.record.id)))
 
 
 def _shown(stages: Sequence[Stage]) -> Iterator[Stage]:

@@ -11,7 +11,7 @@ from recsys_spark.command_line import common_arguments, config_from, finish, gua
 from recsys_spark.contracts.config import PipelineConfig
 from recsys_spark.contracts.errors import ArtifactError, ConfigError
 from recsys_spark.contracts.model_config import FALLBACKS
-from recsys_spark.serving.holder import Holder
+from recsys_spark.serving.bundle_reloader import BundleReloader
 from recsys_spark.serving.plan import Served, run_to_serve
 from recsys_spark.serving.prepare import prepare
 from recsys_spark.stage import Metrics, Stage, StageIO
@@ -45,8 +45,8 @@ def serve(arguments: argparse.Namespace) -> None:
         print(prepare(served_by(config), run_to_serve(config, with_session=True)))
         return
     try:
-        from recsys_spark.serving.crew import Crew
         from recsys_spark.serving.server import bound_socket, run_server
+        from recsys_spark.serving.worker_pool import WorkerPool
     except ImportError as error:
         raise ConfigError(
             f"{error.name} is missing: install the project's extra serve "
@@ -54,14 +54,14 @@ def serve(arguments: argparse.Namespace) -> None:
         ) from None
     maker, served = BundleMaker(arguments), served_by(config)
     bound = bound_socket(config.serve.host, config.serve.port)  # first: a bundle takes long to make
-    crew = Crew(served, arguments.log_format)
+    pool = WorkerPool(served, arguments.log_format)
 
     def stop() -> None:
         maker.stop()
-        crew.close()
+        pool.close()
 
     try:
-        run_server(Holder(served, maker, crew.open), stop, bound)
+        run_server(BundleReloader(served, maker, pool.open), stop, bound)
     finally:
         stop()
 

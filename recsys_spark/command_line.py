@@ -9,12 +9,12 @@ import traceback
 from collections.abc import Callable, Mapping
 from functools import partial
 
-from recsys_spark.causes import cause_in_one_line
 from recsys_spark.contracts.artifacts import Artifact
 from recsys_spark.contracts.config import PipelineConfig
 from recsys_spark.contracts.errors import EXIT_DONE, EXIT_INTERRUPTED, EXIT_OTHER, PipelineError
 from recsys_spark.contracts.load_config import load_config
 from recsys_spark.contracts.stages import STAGE_NAMES
+from recsys_spark.error_causes import cause_in_one_line
 from recsys_spark.logs import LOG_FORMATS, say, set_up_logs
 from recsys_spark.runs.choose import Wanted, place_of, run_to_read
 from recsys_spark.runs.lock import ending_on_sigterm

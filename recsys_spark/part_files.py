@@ -17,9 +17,9 @@ from pyspark import TaskContext
 from pyspark.sql import DataFrame
 from pyspark.sql.pandas.types import to_arrow_schema
 
+from recsys_spark.arrays import mix
 from recsys_spark.contracts.schemas import Table
 from recsys_spark.paths import filesystem
-from recsys_spark.sequences.windows import mix
 
 Kernel = Callable[[Iterable[pa.RecordBatch]], Iterator[pa.RecordBatch]]
 TablesKernel = Callable[[Iterable[pa.RecordBatch]], Iterator[tuple[int, pa.RecordBatch]]]  # the table's number, rows

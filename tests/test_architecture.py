@@ -32,7 +32,7 @@ DRIVER_CALLS_ALLOWED = {
     "recsys_spark/baselines/neighbours.py": "one row per block of columns",
     "recsys_spark/cleaning/clean.py": "the ten commonest values, one row per rule",
     "recsys_spark/cleaning/report.py": "one row per rule",
-    "recsys_spark/closing.py": "the recommendations of one customer",
+    "recsys_spark/run_summary.py": "the recommendations of one customer",
     "recsys_spark/evaluation/protocols.py": "one row per protocol",
     "recsys_spark/evaluation/summary.py": "sums, whose keys hold no customer",
     "recsys_spark/ingest/delimited.py": "one row per block of a file",

@@ -27,7 +27,7 @@ Curve = list[dict[str, float]]
 _STEPS_SHOWN = 20
 
 
-class Trainee(Protocol[_Given]):
+class TrainingTask(Protocol[_Given]):
     """What is trained: a model with the loss of a batch and, where there is a dev slice, its metrics there."""
 
     @property
@@ -93,11 +93,11 @@ class Trained:
 
 
 class Loop(Generic[Batch]):
-    """Trains a trainee on epochs of batches, from the newest checkpoint if there is one."""
+    """Trains a task on epochs of batches, from the newest checkpoint if there is one."""
 
     def __init__(
         self,
-        trainee: Trainee[Batch],
+        task: TrainingTask[Batch],
         optimizers: Optimizers,
         batches: Callable[[int, int], Iterable[Batch]],
         settings: LoopSettings,
@@ -110,7 +110,7 @@ class Loop(Generic[Batch]):
         folder: for the checkpoint, seen by all ranks. report: gets each epoch's entry of the curve (TensorBoard,
         MLflow).
         """
-        self.trainee, self.optimizers, self.batches = trainee, optimizers, batches
+        self.task, self.optimizers, self.batches = task, optimizers, batches
         self.settings, self.group, self.folder, self.report = settings, group, str(folder), report
         self.checkpoints = Checkpoints(folder, writes=group.is_first)
         self.progress = Progress()
@@ -127,7 +127,7 @@ class Loop(Generic[Batch]):
         while not self._is_over():
             self._epoch()
         if self.best is not None:
-            self.trainee.model.load_state_dict(self.best)
+            self.task.model.load_state_dict(self.best)
         progress = self.progress
         share_waiting = progress.waited / max(progress.seconds, 1e-9)
         return Trained(progress.curve, progress.best_epoch or progress.epoch, progress.seconds, share_waiting)
@@ -140,7 +140,7 @@ class Loop(Generic[Batch]):
         if progress.epoch < len(settings.learning_rates):
             self.optimizers.set_learning_rate(settings.learning_rates[progress.epoch])
         learning_rate = self.optimizers.learning_rate
-        self.trainee.model.train()
+        self.task.model.train()
         started, waited, saved = time.perf_counter(), progress.waited, time.monotonic()
 
         def pace() -> dict[str, float]:
@@ -170,9 +170,9 @@ class Loop(Generic[Batch]):
 
     def _close_epoch(self, entry: dict[str, float]) -> None:
         progress = self.progress
-        self.trainee.model.eval()
+        self.task.model.eval()
         with torch.no_grad():
-            metrics = self.trainee.evaluate()
+            metrics = self.task.evaluate()
         entry |= metrics
         progress.curve.append(entry)
         progress.epoch, progress.step_in_epoch, progress.loss_sum = progress.epoch + 1, 0, 0.0
@@ -186,7 +186,7 @@ class Loop(Generic[Batch]):
         progress = self.progress
         if metric > progress.best_metric:
             progress.best_metric, progress.best_epoch, progress.bad_epochs = metric, progress.epoch, 0
-            state = self.trainee.model.state_dict()
+            state = self.task.model.state_dict()
             self.best = {name: value.detach().to("cpu", copy=True) for name, value in state.items()}
         else:
             progress.bad_epochs += 1
@@ -198,12 +198,12 @@ class Loop(Generic[Batch]):
         torch.manual_seed((settings.seed * 1_000_003 + progress.step) * 64 + self.group.rank)
         self.optimizers.zero_grad()
         with torch.autocast(self.group.device.type, torch.bfloat16, enabled=settings.autocast):
-            loss = self.trainee.loss(batch, progress.step)
+            loss = self.task.loss(batch, progress.step)
         mean = float(self.group.sum(loss.detach())) / self.group.world_size
         if not math.isfinite(mean):
             self._fail(batch, f"the loss is {mean}")
         torch.autograd.backward(loss)
-        self.group.average_gradients(self.trainee.model)
+        self.group.average_gradients(self.task.model)
         norm = self.optimizers.clip(settings.clip_norm)
         if not math.isfinite(norm):
             self._fail(batch, f"the norm of the gradients is {norm}")
@@ -244,7 +244,7 @@ class Loop(Generic[Batch]):
         self._timed_until = now
         state = {
             "fingerprint": self.settings.fingerprint,
-            "model": self.trainee.model.state_dict(),
+            "model": self.task.model.state_dict(),
             "optimizers": self.optimizers.state_dict(),
             "best": self.best,
             "progress": asdict(self.progress),
@@ -255,7 +255,7 @@ class Loop(Generic[Batch]):
         state = self.checkpoints.load(self.settings.fingerprint)
         if state is not None:
             try:
-                self.trainee.model.load_state_dict(state["model"])
+                self.task.model.load_state_dict(state["model"])
                 self.optimizers.load_state_dict(state["optimizers"])
                 self.best, self.progress = state["best"], Progress(**state["progress"])
             except (KeyError, RuntimeError, TypeError, ValueError) as error:

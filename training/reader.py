@@ -21,8 +21,8 @@ import torch
 from recsys_spark.contracts.checks import one_of, require
 from recsys_spark.contracts.errors import ConfigError
 from training.engines import ENGINES, open_engine
+from training.row_blocks import BlockReader, places_of_blocks
 from training.row_groups import Share, Span, plan_epoch, read_footers
-from training.runs import RunReader, places_of_runs
 from training.windows import Batch, Buffer, Window, rebatched, rows_between, windows_of
 
 _WINDOWS_AHEAD = 1  # read while the batches of one are used
@@ -92,8 +92,8 @@ class ParquetReader:
                 "run fewer ranks, or look why the stage that writes it found so few"
             )
         self._engine = open_engine(options.engine, self._tables)
-        self._runs = RunReader(self._tables, options.keep_together) if options.keep_together is not None else None
-        borders = () if self._runs is None or options.shuffle else self._runs.borders(options.world_size)
+        self._blocks = BlockReader(self._tables, options.keep_together) if options.keep_together is not None else None
+        borders = () if self._blocks is None or options.shuffle else self._blocks.borders(options.world_size)
         self._share = Share(self._tables.num_rows, options.batch_size, options.world_size, options.shuffle, borders)
         self._pin = options.pin_memory and torch.cuda.is_available()
 
@@ -160,9 +160,9 @@ class ParquetReader:
         """Where each of a window's rows goes in the mixed order, (rows,)."""
         # Counted from 1: NumPy pads a short seed with zeros, and (seed, epoch) orders the row groups.
         rng = np.random.default_rng((self.options.seed, epoch, self.options.rank + 1, window.number))
-        if self._runs is None:
+        if self._blocks is None:
             return rng.permutation(window.rows)
-        return places_of_runs(np.concatenate(list(pool.map(self._runs.values, window.spans))), rng)
+        return places_of_blocks(np.concatenate(list(pool.map(self._blocks.values, window.spans))), rng)
 
     def _put(self, buffer: Buffer, span: Span, first: int) -> None:
         """Copy a span to the places of the window's rows from `first` on."""

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from recsys_spark.arrays import Ints, places_within
 from recsys_spark.baselines.personal import sum_pairs
 from recsys_spark.baselines.popularity import FittedPopularity
 from recsys_spark.baselines.profiles import num_wanted, together
 from recsys_spark.baselines.query_batches import QueryBatch
 from recsys_spark.baselines.ranking import Model, Popular, Scored
-from recsys_spark.sequences.windows import Ints
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Blend:
     def _popular_items(self, wanted: Ints) -> Scored:
         order = self.fitted.order(by_recent=True)
         sizes = np.minimum(wanted, np.count_nonzero(order.scores))
-        places = np.arange(sizes.sum()) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+        places = places_within(sizes)
         return Scored(np.repeat(np.arange(len(wanted)), sizes), order.items[places], order.scores[places])
 
 

@@ -19,7 +19,8 @@ import numpy.typing as npt
 from scipy import sparse
 from scipy.sparse import _sparsetools
 
-from recsys_spark.baselines.sparse_blocks import Block, Floats, Ints, Tile
+from recsys_spark.arrays import Floats, Ints
+from recsys_spark.baselines.sparse_blocks import Block, Tile
 from recsys_spark.baselines.thresholds import nth_largest_of_columns, nth_largest_of_rows
 
 SCORE_STEPS = 10**6  # a score is a whole number of millionths

@@ -14,10 +14,9 @@ import pyarrow as pa
 from pyspark.sql import DataFrame
 from scipy import linalg, sparse
 
-from recsys_spark.baselines.ranking import Floats
+from recsys_spark.arrays import Floats, Ints
 from recsys_spark.contracts.model_config import EaseConfig
 from recsys_spark.contracts.model_schemas import EASE_WEIGHTS
-from recsys_spark.sequences.windows import Ints
 
 _BLOCK_BYTES = 64 << 20  # of the dense weights that exist at a time
 _WEIGHT_DECIMALS = 9

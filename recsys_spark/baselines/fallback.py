@@ -7,11 +7,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
+from recsys_spark.arrays import Floats, Ints, find, pair_keys
 from recsys_spark.baselines.profiles import num_wanted
 from recsys_spark.baselines.query_batches import QueryBatch
-from recsys_spark.baselines.ranking import Floats, Model, Popular, Scored
-from recsys_spark.candidates.purchases import find, pair_keys
-from recsys_spark.sequences.windows import Ints
+from recsys_spark.baselines.ranking import Model, Popular, Scored
 
 _STEP = 1e-3  # from one place behind a model's own items to the next
 

@@ -11,15 +11,15 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import sparse
 
+from recsys_spark.arrays import Floats, Ints
 from recsys_spark.baselines.loading import numbers, read_columns
 from recsys_spark.baselines.matrices import FittedTable
 from recsys_spark.baselines.popularity import FittedPopularity
 from recsys_spark.baselines.profiles import best_of_product, fitted_to, nothing_own, profiles
 from recsys_spark.baselines.query_batches import QueryBatch
-from recsys_spark.baselines.ranking import Floats, Popular, Scored
+from recsys_spark.baselines.ranking import Popular, Scored
 from recsys_spark.contracts.columns import PAD_IDX
 from recsys_spark.contracts.model_config import NEW_ITEMS
-from recsys_spark.sequences.windows import Ints
 
 _PER_THOUSAND = 1000.0  # six decimals of a cosine would tie what differs
 

@@ -12,13 +12,14 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 from scipy import sparse
 
+from recsys_spark.arrays import Floats
 from recsys_spark.baselines.loading import numbers, read_columns
 from recsys_spark.baselines.mapped_arrays import mapped
 from recsys_spark.baselines.matrices import FittedTable
 from recsys_spark.baselines.popularity import FittedPopularity
 from recsys_spark.baselines.profiles import best_of_rows, fitted_to, num_wanted, profiles, together
 from recsys_spark.baselines.query_batches import QueryBatch
-from recsys_spark.baselines.ranking import Floats, Popular, Scored
+from recsys_spark.baselines.ranking import Popular, Scored
 from recsys_spark.contracts.model_config import NmfConfig
 from recsys_spark.contracts.model_schemas import NMF_FACTORS
 from recsys_spark.paths import spark_uri

@@ -9,12 +9,12 @@ import numpy as np
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from recsys_spark.arrays import Ints
 from recsys_spark.baselines.loading import load_table, numbers
 from recsys_spark.baselines.query_batches import QueryBatch
 from recsys_spark.baselines.ranking import Popular, Scored
 from recsys_spark.contracts.schemas import ITEM_POPULARITY
 from recsys_spark.sequences.split import cutoff
-from recsys_spark.sequences.windows import Ints
 
 
 def fit_popularity(interactions: DataFrame, item_ids: DataFrame, cutoff_time: str, recent_days: int) -> DataFrame:

@@ -12,11 +12,12 @@ from collections.abc import Iterator
 import numpy as np
 from scipy import sparse
 
+from recsys_spark.arrays import Floats, Ints
 from recsys_spark.baselines.personal import sum_pairs
 from recsys_spark.baselines.popularity import FittedPopularity
 from recsys_spark.baselines.query_batches import QueryBatch
-from recsys_spark.baselines.ranking import SCORE_DECIMALS, Floats, Scored
-from recsys_spark.sequences.windows import MICROS_PER_DAY, Ints
+from recsys_spark.baselines.ranking import SCORE_DECIMALS, Scored
+from recsys_spark.sequences.windows import MICROS_PER_DAY
 
 _PRODUCT_ENTRIES = 4_000_000  # multiply-adds of one part; an entry takes 12 bytes, and a few copies of it exist
 

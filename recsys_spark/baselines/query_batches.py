@@ -11,8 +11,9 @@ import pyarrow as pa
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from recsys_spark.arrays import Ints
 from recsys_spark.contracts.columns import LIST_LENGTH
-from recsys_spark.sequences.windows import MICROS_PER_DAY, Events, Ints
+from recsys_spark.sequences.windows import MICROS_PER_DAY, Events
 
 _PAIRS_PER_BATCH = 2_000_000  # bounds the memory of a batch: (query, earlier event) pairs
 _DETAILS = {  # arrays of a history that go along with its queries

@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from recsys_spark.arrays import Ints
 from recsys_spark.baselines.query_batches import QueryBatch
 from recsys_spark.contracts.context import CONTEXT_SIZES, RECENCY_DAYS
 from recsys_spark.sequences.places import PLACES
-from recsys_spark.sequences.windows import MICROS_PER_DAY, Ints
+from recsys_spark.sequences.windows import MICROS_PER_DAY
 
 _THURSDAY = 4  # 1970-01-01 was one; the week begins with Sunday
 

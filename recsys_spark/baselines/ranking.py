@@ -13,13 +13,12 @@ import numpy.typing as npt
 import pyarrow as pa
 from pyspark.sql import DataFrame
 
+from recsys_spark.arrays import Floats, Ints
 from recsys_spark.baselines.query_batches import QueryBatch, query_batches
 from recsys_spark.contracts.schemas import RANKINGS
 from recsys_spark.evaluation.protocols import ALL_ITEMS, FIRST_PURCHASE, MASKED_NEW, MASKED_SEEN, PROTOCOLS
-from recsys_spark.sequences.windows import Ints
 
 SCORE_DECIMALS = 6  # scores are rounded before ranking, so that lists do not depend on the order of additions
-Floats = npt.NDArray[np.float64]
 _TIMESTAMP = pa.timestamp("us", tz="UTC")
 
 

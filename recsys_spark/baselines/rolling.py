@@ -9,6 +9,7 @@ import numpy as np
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from recsys_spark.arrays import Ints, places_within
 from recsys_spark.baselines.loading import numbers, read_columns
 from recsys_spark.baselines.mapped_arrays import mapped
 from recsys_spark.baselines.matrices import FittedTable
@@ -17,7 +18,7 @@ from recsys_spark.baselines.profiles import num_wanted, together
 from recsys_spark.baselines.query_batches import QueryBatch
 from recsys_spark.baselines.ranking import Popular, Scored
 from recsys_spark.contracts.model_schemas import ITEM_DAYS
-from recsys_spark.sequences.windows import MICROS_PER_DAY, Ints
+from recsys_spark.sequences.windows import MICROS_PER_DAY
 
 
 def item_days(interactions: DataFrame, item_ids: DataFrame) -> DataFrame:
@@ -49,7 +50,7 @@ class RollingPopularity:
             queries = np.flatnonzero(today == day)
             items, sums = _best_first(self, int(day))
             sizes = np.minimum(wanted[queries], len(items))
-            places = np.arange(sizes.sum()) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+            places = places_within(sizes)
             parts.append(Scored(np.repeat(queries, sizes), items[places], sums[places]))
         return together(parts)
 

@@ -13,6 +13,7 @@ from itertools import pairwise
 import numpy as np
 from scipy import sparse
 
+from recsys_spark.arrays import Floats, Ints, places_within
 from recsys_spark.baselines.loading import numbers, read_columns
 from recsys_spark.baselines.matrices import FittedTable, csr_of
 from recsys_spark.baselines.personal import sum_pairs
@@ -20,9 +21,8 @@ from recsys_spark.baselines.popularity import FittedPopularity
 from recsys_spark.baselines.profiles import as_rows, best_of_rows, num_wanted, row_parts, together
 from recsys_spark.baselines.query_batches import QueryBatch
 from recsys_spark.baselines.query_context import usual_place
-from recsys_spark.baselines.ranking import Floats, Popular, Scored
+from recsys_spark.baselines.ranking import Popular, Scored
 from recsys_spark.contracts.model_config import CATEGORY, SEGMENT_KINDS
-from recsys_spark.sequences.windows import Ints
 
 _PER_THOUSAND = 1000.0  # six decimals of a share would tie what differs
 _WIDE, _NARROW = "sales_channel", "showroom"
@@ -103,7 +103,7 @@ def _with_popular(shares: sparse.csr_matrix, others: Floats, wanted: Ints, popul
     """Shares of a thousand: by segments, and `others` times recent popularity, of as many items as are wanted."""
     known = others + np.asarray(shares.sum(axis=1)).ravel() > 0
     sizes = np.where(known, np.minimum(wanted, len(popular.items)), 0)
-    places = np.arange(sizes.sum()) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+    places = places_within(sizes)
     by_segment = shares.tocoo()
     found = sum_pairs(
         np.concatenate([by_segment.row.astype(np.int64), np.repeat(np.arange(len(others)), sizes)]),

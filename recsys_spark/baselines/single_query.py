@@ -10,11 +10,12 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import sparse
 
+from recsys_spark.arrays import Floats, Ints
 from recsys_spark.baselines.personal import sum_pairs
 from recsys_spark.baselines.profiles import num_wanted
 from recsys_spark.baselines.query_batches import QueryBatch
-from recsys_spark.baselines.ranking import SCORE_DECIMALS, Floats, Scored
-from recsys_spark.sequences.windows import MICROS_PER_DAY, Ints
+from recsys_spark.baselines.ranking import SCORE_DECIMALS, Scored
+from recsys_spark.sequences.windows import MICROS_PER_DAY
 
 _DENSE_FROM = 8  # columns per entry reached: with fewer, sorting the entries takes longer than an array of all columns
 

@@ -16,11 +16,10 @@ import numpy.typing as npt
 from fsspec.implementations.local import LocalFileSystem
 from scipy import sparse
 
+from recsys_spark.arrays import Floats, Ints
 from recsys_spark.contracts.errors import DataError
 from recsys_spark.paths import filesystem
 
-Ints = npt.NDArray[np.int64]
-Floats = npt.NDArray[np.float64]
 Indices = npt.NDArray[np.int64] | npt.NDArray[np.int32]
 
 FIRST_TILE = 1024  # columns of the tile with the longest columns; each further tile is TILE_GROWTH times wider

@@ -16,13 +16,14 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 from scipy import sparse
 
+from recsys_spark.arrays import Floats
 from recsys_spark.baselines.mapped_arrays import mapped
 from recsys_spark.baselines.matrices import FittedTable
 from recsys_spark.baselines.personal import sum_pairs
 from recsys_spark.baselines.popularity import FittedPopularity
 from recsys_spark.baselines.profiles import as_rows, best_of_product, fitted_to, row_parts
 from recsys_spark.baselines.query_batches import QueryBatch, query_batches, with_queries
-from recsys_spark.baselines.ranking import Floats, Popular, Scored
+from recsys_spark.baselines.ranking import Popular, Scored
 from recsys_spark.contracts.model_config import TifuConfig
 from recsys_spark.contracts.model_schemas import TIFU_VECTORS
 from recsys_spark.sequences.split import cutoff

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from recsys_spark.arrays import items_of_keys, rows_of_keys
 from recsys_spark.baselines.popularity import FittedPopularity
 from recsys_spark.baselines.query_batches import QueryBatch
 from recsys_spark.baselines.ranking import Popular, Scored
-from recsys_spark.candidates.purchases import Purchases, items_of_keys, rows_of_keys
+from recsys_spark.candidates.purchases import Purchases
 from recsys_spark.sequences.windows import MICROS_PER_DAY
 
 

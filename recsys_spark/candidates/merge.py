@@ -11,15 +11,14 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from recsys_spark.arrays import Ints, find, items_of_keys, pair_keys, rows_of_keys
 from recsys_spark.baselines.ranking import SCORE_DECIMALS, Scored
-from recsys_spark.candidates.purchases import find, items_of_keys, pair_keys, rows_of_keys
-from recsys_spark.sequences.windows import Ints
 
 _FUSION = 60  # the paper's constant: how little a first rank is worth above a second
 
 
 @dataclass(frozen=True)
-class Listed:
+class SourceRanking:
     """What one source scored: pairs ascending by query and item, each with its rank among those it may propose.
 
     ranks: from 1; 0 for what the source may not propose. All arrays are (P,).
@@ -31,7 +30,7 @@ class Listed:
 
 
 @dataclass(frozen=True)
-class Offers:
+class CandidateRows:
     """C pairs of a batch, query by query. ranks, scores: (C, S), 0 where a source has none."""
 
     rows: Ints
@@ -44,7 +43,7 @@ class Offers:
         return pair_keys(self.rows, self.items)
 
 
-def list_source(scored: Scored, seen: Ints, proposes_seen: bool) -> Listed:
+def rank_source(scored: Scored, seen: Ints, proposes_seen: bool) -> SourceRanking:
     """Rank what a source scored: of each query the items bought before, or all others.
 
     seen: ascending keys of the pairs that were bought before. Ties go by item_idx.
@@ -58,23 +57,27 @@ def list_source(scored: Scored, seen: Ints, proposes_seen: bool) -> Listed:
     best_first = allowed[np.lexsort((-scores[allowed], rows))]
     ranks = np.zeros(len(keys), dtype=np.int64)
     ranks[best_first] = _places(rows) + 1
-    return Listed(keys, ranks, scores)
+    return SourceRanking(keys, ranks, scores)
 
 
 def union(
-    listed: Sequence[Listed], quotas: Ints, are_repeats: npt.NDArray[np.bool_], max_per_query: int, repeat_share: float
-) -> Offers:
+    listed: Sequence[SourceRanking],
+    quotas: Ints,
+    are_repeats: npt.NDArray[np.bool_],
+    max_per_query: int,
+    repeat_share: float,
+) -> CandidateRows:
     """The proposals of all sources, of each query at most `max_per_query`, in the order of queries, then best first.
 
     A source proposes items up to rank `quota`; are_repeats: which sources propose what was bought before, the others
     propose the rest. Their order: see fused_order.
     """
     keys = [one.keys[(one.ranks > 0) & (one.ranks <= quota)] for one, quota in zip(listed, quotas, strict=True)]
-    found = offers_of(np.unique(np.concatenate(keys)), listed)
+    found = candidate_rows(np.unique(np.concatenate(keys)), listed)
     is_repeat = (found.ranks[:, are_repeats] > 0).any(axis=1)
     order = fused_order(found.rows, found.ranks, is_repeat, quotas, repeat_share)
     kept = order[_places(found.rows) < max_per_query]
-    return Offers(found.rows[kept], found.items[kept], found.ranks[kept], found.scores[kept])
+    return CandidateRows(found.rows[kept], found.items[kept], found.ranks[kept], found.scores[kept])
 
 
 def fused_order(
@@ -101,7 +104,7 @@ def _places(groups: Ints) -> Ints:
     return np.arange(len(groups)) - np.searchsorted(groups, groups)
 
 
-def offers_of(keys: Ints, listed: Sequence[Listed]) -> Offers:
+def candidate_rows(keys: Ints, listed: Sequence[SourceRanking]) -> CandidateRows:
     """Some pairs with every source's rank and score for them."""
     ranks = np.zeros((len(keys), len(listed)), dtype=np.int32)
     scores = np.zeros((len(keys), len(listed)), dtype=np.float32)
@@ -109,4 +112,4 @@ def offers_of(keys: Ints, listed: Sequence[Listed]) -> Offers:
         places, is_there = find(one.keys, keys)
         ranks[is_there, number] = one.ranks[places[is_there]]
         scores[is_there, number] = one.scores[places[is_there]]
-    return Offers(rows_of_keys(keys), items_of_keys(keys), ranks, scores)
+    return CandidateRows(rows_of_keys(keys), items_of_keys(keys), ranks, scores)

@@ -6,32 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from recsys_spark.arrays import Ints, pair_keys
 from recsys_spark.baselines.query_batches import QueryBatch
-from recsys_spark.sequences.windows import Ints
-
-_ITEM_BITS = 32  # a pair of query and item as one integer
-
-
-def pair_keys(rows: Ints, items: Ints) -> Ints:
-    """One integer per pair, which orders pairs by row, then item."""
-    return (rows << _ITEM_BITS) | items
-
-
-def rows_of_keys(keys: Ints) -> Ints:
-    return keys >> _ITEM_BITS
-
-
-def items_of_keys(keys: Ints) -> Ints:
-    return keys & ((1 << _ITEM_BITS) - 1)
-
-
-def find(keys: Ints, wanted: Ints) -> tuple[Ints, np.ndarray]:
-    """Where each of `wanted` stands in ascending `keys`, and whether it is there; elsewhere the place is 0."""
-    if len(keys) == 0:
-        return np.zeros(len(wanted), dtype=np.int64), np.zeros(len(wanted), dtype=bool)
-    places = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
-    is_there = keys[places] == wanted
-    return np.where(is_there, places, 0), is_there
 
 
 @dataclass(frozen=True)

@@ -8,14 +8,15 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pyarrow as pa
 
+from recsys_spark.arrays import Ints, find, items_of_keys, pair_keys, rows_of_keys
 from recsys_spark.baselines.query_batches import QueryBatch, first_not_before, query_batches
 from recsys_spark.baselines.ranking import eligible_only
-from recsys_spark.candidates.merge import Listed, Offers, list_source, offers_of, union
-from recsys_spark.candidates.purchases import Purchases, find, items_of_keys, pair_keys, rows_of_keys
+from recsys_spark.candidates.merge import CandidateRows, SourceRanking, candidate_rows, rank_source, union
+from recsys_spark.candidates.purchases import Purchases
 from recsys_spark.candidates.sources import Source
 from recsys_spark.contracts.candidate_config import SOURCES
 from recsys_spark.contracts.candidate_schemas import CANDIDATES
-from recsys_spark.sequences.windows import Ints, window_values
+from recsys_spark.sequences.windows import window_values
 
 OFFERED, FORCED = 0, 1  # the tables that CandidatesKernel yields
 _TIMESTAMP = pa.timestamp("us", tz="UTC")
@@ -30,28 +31,28 @@ class Retriever:
     max_per_query: int
     repeat_share: float
 
-    def propose(self, batch: QueryBatch) -> Offers:
+    def propose(self, batch: QueryBatch) -> CandidateRows:
         """At most max_per_query candidates of each query, best first."""
         return self._union(self.listed(batch))
 
-    def listed(self, batch: QueryBatch) -> list[Listed]:
+    def listed(self, batch: QueryBatch) -> list[SourceRanking]:
         """What each source scored, in the order of the sources."""
         seen = Purchases.of(batch).keys
         found = []
         for source in self.sources:
             scored = source.model.score(replace(batch, depth=source.quota))
             eligible = eligible_only(scored, source.model.popular().eligible)
-            found.append(list_source(eligible, seen, source.proposes_seen))
+            found.append(rank_source(eligible, seen, source.proposes_seen))
         return found
 
-    def propose_and_force(self, batch: QueryBatch, positives: Ints) -> tuple[Offers, Offers]:
+    def propose_and_force(self, batch: QueryBatch, positives: Ints) -> tuple[CandidateRows, CandidateRows]:
         """The candidates, and the positives that are not among them. positives: ascending keys of their pairs."""
         listed = self.listed(batch)
-        offers = self._union(listed)
-        missing = positives[~find(np.sort(offers.keys), positives)[1]]
-        return offers, offers_of(missing, listed)
+        candidates = self._union(listed)
+        missing = positives[~find(np.sort(candidates.keys), positives)[1]]
+        return candidates, candidate_rows(missing, listed)
 
-    def _union(self, listed: Sequence[Listed]) -> Offers:
+    def _union(self, listed: Sequence[SourceRanking]) -> CandidateRows:
         quotas = np.array([source.quota for source in self.sources])
         are_repeats = np.array([source.proposes_seen for source in self.sources])
         return union(listed, quotas, are_repeats, self.max_per_query, self.repeat_share)
@@ -70,10 +71,10 @@ class CandidatesKernel:
                 for first in range(0, len(whole), _QUERIES_AT_A_TIME):
                     batch = whole.part(slice(first, first + _QUERIES_AT_A_TIME))
                     positives = positive_keys(batch)
-                    offers, forced = self.retriever.propose_and_force(batch, positives)
+                    candidates, forced = self.retriever.propose_and_force(batch, positives)
                     customer_ids = arrow.column("customer_id").take(pa.array(batch.customers))
                     asked = self._asked(batch, customer_ids, positives)
-                    yield OFFERED, self._rows(asked, offers, len(batch))
+                    yield OFFERED, self._rows(asked, candidates, len(batch))
                     has_forced = np.unique(forced.rows)
                     yield FORCED, self._rows(asked, forced, len(batch)).take(pa.array(has_forced))
 
@@ -89,14 +90,14 @@ class CandidatesKernel:
             "positives": as_lists(bounds_of(rows, len(batch)), items, pa.int32()),
         }
 
-    def _rows(self, asked: dict[str, pa.Array], offers: Offers, num_queries: int) -> pa.RecordBatch:
-        bounds = bounds_of(offers.rows, num_queries)
-        columns = {**asked, "items": as_lists(bounds, offers.items, pa.int32())}
+    def _rows(self, asked: dict[str, pa.Array], candidates: CandidateRows, num_queries: int) -> pa.RecordBatch:
+        bounds = bounds_of(candidates.rows, num_queries)
+        columns = {**asked, "items": as_lists(bounds, candidates.items, pa.int32())}
         place = {source.name: number for number, source in enumerate(self.retriever.sources)}
-        nothing = np.zeros(len(offers.rows), dtype=np.int32)
+        nothing = np.zeros(len(candidates.rows), dtype=np.int32)
         for name in SOURCES:
-            ranks = offers.ranks[:, place[name]] if name in place else nothing
-            scores = offers.scores[:, place[name]] if name in place else nothing
+            ranks = candidates.ranks[:, place[name]] if name in place else nothing
+            scores = candidates.scores[:, place[name]] if name in place else nothing
             columns[f"rank_{name}"] = as_lists(bounds, ranks, pa.int32())
             columns[f"score_{name}"] = as_lists(bounds, scores, pa.float32())
         return pa.RecordBatch.from_arrays([columns[name] for name in CANDIDATES.names], names=CANDIDATES.names)

@@ -14,13 +14,13 @@ import numpy as np
 import numpy.typing as npt
 from scipy import sparse
 
+from recsys_spark.arrays import Floats, Ints
 from recsys_spark.baselines.query_batches import QueryBatch
 from recsys_spark.baselines.query_context import query_context
-from recsys_spark.baselines.ranking import Floats
 from recsys_spark.candidates.tower_files import FittedFile
 from recsys_spark.contracts.columns import PAD_IDX
 from recsys_spark.contracts.context import CONTEXT_SIZES
-from recsys_spark.sequences.windows import MICROS_PER_DAY, Ints
+from recsys_spark.sequences.windows import MICROS_PER_DAY
 
 Vectors = npt.NDArray[np.float32]
 

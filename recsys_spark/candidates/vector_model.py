@@ -6,12 +6,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from recsys_spark.arrays import Floats, Ints
 from recsys_spark.baselines.popularity import FittedPopularity
 from recsys_spark.baselines.query_batches import QueryBatch
-from recsys_spark.baselines.ranking import Floats, Popular, Scored
+from recsys_spark.baselines.ranking import Popular, Scored
 from recsys_spark.candidates.tower_files import TowerFiles
 from recsys_spark.candidates.towers import load_tower, newest, pooled
-from recsys_spark.sequences.windows import Ints
 
 _BELOW_ALL = -2.0  # a score no cosine reaches, for the popular items behind the model's own
 _PAIRS_AT_A_TIME = 4096  # whose vectors are looked up together

@@ -15,6 +15,8 @@ import numpy as np
 import pyarrow as pa
 from pyspark.sql import DataFrame
 
+from recsys_spark.arrays import GOLDEN, finalised
+
 # Rows of the frame that is resampled: sums of one customer in one cell, such as a model under a protocol.
 CELLS_DDL = "user_idx bigint, cell string, values array<double>"
 SUMS_DDL = "cell string, sums binary"
@@ -34,21 +36,13 @@ _COUNT_OF = _poisson_table()
 def poisson_weights(customers: np.ndarray, replicates: int, seed: int) -> np.ndarray:
     """How often each replicate draws each customer, (customers, replicates) of uint8."""
     with np.errstate(over="ignore"):
-        state = _mixed(customers.astype(np.uint64) * _ODD + _mixed(np.array([seed], dtype=np.uint64)))
-        steps = np.arange(1, -(-replicates // _LANES) + 1, dtype=np.uint64) * _GOLDEN
-        hashes = _mixed(state[:, None] + steps[None, :])
+        state = finalised(customers.astype(np.uint64) * _ODD + finalised(np.array([seed], dtype=np.uint64)))
+        steps = np.arange(1, -(-replicates // _LANES) + 1, dtype=np.uint64) * GOLDEN
+        hashes = finalised(state[:, None] + steps[None, :])
     return _COUNT_OF[hashes.astype("<u8").view("<u2")[:, :replicates]]
 
 
-_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 _ODD = np.uint64(0xD1B54A32D192ED03)
-
-
-def _mixed(values: np.ndarray) -> np.ndarray:
-    """The finaliser of SplitMix64 (Steele et al., OOPSLA 2014)."""
-    values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return values ^ (values >> np.uint64(31))
 
 
 def resampled_sums(cells: DataFrame, replicates: int, seed: int) -> DataFrame:

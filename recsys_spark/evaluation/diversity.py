@@ -15,8 +15,8 @@ import pyarrow as pa
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from recsys_spark.arrays import Ints
 from recsys_spark.frames import window_over_all
-from recsys_spark.sequences.windows import Ints
 
 DIVERSITY_K = 20
 DIVERSITY_CUSTOMERS = 5_000  # bounds what is held of a list: as many numbers for each of its items

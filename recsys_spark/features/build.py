@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from recsys_spark.baselines.matrices import FittedTable
 from recsys_spark.baselines.query_batches import QueryBatch
-from recsys_spark.candidates.merge import Offers
+from recsys_spark.candidates.merge import CandidateRows
 from recsys_spark.candidates.purchases import Purchases
 from recsys_spark.candidates.tower_files import FittedFile
 from recsys_spark.contracts.features import FEATURES, chosen_features
@@ -24,7 +24,7 @@ from recsys_spark.features.rhythm_features import rhythm_features
 class FeatureBuilder:
     """Everything the features of one fit are computed from, as it travels to the tasks.
 
-    vectors: item vectors of a tower, None where none was trained. sources: names of the columns of `Offers`.
+    vectors: item vectors of a tower, None where none was trained. sources: names of the columns of `CandidateRows`.
     which: `full`, `extended` or `base`; hist_max, recent_items, similar_items: as in the config.
     """
 
@@ -39,11 +39,11 @@ class FeatureBuilder:
     recent_items: int
     similar_items: int
 
-    def columns(self, batch: QueryBatch, offers: Offers) -> dict[str, npt.NDArray[np.float32]]:
+    def columns(self, batch: QueryBatch, candidates: CandidateRows) -> dict[str, npt.NDArray[np.float32]]:
         """Every feature of contracts/features.py by name, (C,) each; one that is not chosen has its missing value."""
-        found = self._found(batch, offers)
+        found = self._found(batch, candidates)
         chosen = {feature.name for feature in chosen_features(self.which, self.sources)}
-        size = len(offers.rows)
+        size = len(candidates.rows)
         return {
             feature.name: found[feature.name].astype(np.float32)
             if feature.name in chosen and feature.name in found
@@ -51,22 +51,22 @@ class FeatureBuilder:
             for feature in FEATURES
         }
 
-    def _found(self, batch: QueryBatch, offers: Offers) -> dict[str, np.ndarray]:
+    def _found(self, batch: QueryBatch, candidates: CandidateRows) -> dict[str, np.ndarray]:
         facts, purchases = load_item_facts(self.facts), Purchases.of(batch)
         of_query = customer_features(batch, purchases, self.hist_max)
-        found = {name: values[offers.rows] for name, values in of_query.items()}
+        found = {name: values[candidates.rows] for name, values in of_query.items()}
         sales = load_daily_sales(self.daily_sales)
-        found |= item_features(facts, sales, offers.items, days_of(batch)[offers.rows])
+        found |= item_features(facts, sales, candidates.items, days_of(batch)[candidates.rows])
         if self.vectors is not None:
             from recsys_spark.features.similarity import similarity_features  # torch, which other features do without
 
             options = (self.hist_max, self.recent_items, self.similar_items)
-            found |= similarity_features(batch, offers, self.vectors.array(), *options)
+            found |= similarity_features(batch, candidates, self.vectors.array(), *options)
         if self.which != "base":
-            found |= repeat_features(batch, purchases, offers)
-            found |= rhythm_features(batch, purchases, offers, facts, found["days_since_last"])
-            found |= affinity_features(batch, purchases, offers, facts)
-            users = batch.users[offers.rows]
-            found |= place_features(self.item_places, self.customer_places, users, offers.items)
-            found |= source_features(offers, self.sources)
+            found |= repeat_features(batch, purchases, candidates)
+            found |= rhythm_features(batch, purchases, candidates, facts, found["days_since_last"])
+            found |= affinity_features(batch, purchases, candidates, facts)
+            users = batch.users[candidates.rows]
+            found |= place_features(self.item_places, self.customer_places, users, candidates.items)
+            found |= source_features(candidates, self.sources)
         return found

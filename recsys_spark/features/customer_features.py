@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
+from recsys_spark.arrays import Floats, Ints, rows_of_keys
 from recsys_spark.baselines.query_batches import QueryBatch
 from recsys_spark.baselines.query_context import recency_bucket, weekday_of
-from recsys_spark.candidates.purchases import Purchases, rows_of_keys
+from recsys_spark.candidates.purchases import Purchases
 from recsys_spark.contracts.context import RECENCY_NAMES
 from recsys_spark.contracts.features import FEATURES
-from recsys_spark.sequences.windows import MICROS_PER_DAY, Ints
+from recsys_spark.sequences.windows import MICROS_PER_DAY
 
-Floats = npt.NDArray[np.float64]
 MISSING = {feature.name: feature.missing for feature in FEATURES}
 _RECENT_EVENTS = 50
 _DAYS_PER_YEAR = 365.2425

@@ -7,18 +7,17 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-import numpy.typing as npt
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
+from recsys_spark.arrays import Floats, Ints
 from recsys_spark.baselines.loading import numbers, read_columns
 from recsys_spark.baselines.mapped_arrays import mapped
 from recsys_spark.baselines.matrices import FittedTable
 from recsys_spark.contracts.candidate_schemas import ITEM_FACTS
 from recsys_spark.sequences.split import cutoff
-from recsys_spark.sequences.windows import MICROS_PER_DAY, Ints
+from recsys_spark.sequences.windows import MICROS_PER_DAY
 
-Floats = npt.NDArray[np.float64]
 SALES_DAYS = (7, 28, 90)
 _DAY_BITS = 20  # an item and a day as one integer
 _NEVER = 1 << _DAY_BITS  # the day on which an item was first sold that the fit does not know

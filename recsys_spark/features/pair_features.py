@@ -8,29 +8,29 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from recsys_spark.arrays import Floats, Ints, find, items_of_keys, pair_keys, rows_of_keys
 from recsys_spark.baselines.query_batches import QueryBatch
-from recsys_spark.candidates.merge import Offers
-from recsys_spark.candidates.purchases import Purchases, find, items_of_keys, pair_keys, rows_of_keys
+from recsys_spark.candidates.merge import CandidateRows
+from recsys_spark.candidates.purchases import Purchases
 from recsys_spark.contracts.candidate_config import SOURCES
 from recsys_spark.features.customer_features import MISSING, num_orders
 from recsys_spark.features.item_features import ItemFacts
-from recsys_spark.sequences.windows import MICROS_PER_DAY, Ints
+from recsys_spark.sequences.windows import MICROS_PER_DAY
 
-Floats = npt.NDArray[np.float64]
 Numbers = npt.NDArray[np.floating[Any]]
 
 
-def repeat_features(batch: QueryBatch, purchases: Purchases, offers: Offers) -> dict[str, Floats]:
+def repeat_features(batch: QueryBatch, purchases: Purchases, candidates: CandidateRows) -> dict[str, Floats]:
     """The group `repeat`: how often and how lately the customer bought the item; (C,) each."""
-    places, is_there = find(purchases.keys, offers.keys)
+    places, is_there = find(purchases.keys, candidates.keys)
     events = batch.events
     if len(purchases.keys) == 0:
-        return {name: np.full(len(offers.rows), MISSING[name]) for name in _REPEAT_NAMES}
+        return {name: np.full(len(candidates.rows), MISSING[name]) for name in _REPEAT_NAMES}
     times = np.where(is_there, purchases.times[places], 0)
     first, last = purchases.first[places], purchases.last[places]
-    orders, numbers = num_orders(batch)[offers.rows], events.order_number
-    since_last = (batch.micros[offers.rows] - events.micros[last]) / MICROS_PER_DAY
-    since_first = (batch.micros[offers.rows] - events.micros[first]) / MICROS_PER_DAY
+    orders, numbers = num_orders(batch)[candidates.rows], events.order_number
+    since_last = (batch.micros[candidates.rows] - events.micros[last]) / MICROS_PER_DAY
+    since_first = (batch.micros[candidates.rows] - events.micros[first]) / MICROS_PER_DAY
     again = times > 1
     gap = (since_first - since_last) / np.maximum(times - 1, 1)
     quantities = np.zeros(len(events.items)) if events.quantities is None else events.quantities
@@ -64,19 +64,21 @@ _REPEAT_NAMES = (
 )
 
 
-def affinity_features(batch: QueryBatch, purchases: Purchases, offers: Offers, facts: ItemFacts) -> dict[str, Floats]:
+def affinity_features(
+    batch: QueryBatch, purchases: Purchases, candidates: CandidateRows, facts: ItemFacts
+) -> dict[str, Floats]:
     """The groups `affinity` and `price`: the item's brand, category and price against what was bought; (C,) each."""
     rows, items = rows_of_keys(purchases.keys), facts.places(items_of_keys(purchases.keys))
     known = items > 0  # items that the fit has not seen have neither brand nor price
     rows, items, times = rows[known], items[known], purchases.times[known]
-    offered = facts.places(offers.items)
+    offered = facts.places(candidates.items)
     total = np.bincount(rows, weights=times, minlength=len(batch))
     paid = np.bincount(rows, weights=times * facts.log_price[items], minlength=len(batch)) / np.maximum(total, 1)
-    gap = facts.log_price[offered] - paid[offers.rows]
+    gap = facts.log_price[offered] - paid[candidates.rows]
     return {
-        "brand_share": _share(rows, facts.brand[items], times, total, offers.rows, facts.brand[offered]),
-        "category_share": _share(rows, facts.category[items], times, total, offers.rows, facts.category[offered]),
-        "price_gap": np.where((total[offers.rows] > 0) & (offered > 0), gap, MISSING["price_gap"]),
+        "brand_share": _share(rows, facts.brand[items], times, total, candidates.rows, facts.brand[offered]),
+        "category_share": _share(rows, facts.category[items], times, total, candidates.rows, facts.category[offered]),
+        "price_gap": np.where((total[candidates.rows] > 0) & (offered > 0), gap, MISSING["price_gap"]),
     }
 
 
@@ -94,15 +96,15 @@ def _share(rows: Ints, labels: Ints, times: Ints, total: np.ndarray, offered_to:
     return shares
 
 
-def source_features(offers: Offers, sources: Sequence[str]) -> dict[str, Numbers]:
+def source_features(candidates: CandidateRows, sources: Sequence[str]) -> dict[str, Numbers]:
     """The group `sources`: each one's rank and score, (C,) each. sources: those that were asked, in order."""
-    found: dict[str, Numbers] = {"num_sources": np.count_nonzero(offers.ranks, axis=1).astype(np.float64)}
+    found: dict[str, Numbers] = {"num_sources": np.count_nonzero(candidates.ranks, axis=1).astype(np.float64)}
     for name in SOURCES:
         rank, score = f"rank_{name}", f"score_{name}"
         if name in sources:
             number = sources.index(name)
-            ranks = offers.ranks[:, number]
-            found |= {rank: np.where(ranks > 0, ranks, MISSING[rank]), score: offers.scores[:, number]}
+            ranks = candidates.ranks[:, number]
+            found |= {rank: np.where(ranks > 0, ranks, MISSING[rank]), score: candidates.scores[:, number]}
         else:
-            found |= {one: np.full(len(offers.rows), MISSING[one]) for one in (rank, score)}
+            found |= {one: np.full(len(candidates.rows), MISSING[one]) for one in (rank, score)}
     return found

@@ -8,21 +8,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow.compute as pc
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from recsys_spark.arrays import Floats, Ints, find, pair_keys
 from recsys_spark.baselines.loading import numbers, read_columns
 from recsys_spark.baselines.mapped_arrays import mapped
 from recsys_spark.baselines.matrices import FittedTable
-from recsys_spark.candidates.purchases import find, pair_keys
 from recsys_spark.contracts.candidate_schemas import CUSTOMER_PLACES, ITEM_PLACES
 from recsys_spark.sequences.places import placed_events, usual_places
 from recsys_spark.sequences.split import cutoff
-from recsys_spark.sequences.windows import Ints
 
-Floats = npt.NDArray[np.float64]
 PREFIXES = {"showroom": "showroom", "sales_channel": "channel"}  # column of the lines -> prefix of the features
 _PLACES_KEPT = 4  # of one Python process: two kinds, while one fit follows another
 

@@ -3,31 +3,29 @@
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
+from recsys_spark.arrays import Floats, Ints, find, items_of_keys, pair_keys, rows_of_keys
 from recsys_spark.baselines.query_batches import QueryBatch
-from recsys_spark.candidates.merge import Offers
-from recsys_spark.candidates.purchases import Purchases, find, items_of_keys, pair_keys, rows_of_keys
+from recsys_spark.candidates.merge import CandidateRows
+from recsys_spark.candidates.purchases import Purchases
 from recsys_spark.features.customer_features import MISSING, num_orders
 from recsys_spark.features.item_features import ItemFacts
-from recsys_spark.sequences.windows import Ints
 
-Floats = npt.NDArray[np.float64]
 RECENT_DAYS = (28, 90)
 RECENT_ORDERS = (5, 20)
 _CATEGORY_DAYS = 28
 
 
 def rhythm_features(
-    batch: QueryBatch, purchases: Purchases, offers: Offers, facts: ItemFacts, since_last: Floats
+    batch: QueryBatch, purchases: Purchases, candidates: CandidateRows, facts: ItemFacts, since_last: Floats
 ) -> dict[str, Floats]:
     """The groups `recent`, `cycle` and `category`; (C,) each. since_last: the feature `days_since_last`."""
     of_late = _of_late(batch, purchases)
-    places, is_there = find(purchases.keys, offers.keys)
+    places, is_there = find(purchases.keys, candidates.keys)
     return {
         **{name: _or_missing(name, counts, places, is_there) for name, counts in of_late.items()},
-        **_cycle_features(facts, offers.items, since_last, is_there),
-        **_category_features(batch, purchases, offers, facts, of_late[f"times_{_CATEGORY_DAYS}"]),
+        **_cycle_features(facts, candidates.items, since_last, is_there),
+        **_category_features(batch, purchases, candidates, facts, of_late[f"times_{_CATEGORY_DAYS}"]),
     }
 
 
@@ -52,7 +50,7 @@ def _cycle_features(facts: ItemFacts, items: Ints, since: Floats, is_repeat: np.
 
 
 def _category_features(
-    batch: QueryBatch, purchases: Purchases, offers: Offers, facts: ItemFacts, recent_times: Ints
+    batch: QueryBatch, purchases: Purchases, candidates: CandidateRows, facts: ItemFacts, recent_times: Ints
 ) -> dict[str, Floats]:
     """What the customer bought of the candidate's category; an item without one has the missing values."""
     labels = facts.category[facts.places(items_of_keys(purchases.keys))]
@@ -69,8 +67,8 @@ def _category_features(
         f"category_times_{_CATEGORY_DAYS}": np.add.reduceat(recent_times[pairs], starts),
         "category_items": items,
     }
-    offered = facts.category[facts.places(offers.items)]
-    places, is_there = find(bought, pair_keys(offers.rows, offered))
+    offered = facts.category[facts.places(candidates.items)]
+    places, is_there = find(bought, pair_keys(candidates.rows, offered))
     return {name: _or_missing(name, values, places, is_there) for name, values in known.items()}
 
 

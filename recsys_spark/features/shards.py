@@ -15,9 +15,10 @@ import pyarrow as pa
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
+from recsys_spark.arrays import find, pair_keys
 from recsys_spark.baselines.query_batches import QueryBatch, first_not_before
-from recsys_spark.candidates.merge import Offers
-from recsys_spark.candidates.purchases import Purchases, find, pair_keys
+from recsys_spark.candidates.merge import CandidateRows
+from recsys_spark.candidates.purchases import Purchases
 from recsys_spark.contracts.candidate_config import SOURCES
 from recsys_spark.contracts.candidate_schemas import CANDIDATES, RANKER_FEATS
 from recsys_spark.contracts.features import FEATURES
@@ -96,15 +97,15 @@ class ShardKernel:
         return (self._rows(batch, queries) for batch, queries in queries_with_events(batches))
 
     def _rows(self, batch: QueryBatch, queries: pa.RecordBatch) -> pa.RecordBatch:
-        offers = offers_in(queries, self.builder.sources)
+        candidates = candidates_in(queries, self.builder.sources)
         positives = pair_keys(_row_numbers(queries, "positives"), _values(queries, "positives"))
-        features = self.builder.columns(batch, offers)
-        is_repeat = find(Purchases.of(batch).keys, offers.keys)[1]
+        features = self.builder.columns(batch, candidates)
+        is_repeat = find(Purchases.of(batch).keys, candidates.keys)[1]
         columns = {
-            "query_id": pa.array(batch.query_ids[offers.rows]),
-            "user_idx": pa.array(batch.users[offers.rows]),
-            "item_idx": pa.array(offers.items),
-            "label": pa.array(find(positives, offers.keys)[1].astype(np.float32)),
+            "query_id": pa.array(batch.query_ids[candidates.rows]),
+            "user_idx": pa.array(batch.users[candidates.rows]),
+            "item_idx": pa.array(candidates.items),
+            "label": pa.array(find(positives, candidates.keys)[1].astype(np.float32)),
             "is_repeat": pa.array(is_repeat),
             **{feature.name: pa.array(features[feature.name]) for feature in FEATURES},
         }
@@ -124,12 +125,12 @@ def queries_with_events(batches: Iterable[pa.RecordBatch]) -> Iterator[tuple[Que
             yield _query_batch(whole.filter(pa.array(is_customer)), queries, owner), queries
 
 
-def offers_in(queries: pa.RecordBatch, sources: tuple[str, ...]) -> Offers:
+def candidates_in(queries: pa.RecordBatch, sources: tuple[str, ...]) -> CandidateRows:
     """The candidates of rows of CANDIDATES, in their order there."""
     ranks = [_values(queries, f"rank_{source}") for source in sources]
     scores = [_values(queries, f"score_{source}") for source in sources]
     items = _values(queries, "items").astype(np.int64)
-    return Offers(_row_numbers(queries, "items"), items, np.stack(ranks, axis=1), np.stack(scores, axis=1))
+    return CandidateRows(_row_numbers(queries, "items"), items, np.stack(ranks, axis=1), np.stack(scores, axis=1))
 
 
 def _query_batch(customers: pa.RecordBatch, queries: pa.RecordBatch, owner: np.ndarray) -> QueryBatch:

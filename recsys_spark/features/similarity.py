@@ -11,18 +11,19 @@ import pyarrow  # noqa: F401  before torch
 import torch
 from scipy import sparse
 
+from recsys_spark.arrays import Ints
 from recsys_spark.baselines.query_batches import QueryBatch
 from recsys_spark.candidates.last_basket import last_order_start
-from recsys_spark.candidates.merge import Offers
+from recsys_spark.candidates.merge import CandidateRows
 from recsys_spark.contracts.columns import PAD_IDX
-from recsys_spark.sequences.windows import Ints, window_values
+from recsys_spark.sequences.windows import window_values
 
 Vectors = npt.NDArray[np.float32]
 _BYTES_AT_A_TIME = 64 << 20  # of candidates' vectors
 
 
 def similarity_features(
-    batch: QueryBatch, offers: Offers, vectors: Vectors, hist_max: int, recent: int, similar: int
+    batch: QueryBatch, candidates: CandidateRows, vectors: Vectors, hist_max: int, recent: int, similar: int
 ) -> dict[str, npt.NDArray[np.float64]]:
     """dot_uv, max_sim_recent, sim_mean, sim_max, sim_last_basket, (C,) each; 0 without a history.
 
@@ -36,17 +37,17 @@ def similarity_features(
     norm = np.linalg.norm(mean, axis=1)
     window, _, _ = window_values(batch.events, batch.start, batch.end, batch.micros, max(recent, similar))
     window = _known(window, len(vectors))
-    bounds = np.searchsorted(offers.rows, np.arange(len(batch) + 1))
+    bounds = np.searchsorted(candidates.rows, np.arange(len(batch) + 1))
     widest = max(int(np.diff(bounds).max(initial=0)), 1)
     step = max(_BYTES_AT_A_TIME // (widest * vectors.shape[1] * 4), 1)
-    found = np.zeros((len(offers.rows), 4), dtype=np.float32)
+    found = np.zeros((len(candidates.rows), 4), dtype=np.float32)
     for first in range(0, len(batch), step):
         part = slice(first, min(first + step, len(batch)))
         of_part = slice(bounds[part.start], bounds[part.stop])
-        rows = offers.rows[of_part] - part.start
-        places = np.arange(of_part.start, of_part.stop) - bounds[offers.rows[of_part]]
+        rows = candidates.rows[of_part] - part.start
+        places = np.arange(of_part.start, of_part.stop) - bounds[candidates.rows[of_part]]
         padded = np.full((part.stop - part.start, widest), PAD_IDX, dtype=np.int64)
-        padded[rows, places] = _known(offers.items[of_part], len(vectors))
+        padded[rows, places] = _known(candidates.items[of_part], len(vectors))
         item_QMD = torch.from_numpy(vectors[padded]).to(device)
         centres_Q2D = torch.from_numpy(np.stack([mean[part], last[part]], axis=1)).to(device)
         sums_QM2 = torch.bmm(item_QMD, centres_Q2D.transpose(1, 2))
@@ -55,7 +56,7 @@ def similarity_features(
         found[of_part] = told[rows, places]
     sim_mean, sim_last, max_recent, sim_max = found.T.astype(np.float64)
     return {
-        "dot_uv": sim_mean / np.maximum(norm, 1e-12)[offers.rows],
+        "dot_uv": sim_mean / np.maximum(norm, 1e-12)[candidates.rows],
         "max_sim_recent": max_recent,
         "sim_mean": sim_mean,
         "sim_max": sim_max,

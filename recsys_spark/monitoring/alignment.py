@@ -18,8 +18,8 @@ import numpy.typing as npt
 import pyarrow as pa
 from pyspark.sql import DataFrame
 
+from recsys_spark.arrays import Floats, Ints
 from recsys_spark.candidates.tower_files import FittedFile
-from recsys_spark.monitoring.psi import Floats, Ints
 
 Vectors = tuple[FittedFile, FittedFile]  # of the reference and the current run, row = index
 _SUMS = "sums binary"

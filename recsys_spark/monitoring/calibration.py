@@ -21,12 +21,12 @@ import pyarrow as pa
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from recsys_spark.arrays import Floats, Ints
 from recsys_spark.contracts.artifacts import QUERIES, RANKER_BEST, RANKER_FEATS
 from recsys_spark.contracts.monitor_config import MonitorConfig
 from recsys_spark.evaluation.facts import of_judged
 from recsys_spark.monitoring.histograms import keys_of
 from recsys_spark.monitoring.measures import Measure, above, not_measured
-from recsys_spark.monitoring.psi import Floats, Ints
 from recsys_spark.monitoring.runs import SeenRun
 from recsys_spark.ranker.calibration import log_shares
 from recsys_spark.ranker.shard_scores import score_shards

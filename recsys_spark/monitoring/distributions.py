@@ -8,10 +8,11 @@ from math import sqrt
 from statistics import NormalDist
 from typing import Any
 
+from recsys_spark.arrays import Floats
 from recsys_spark.contracts.monitor_config import MonitorConfig
 from recsys_spark.monitoring.histograms import value_of
 from recsys_spark.monitoring.measures import Measure, above, told
-from recsys_spark.monitoring.psi import Floats, Histogram, count_shares, null_bound, psi, quantile_edges, shares
+from recsys_spark.monitoring.psi import Histogram, count_shares, null_bound, psi, quantile_edges, shares
 
 
 @dataclass(frozen=True)

@@ -6,13 +6,13 @@ import numpy as np
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from recsys_spark.arrays import Floats
 from recsys_spark.contracts.artifacts import CUSTOMER_ID_MAP, ITEM_EMBEDDINGS, ITEM_ID_MAP, USER_EMBEDDINGS, Artifact
 from recsys_spark.contracts.monitor_config import MonitorConfig
 from recsys_spark.contracts.retriever_config import TOWERS
 from recsys_spark.monitoring.alignment import Moments, Vectors, covariance_shift, mean_shift, moments, rotation
 from recsys_spark.monitoring.measures import Measure, above, below, not_measured
 from recsys_spark.monitoring.neighbours import neighbour_overlap
-from recsys_spark.monitoring.psi import Floats
 from recsys_spark.monitoring.runs import SeenRun, lacks
 
 GROUP = "embeddings"

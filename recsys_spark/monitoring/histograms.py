@@ -15,7 +15,8 @@ import pyarrow as pa
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from recsys_spark.monitoring.psi import Histogram, Ints
+from recsys_spark.arrays import Ints
+from recsys_spark.monitoring.psi import Histogram
 
 NUM_KEYS = 1 << 16
 _SIGN = np.uint32(1 << 31)

@@ -10,8 +10,8 @@ import pyarrow as pa
 from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 
+from recsys_spark.arrays import Floats, Ints
 from recsys_spark.monitoring.alignment import Vectors, both_sides, rows_of
-from recsys_spark.monitoring.psi import Floats, Ints
 
 _NEAREST = "side int, item bigint, place_key bigint"
 _SCALE = 1_000_000  # of a cosine to a whole number, so that places do not depend on what is multiplied together

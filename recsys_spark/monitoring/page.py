@@ -7,11 +7,11 @@ from typing import Any
 
 from jinja2 import Environment, StrictUndefined
 
-from recsys_spark.counted import counted
 from recsys_spark.monitoring.measures import DRIFTED, INFO, NOT_MEASURED, OK
 from recsys_spark.monitoring.plots import plot_of
 from recsys_spark.monitoring.template import PAGE
 from recsys_spark.paths import filesystem
+from recsys_spark.plurals import counted
 
 _SHOWN = 12  # measures of a group that stand open, those with an alarm and then the nearest to one
 _PLOTS = 6  # of a group

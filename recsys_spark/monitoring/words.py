@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from textwrap import wrap
 from typing import Any
 
-from recsys_spark.counted import counted
 from recsys_spark.monitoring.measures import DRIFTED, INFO, NOT_MEASURED, OK
+from recsys_spark.plurals import counted
 
 WIDTH = 100
 

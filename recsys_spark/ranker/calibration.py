@@ -10,16 +10,14 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from recsys_spark.arrays import Floats, Ints
 from recsys_spark.contracts.columns import LIST_PROTOCOLS
 from recsys_spark.ranker.shard_scores import ScoredRows
-from recsys_spark.sequences.windows import Ints
 
-Floats = npt.NDArray[np.float64]
 _BINS_PER_NAT = 50  # bins of the log share, fine enough to stand for their middle
 _LOWEST = -20.0  # smaller log shares count as this
 _GROUPS = 10  # of the reliability table

@@ -15,6 +15,7 @@ import pyarrow as pa
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
+from recsys_spark.arrays import Ints
 from recsys_spark.baselines.ranking import SCORE_DECIMALS
 from recsys_spark.contracts.columns import K_VALUES, LIST_PROTOCOLS
 from recsys_spark.evaluation.bootstrap import read_sums, resampled_sums
@@ -22,7 +23,6 @@ from recsys_spark.evaluation.intervals import percentile_interval
 from recsys_spark.evaluation.ranking_metrics import PER_POSITIVE, Metric, positive_value
 from recsys_spark.evaluation.results import DIGITS
 from recsys_spark.ranker.shard_scores import ScoredRows
-from recsys_spark.sequences.windows import Ints
 
 PLACES_DDL = "user_idx bigint, protocol string, rank bigint"
 METRICS = (

@@ -15,6 +15,7 @@ import pyarrow as pa
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from recsys_spark.arrays import Ints
 from recsys_spark.baselines.popularity import FittedPopularity
 from recsys_spark.baselines.query_batches import QueryBatch, spread, with_queries
 from recsys_spark.baselines.ranking import Popular, Scored, rankings_of
@@ -23,7 +24,6 @@ from recsys_spark.candidates.tower_files import FittedFile
 from recsys_spark.contracts.columns import LIST_PROTOCOLS
 from recsys_spark.contracts.ranker_config import TWO_STAGE
 from recsys_spark.contracts.schemas import RANKINGS
-from recsys_spark.sequences.windows import Ints
 
 _LISTS = {"candidates": "array<bigint>", "scores": "array<double>", "first_scores": "array<double>"}
 # One row per query; a list has an entry per candidate. is_bought, is_repeat: as label and is_repeat of RANKER_FEATS.

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from recsys_spark.arrays import Floats
 from recsys_spark.baselines.popularity import FittedPopularity
 from recsys_spark.baselines.query_batches import QueryBatch
-from recsys_spark.baselines.ranking import Floats, Popular, Scored
+from recsys_spark.baselines.ranking import Popular, Scored
 from recsys_spark.baselines.registry import ModelSettings
 from recsys_spark.candidates.fitted_sources import fitted_retriever
-from recsys_spark.candidates.merge import Offers
+from recsys_spark.candidates.merge import CandidateRows
 from recsys_spark.candidates.retrieve import Retriever
 from recsys_spark.candidates.tower_files import FittedFile
 from recsys_spark.contracts.artifacts import ITEM_POPULARITY, RANKER_BEST
@@ -41,12 +42,12 @@ class TwoStageModel:
     def score(self, batch: QueryBatch) -> Scored:
         firsts = range(0, max(len(batch), 1), _QUERIES_AT_A_TIME)
         found = [self._score(batch.part(slice(first, first + _QUERIES_AT_A_TIME))) for first in firsts]
-        rows = np.concatenate([offers.rows + first for first, (offers, _) in zip(firsts, found, strict=True)])
-        ranks = np.concatenate([offers.ranks for offers, _ in found])
+        rows = np.concatenate([candidates.rows + first for first, (candidates, _) in zip(firsts, found, strict=True)])
+        ranks = np.concatenate([candidates.ranks for candidates, _ in found])
         scores = np.concatenate([scores for _, scores in found])
         return Scored(
             rows=rows,
-            items=np.concatenate([offers.items for offers, _ in found]),
+            items=np.concatenate([candidates.items for candidates, _ in found]),
             scores=scores[:, 0],
             first=scores[:, 1],
             source_ranks=self.ranks_of_proposers(ranks),
@@ -60,13 +61,13 @@ class TwoStageModel:
         by_source = zip(self.retriever.sources, ranks.T, strict=True)
         return {source.name: np.where(own <= source.quota, own, 0) for source, own in by_source}
 
-    def _score(self, batch: QueryBatch) -> tuple[Offers, Floats]:
+    def _score(self, batch: QueryBatch) -> tuple[CandidateRows, Floats]:
         """The candidates and their scores by head, (C, 2)."""
         from recsys_spark.ranker.score import load_ranker  # torch, which those who build a model do not need
 
-        ranker, offers = load_ranker(self.ranker.path, self.ranker.content), self.retriever.propose(batch)
-        columns = self.builder.columns(batch, offers)
-        return offers, ranker.scores(np.stack([columns[name] for name in ranker.features], axis=1), offers.rows)
+        ranker, candidates = load_ranker(self.ranker.path, self.ranker.content), self.retriever.propose(batch)
+        columns = self.builder.columns(batch, candidates)
+        return candidates, ranker.scores(np.stack([columns[name] for name in ranker.features], axis=1), candidates.rows)
 
 
 @dataclass(frozen=True)

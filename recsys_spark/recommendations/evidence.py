@@ -9,15 +9,15 @@ import numpy as np
 import numpy.typing as npt
 from scipy import sparse
 
+from recsys_spark.arrays import Floats, Ints, find, items_of_keys, pair_keys, rows_of_keys
 from recsys_spark.baselines.mapped_arrays import mapped
 from recsys_spark.baselines.matrices import FittedTable
 from recsys_spark.baselines.query_batches import QueryBatch
-from recsys_spark.candidates.purchases import Purchases, find, items_of_keys, pair_keys, rows_of_keys
+from recsys_spark.candidates.purchases import Purchases
 from recsys_spark.candidates.tower_files import FittedFile
-from recsys_spark.sequences.windows import MICROS_PER_DAY, Ints
+from recsys_spark.sequences.windows import MICROS_PER_DAY
 
 _PAIRS_AT_A_TIME = 200_000  # bounds the vectors that are held: two per pair
-Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)

@@ -11,16 +11,16 @@ import pyarrow as pa
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from recsys_spark.arrays import Ints, pair_keys
 from recsys_spark.baselines.query_batches import QueryBatch, query_batches
 from recsys_spark.baselines.ranking import Model, Popular, Scored, rank_batch
-from recsys_spark.candidates.purchases import Purchases, pair_keys
+from recsys_spark.candidates.purchases import Purchases
 from recsys_spark.contracts.columns import LIST_LENGTH
 from recsys_spark.evaluation.protocols import ALL_ITEMS, FIRST_PURCHASE
 from recsys_spark.recommendations.evidence import EvidenceSource, category_purchases, own_purchases
-from recsys_spark.recommendations.policy import Asked, Listed, Policy, entries_of, make_lists, offered
+from recsys_spark.recommendations.policy import Asked, FilledLists, Policy, entries_of, make_lists, offered
 from recsys_spark.recommendations.reasons import told_sources
 from recsys_spark.recommendations.rules import RULES, ItemRules
-from recsys_spark.sequences.windows import Ints
 
 # One row per customer and listed item; and, of rank 0, one per customer whose ranking rules have shortened.
 LISTED_SCHEMA = pa.schema(
@@ -102,7 +102,7 @@ def list_batches(batches: Iterable[pa.RecordBatch], lister: Lister) -> Iterator[
 
 def listed_of(
     lister: Lister, batch: QueryBatch, bought: Purchases, scored: Scored, excluded: Ints, new_only: bool = False
-) -> Listed:
+) -> FilledLists:
     """The list of each query. bought: of the batch; scored: what the model says of it; excluded: see `Asked`.
 
     new_only: nothing that was bought before, which is the protocol first_purchase.
@@ -144,7 +144,7 @@ def excluded_keys(arrow: pa.RecordBatch, customers: Ints) -> Ints:
 
 
 def items_of(
-    lister: Lister, listed: Listed, batch: QueryBatch, bought: Purchases, scored: Scored, customer_ids: pa.Array
+    lister: Lister, listed: FilledLists, batch: QueryBatch, bought: Purchases, scored: Scored, customer_ids: pa.Array
 ) -> pa.RecordBatch:
     """The rows of LISTED of what is listed, query by query. customer_ids: of each query, (Q,); see `listed_of`."""
     chosen, evidence, category = listed.chosen, lister.evidence, lister.rules().category
@@ -174,7 +174,7 @@ def items_of(
     return _batch(columns, len(rows))
 
 
-def _removed_of(listed: Listed, customer_ids: pa.Array, top_n: int) -> pa.RecordBatch:
+def _removed_of(listed: FilledLists, customer_ids: pa.Array, top_n: int) -> pa.RecordBatch:
     missing = top_n - np.bincount(listed.chosen.rows, minlength=len(customer_ids))
     kept = np.flatnonzero((missing > 0) | listed.passed_over.any(axis=1))
     offsets = np.arange(len(kept) + 1, dtype=np.int32) * len(RULES)

@@ -11,12 +11,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from recsys_spark.baselines.ranking import Floats, Lists, Popular
-from recsys_spark.candidates.purchases import find, items_of_keys, pair_keys, rows_of_keys
+from recsys_spark.arrays import Flags, Floats, Ints, find, items_of_keys, pair_keys, rows_of_keys
+from recsys_spark.baselines.ranking import Lists, Popular
 from recsys_spark.recommendations.rules import NUMBER_OF, RULES, ItemRules, Numbers, with_pairs
-from recsys_spark.sequences.windows import Ints
 
-Flags = npt.NDArray[np.bool_]
 _CELLS = 4_000_000  # of the matrices of one part of the queries
 _FIRST_REACH, _REACH_GROWS = 256, 8  # popular items looked at behind a ranking, and by how much more if too few
 
@@ -79,7 +77,7 @@ class Asked:
 
 
 @dataclass(frozen=True)
-class Listed:
+class FilledLists:
     """passed_over: how many entries of each query's ranking each of RULES kept out before the list was full, (Q, R)."""
 
     chosen: Entries
@@ -118,7 +116,7 @@ def _other_repeats(repeats: Entries, asked: Asked, popular: Popular) -> Entries:
 
 def make_lists(
     ranked: Entries, asked: Asked, policy: Policy, rules: ItemRules, popular: Popular, new_only: bool = False
-) -> Listed:
+) -> FilledLists:
     """The lists of all queries. new_only: the popular items behind are to be new to the customer too."""
     found = _part_by_part(ranked, asked, policy, rules)
     short = np.bincount(found.chosen.rows, minlength=len(asked)) < policy.top_n
@@ -149,7 +147,7 @@ def _with_tail(ranked: Entries, rows: Ints, tail: Popular, asked: Asked, new_onl
     return _joined(ranked, behind)
 
 
-def _part_by_part(ranked: Entries, asked: Asked, policy: Policy, rules: ItemRules) -> Listed:
+def _part_by_part(ranked: Entries, asked: Asked, policy: Policy, rules: ItemRules) -> FilledLists:
     """Lists of the entries alone, a bounded number of queries at a time."""
     sizes = np.bincount(ranked.rows, minlength=len(asked))
     step = max(_CELLS // max(int(sizes.max(initial=0)), 1), 1)
@@ -160,7 +158,7 @@ def _part_by_part(ranked: Entries, asked: Asked, policy: Policy, rules: ItemRule
         part = ranked.at(np.arange(bounds[first], bounds[last]))
         taken, passed[first:last] = _fill(replace(part, rows=part.rows - first), first, last, asked, policy, rules)
         places.append(taken + bounds[first])
-    return Listed(ranked.at(np.concatenate(places)), passed)
+    return FilledLists(ranked.at(np.concatenate(places)), passed)
 
 
 def _fill(part: Entries, first: int, last: int, asked: Asked, policy: Policy, rules: ItemRules) -> tuple[Ints, Ints]:

@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from recsys_spark.arrays import find, pair_keys
 from recsys_spark.baselines.ranking import Scored
-from recsys_spark.candidates.purchases import find, pair_keys
 from recsys_spark.contracts.model_config import CATEGORY as CATEGORY_SEGMENT
 from recsys_spark.contracts.model_config import SEGMENT_KINDS, SEGMENT_POPULARITY
 from recsys_spark.contracts.recommend_config import ReasonsConfig
 from recsys_spark.contracts.schemas import REASON_FACTS
-from recsys_spark.counted import counted
+from recsys_spark.plurals import counted
 from recsys_spark.recommendations.policy import Entries
 
 REPEAT, TOGETHER, SIMILAR, CATEGORY, POPULAR = KINDS = (

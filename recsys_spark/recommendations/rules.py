@@ -7,8 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from recsys_spark.candidates.purchases import find
-from recsys_spark.sequences.windows import Ints
+from recsys_spark.arrays import Ints, find
 
 # In the order in which they apply; an item that is passed over counts for the first that bars it.
 RULES = (

@@ -18,9 +18,9 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 from scipy import sparse
 
+from recsys_spark.arrays import Ints
 from recsys_spark.baselines.query_batches import QueryBatch, query_batches
 from recsys_spark.paths import filesystem, spark_uri
-from recsys_spark.sequences.windows import Ints
 
 PAIRS = "item_idx bigint, other_idx bigint"
 _COUNTS = "item_idx bigint, other_idx bigint, customers bigint, baskets bigint"

@@ -13,9 +13,9 @@ import pyarrow.compute as pc
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from recsys_spark.arrays import Ints, pair_keys
 from recsys_spark.baselines.popularity import FittedPopularity
 from recsys_spark.baselines.ranking import Lists
-from recsys_spark.candidates.purchases import pair_keys
 from recsys_spark.contracts.columns import LIST_PROTOCOLS
 from recsys_spark.evaluation.intervals import paired_differences
 from recsys_spark.evaluation.protocols import ALL_ITEMS, FIRST_PURCHASE
@@ -25,7 +25,6 @@ from recsys_spark.evaluation.sums import Sums
 from recsys_spark.recommendations.lists import excluded_keys
 from recsys_spark.recommendations.policy import Asked, Policy, entries_of, make_lists, offered
 from recsys_spark.recommendations.rules import RULES, ItemRules
-from recsys_spark.sequences.windows import Ints
 
 BEFORE, AFTER = "before", "after"
 K = HEADLINE.k  # a list's first places do not depend on how many follow

@@ -13,8 +13,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from recsys_spark.contracts.columns import K_VALUES
-from recsys_spark.counted import things
 from recsys_spark.evaluation.ranking_metrics import HEADLINE, SECTIONS
+from recsys_spark.plurals import things
 from recsys_spark.report import words
 from recsys_spark.report.charts import (
     ablation_charts,

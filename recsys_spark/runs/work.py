@@ -12,10 +12,10 @@ from typing import Any
 
 from pyspark.sql import SparkSession
 
-from recsys_spark.causes import cause_in_one_line
 from recsys_spark.contracts.config import PipelineConfig, SessionConfig
 from recsys_spark.contracts.errors import ArtifactError, LockedError
 from recsys_spark.contracts.stages import STAGE_NAMES
+from recsys_spark.error_causes import cause_in_one_line
 from recsys_spark.manifest import library_versions
 from recsys_spark.runs.carry import carry, carry_fresh
 from recsys_spark.runs.choose import Wanted, furthest, place_of, run_to_work_in

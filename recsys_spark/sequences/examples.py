@@ -10,12 +10,13 @@ import numpy as np
 import pyarrow as pa
 from pyspark.sql import DataFrame
 
+from recsys_spark.arrays import Ints, mix
 from recsys_spark.contracts.columns import PAD_IDX, SPLITS
 from recsys_spark.contracts.config import QueriesConfig, SequencesConfig
 from recsys_spark.contracts.errors import DataError
 from recsys_spark.contracts.schemas import QUERIES, SEQUENCES
 from recsys_spark.part_files import map_batches
-from recsys_spark.sequences.windows import ORDERS_PER_CUSTOMER, Events, Ints, mix, window_values
+from recsys_spark.sequences.windows import ORDERS_PER_CUSTOMER, Events, window_values
 
 Bounds = tuple[int, int]  # a split as microseconds: later than the first, up to and including the second
 _CELLS_PER_BATCH = 1 << 19  # history items of a batch, 12 bytes each: more would not stay in a processor's cache

@@ -11,9 +11,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from recsys_spark.arrays import Ints
 from recsys_spark.contracts.columns import PAD_IDX
 
-Ints = NDArray[np.int64]
 ORDERS_PER_CUSTOMER = 1_000_000  # query_id = user_idx * this + number of the order
 MICROS_PER_DAY = 86_400_000_000
 
@@ -96,11 +96,3 @@ def window_values(
     items = np.where(exists, events.items[positions], PAD_IDX)
     days = np.where(exists, (now[:, None] - events.micros[positions]) / MICROS_PER_DAY, 0.0)
     return items, days.astype(np.float32), exists.sum(axis=1)
-
-
-def mix(values: Ints) -> NDArray[np.uint64]:
-    """A hash that orders values as if at random, the same everywhere (the finaliser of SplitMix64)."""
-    mixed = values.astype(np.uint64) + np.uint64(0x9E3779B97F4A7C15)
-    mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return mixed ^ (mixed >> np.uint64(31))

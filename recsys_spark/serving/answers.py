@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from recsys_spark.arrays import Ints
 from recsys_spark.baselines.query_batches import QueryBatch
 from recsys_spark.candidates.purchases import Purchases
 from recsys_spark.contracts.columns import ALL_ITEMS, FIRST_PURCHASE
@@ -16,7 +17,6 @@ from recsys_spark.recommendations.fitted_rules import policy_of
 from recsys_spark.recommendations.lists import LISTED_SCHEMA, Lister, items_of, listed_of
 from recsys_spark.recommendations.policy import Asked, Entries, make_lists
 from recsys_spark.recommendations.reasons import SIMILAR, TOGETHER, Teller
-from recsys_spark.sequences.windows import Ints
 from recsys_spark.serving.state import State
 from recsys_spark.spelling import tidy_code
 

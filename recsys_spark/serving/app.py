@@ -1,4 +1,4 @@
-"""The HTTP interface over a holder: routes, what they refuse, and how faults are told."""
+"""The HTTP interface: routes, what they refuse, and how faults are told."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 from recsys_spark.code_version import __version__
 from recsys_spark.contracts.columns import LIST_LENGTH
 from recsys_spark.serving import documents as doc
-from recsys_spark.serving.desk import BoundedBody, BusyError, Desk, LateError
-from recsys_spark.serving.holder import Holder
+from recsys_spark.serving.bundle_reloader import BundleReloader
+from recsys_spark.serving.request_limiter import BoundedBody, BusyError, LateError, RequestLimiter
 
 TOKEN_HEADER = "X-Reload-Token"
 _LOOPBACK = ("127.0.0.1", "::1")
@@ -48,26 +48,28 @@ def wish_of(
     return k, protocol, share_new
 
 
-def create_app(holder: Holder, desk: Desk, token: str | None = None, lifespan: Lifespan | None = None) -> FastAPI:
+def create_app(
+    reloader: BundleReloader, limiter: RequestLimiter, token: str | None = None, lifespan: Lifespan | None = None
+) -> FastAPI:
     """token: what POST /reload must bring; without one it is for callers on this machine alone."""
-    serve = holder.served.config.serve
+    serve = reloader.served.config.serve
     told: dict[str, Any] = {"title": "B2B recommender", "version": __version__, "description": _ABOUT}
     # No pages: those that FastAPI has load scripts from elsewhere.
     app = FastAPI(**told, docs_url=None, redoc_url=None, lifespan=lifespan)
-    _add_answers(app, holder, desk)
-    _add_upkeep(app, holder, desk, token)
+    _add_answers(app, reloader, limiter)
+    _add_upkeep(app, reloader, limiter, token)
     _tell_faults(app)
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=list(serve.allowed_hosts), www_redirect=False)
     app.add_middleware(BoundedBody, max_bytes=serve.max_body_bytes, timeout_seconds=serve.timeout_seconds)
     return app
 
 
-def _add_answers(app: FastAPI, holder: Holder, desk: Desk) -> None:
-    """The routes that the desk answers, each from what is held when it begins."""
+def _add_answers(app: FastAPI, reloader: BundleReloader, limiter: RequestLimiter) -> None:
+    """The routes that answer, each from the bundle that is held when it begins."""
 
     async def answered(kind: str, *asked: Any) -> Response:
-        held = holder.held
-        text = await desk.answer(lambda: held.reply(kind, *asked))
+        held = reloader.held
+        text = await limiter.answer(lambda: held.reply(kind, *asked))
         return Response(text, media_type="application/json")
 
     @app.get("/recommend/{customer_id:path}", response_model=doc.CustomerProducts, responses=_PROBLEMS | _NOT_FOUND)
@@ -92,33 +94,33 @@ def _add_answers(app: FastAPI, holder: Holder, desk: Desk) -> None:
         return await answered("similar", stock_code, k)
 
 
-def _add_upkeep(app: FastAPI, holder: Holder, desk: Desk, token: str | None) -> None:
+def _add_upkeep(app: FastAPI, reloader: BundleReloader, limiter: RequestLimiter, token: str | None) -> None:
     """The routes for those who run the server."""
 
     @app.get("/health", response_model=doc.Health)
     async def health() -> doc.Health:
         """Whether the server answers, and what from."""
-        card, processes = holder.held.card, holder.held.num_processes
+        card, processes = reloader.held.card, reloader.held.num_processes
         return doc.Health(
             ready=processes > 0,
             processes=processes,
             run=doc.run_of(card),
             models=card.models,
-            counts={name: getattr(card, f"num_{name}") for name in ("customers", "items", "events", "offers")},
-            uptime_seconds=round(time.monotonic() - holder.started, 3),
-            requests_waiting=desk.num_taken,
-            reloads=holder.num_reloads,
-            reloading=holder.is_reloading,
-            last_error=holder.last_error,
+            counts={name: getattr(card, f"num_{name}") for name in ("customers", "items", "events", "candidates")},
+            uptime_seconds=round(time.monotonic() - reloader.started, 3),
+            requests_waiting=limiter.num_taken,
+            reloads=reloader.num_reloads,
+            reloading=reloader.is_reloading,
+            last_error=reloader.last_error,
         )
 
     @app.post("/reload", status_code=202, response_model=doc.Told, responses={403: {"model": doc.Problem}})
     async def reload(request: Request) -> doc.Told:
         """Serve the newest run; answers at once, and /health tells when that is done."""
         _require_allowed(request, token)
-        if holder.is_reloading:
+        if reloader.is_reloading:
             return doc.Told(status="already running")
-        app.state.reload = asyncio.get_running_loop().run_in_executor(None, holder.refresh)
+        app.state.reload = asyncio.get_running_loop().run_in_executor(None, reloader.refresh)
         return doc.Told(status="started")
 
 

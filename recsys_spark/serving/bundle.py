@@ -23,9 +23,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.ipc as ipc
 
+from recsys_spark.arrays import Ints
 from recsys_spark.baselines.mapped_arrays import map_array
 from recsys_spark.contracts.errors import ArtifactError
-from recsys_spark.sequences.windows import Ints
 
 CARD = "bundle.json"
 _DAY_SECONDS = 86_400

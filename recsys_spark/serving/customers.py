@@ -13,13 +13,13 @@ import pyarrow.parquet as pq
 from numpy.lib.format import open_memmap
 from pyspark.sql import DataFrame
 
+from recsys_spark.arrays import Ints, places_within
 from recsys_spark.baselines.query_batches import QueryBatch, query_batches
 from recsys_spark.candidates.retrieve import as_lists, bounds_of
 from recsys_spark.contracts.schemas import Column, Table
 from recsys_spark.part_files import map_batches, parts_of
 from recsys_spark.paths import filesystem
 from recsys_spark.ranker.two_stage import TwoStageModel
-from recsys_spark.sequences.windows import Ints
 
 _QUERIES_AT_A_TIME = 256  # bounds the memory of their candidates' features
 _ROWS_AT_A_TIME = 256
@@ -78,13 +78,13 @@ class CustomersKernel:
             return {
                 name: as_lists(nothing, nothing[:0], kind) for name, kind in zip(_OFFER_COLUMNS, kinds, strict=True)
             }
-        offers = self.model.retriever.propose(batch)
-        columns = self.model.builder.columns(batch, offers)
+        candidates = self.model.retriever.propose(batch)
+        columns = self.model.builder.columns(batch, candidates)
         told = np.stack([columns[name] for name in self.features], axis=1)
-        bounds = bounds_of(offers.rows, len(batch))
+        bounds = bounds_of(candidates.rows, len(batch))
         return {
-            "offer_items": as_lists(bounds, offers.items, pa.int64()),
-            "offer_ranks": as_lists(bounds * offers.ranks.shape[1], offers.ranks.ravel(), pa.int32()),
+            "offer_items": as_lists(bounds, candidates.items, pa.int64()),
+            "offer_ranks": as_lists(bounds * candidates.ranks.shape[1], candidates.ranks.ravel(), pa.int32()),
             "offer_features": as_lists(bounds * told.shape[1], told.ravel(), pa.float32()),
         }
 
@@ -135,7 +135,7 @@ def _lay_out(
         starts, users = rows.column(name), rows.column("user_idx").to_numpy()
         values = starts.flatten().to_numpy(zero_copy_only=False).reshape(-1, *width)
         sizes = offsets[users + 1] - offsets[users]
-        within = np.arange(sizes.sum()) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+        within = places_within(sizes)
         out[np.repeat(offsets[users], sizes) + within] = values
     out.flush()
 

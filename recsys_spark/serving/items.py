@@ -11,11 +11,10 @@ import numpy as np
 import pyarrow as pa
 from numpy.lib.format import open_memmap
 
+from recsys_spark.arrays import Ints, find
 from recsys_spark.baselines.loading import numbers
 from recsys_spark.baselines.mapped_arrays import map_array
-from recsys_spark.candidates.purchases import find
 from recsys_spark.recommendations.rules import ItemRules
-from recsys_spark.sequences.windows import Ints
 from recsys_spark.serving.bundle import CustomerArrays
 
 SALES = ("num_events", "num_customers", "num_recent_events", "num_recent_customers", "category_rank")

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from recsys_spark.arrays import Ints
 from recsys_spark.baselines.query_batches import QueryBatch
-from recsys_spark.sequences.windows import Events, Ints
+from recsys_spark.sequences.windows import Events
 from recsys_spark.serving.bundle import BundleCard, CustomerArrays
 
 

@@ -17,8 +17,8 @@ from fastapi import FastAPI
 
 from recsys_spark.contracts.errors import ConfigError
 from recsys_spark.serving.app import create_app
-from recsys_spark.serving.desk import Desk
-from recsys_spark.serving.holder import Holder
+from recsys_spark.serving.bundle_reloader import BundleReloader
+from recsys_spark.serving.request_limiter import RequestLimiter
 
 TOKEN_VARIABLE = "RECSYS_RELOAD_TOKEN"
 _GRACE_SECONDS = 10
@@ -28,15 +28,15 @@ log = logging.getLogger("recsys")
 class _Server(uvicorn.Server):
     """Stops at SIGTERM and SIGINT when requests have ended, and then returns, so that the exit code is 0."""
 
-    def __init__(self, settings: uvicorn.Config, holder: Holder, stop: Callable[[], None]) -> None:
+    def __init__(self, settings: uvicorn.Config, reloader: BundleReloader, stop: Callable[[], None]) -> None:
         super().__init__(settings)
-        self._holder, self._stop = holder, stop
+        self._reloader, self._stop = reloader, stop
 
     async def startup(self, sockets: list[Socket] | None = None) -> None:
         await super().startup(sockets)
         for socket in sockets or []:
             address = "http://{}:{}".format(*socket.getsockname()[:2])
-            log.info("serve: %s answers from run %s", address, self._holder.held.card.run)
+            log.info("serve: %s answers from run %s", address, self._reloader.held.card.run)
 
     async def shutdown(self, sockets: list[Socket] | None = None) -> None:
         try:
@@ -68,24 +68,24 @@ def bound_socket(host: str, port: int) -> Socket:
     return bound
 
 
-def run_server(holder: Holder, stop: Callable[[], None], bound: Socket) -> None:
+def run_server(reloader: BundleReloader, stop: Callable[[], None], bound: Socket) -> None:
     """Answer until told to end. stop: ends a reload, for which the end would wait, and whoever answers. bound: where
     requests come in.
     """
-    serve = holder.served.config.serve
-    desk = Desk(serve.processes, serve.max_waiting, serve.timeout_seconds)
+    serve = reloader.served.config.serve
+    limiter = RequestLimiter(serve.processes, serve.max_waiting, serve.timeout_seconds)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         loop = asyncio.get_running_loop()
         told = asyncio.Event()
         loop.add_signal_handler(signal.SIGHUP, told.set)
-        watch = loop.create_task(_watch(holder, serve.watch_seconds, told))
+        watch = loop.create_task(_watch(reloader, serve.watch_seconds, told))
         yield
         watch.cancel()
-        desk.close()
+        limiter.close()
 
-    app = create_app(holder, desk, os.environ.get(TOKEN_VARIABLE) or None, lifespan)
+    app = create_app(reloader, limiter, os.environ.get(TOKEN_VARIABLE) or None, lifespan)
     settings = uvicorn.Config(
         app,
         log_config=None,
@@ -96,13 +96,13 @@ def run_server(holder: Holder, stop: Callable[[], None], bound: Socket) -> None:
         timeout_graceful_shutdown=_GRACE_SECONDS,
         limit_concurrency=2 * (serve.processes + serve.max_waiting) + 100,  # connections; idle ones count
     )
-    _Server(settings, holder, stop).run([bound])
+    _Server(settings, reloader, stop).run([bound])
 
 
-async def _watch(holder: Holder, seconds: float, told: asyncio.Event) -> None:
+async def _watch(reloader: BundleReloader, seconds: float, told: asyncio.Event) -> None:
     """Look for a new run every so often, and when told by SIGHUP."""
     while True:
         with contextlib.suppress(asyncio.TimeoutError, TimeoutError):
             await asyncio.wait_for(told.wait(), seconds or None)
         told.clear()
-        await asyncio.get_running_loop().run_in_executor(None, holder.refresh)
+        await asyncio.get_running_loop().run_in_executor(None, reloader.refresh)

@@ -9,11 +9,12 @@ from pathlib import Path
 
 import numpy as np
 
+from recsys_spark.arrays import Ints, pair_keys
 from recsys_spark.baselines.item_knn import NeighbourModel
 from recsys_spark.baselines.popularity import FittedPopularity
 from recsys_spark.baselines.query_batches import QueryBatch
 from recsys_spark.baselines.ranking import Model, Popular, Scored
-from recsys_spark.candidates.purchases import Purchases, pair_keys
+from recsys_spark.candidates.purchases import Purchases
 from recsys_spark.candidates.vector_model import TwoTowerModel
 from recsys_spark.contracts.artifacts import ITEM_POPULARITY
 from recsys_spark.contracts.columns import LIST_LENGTH
@@ -22,7 +23,6 @@ from recsys_spark.ranker.two_stage import TwoStageModel
 from recsys_spark.recommendations.evidence import EvidenceSource
 from recsys_spark.recommendations.fitted_rules import fitted_evidence
 from recsys_spark.recommendations.rules import ItemRules
-from recsys_spark.sequences.windows import Ints
 from recsys_spark.serving.bundle import BundleCard, CustomerArrays, Ids
 from recsys_spark.serving.items import ItemArrays, mapped_rules
 from recsys_spark.serving.plan import Served, models_of

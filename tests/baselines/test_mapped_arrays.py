@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from scipy import sparse
 
+from recsys_spark.arrays import Ints
 from recsys_spark.baselines.mapped_arrays import SUFFIX, keeping_arrays, map_array, mapped
 from recsys_spark.baselines.matrices import FittedTable, csr_of
-from recsys_spark.sequences.windows import Ints
 
 
 @dataclass(frozen=True)

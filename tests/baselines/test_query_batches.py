@@ -5,8 +5,9 @@ import pyarrow as pa
 from hypothesis import given
 from hypothesis import strategies as st
 
+from recsys_spark.arrays import items_of_keys, rows_of_keys
 from recsys_spark.baselines.query_batches import query_batches
-from recsys_spark.candidates.purchases import Purchases, items_of_keys, rows_of_keys
+from recsys_spark.candidates.purchases import Purchases
 from recsys_spark.candidates.retrieve import positive_keys
 
 HISTORY = st.lists(st.tuples(st.integers(0, 6), st.integers(1, 4)), max_size=8).map(sorted)

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
+from recsys_spark.arrays import pair_keys
 from recsys_spark.baselines.ranking import Scored
-from recsys_spark.candidates.merge import fused_order, list_source, union
-from recsys_spark.candidates.purchases import pair_keys
+from recsys_spark.candidates.merge import fused_order, rank_source, union
 
 
 def scored(*pairs):
@@ -22,27 +22,27 @@ def told(listed):
 
 
 def test_a_source_ranks_what_it_may_propose_and_keeps_the_scores_of_the_rest():
-    found = list_source(scored((0, 9, 0.5), (0, 4, 0.9), (0, 3, 0.5), (1, 2, 0.1), (1, 8, 0.2)), SEEN, False)
+    found = rank_source(scored((0, 9, 0.5), (0, 4, 0.9), (0, 3, 0.5), (1, 2, 0.1), (1, 8, 0.2)), SEEN, False)
     assert told(found) == [(0, 3, 1), (0, 4, 0), (0, 9, 2), (1, 2, 0), (1, 8, 1)]  # of a tie the least item first
     assert found.scores.tolist() == [0.5, 0.9, 0.5, 0.1, 0.2]
 
 
 def test_a_source_of_repeats_ranks_nothing_else():
-    found = list_source(scored((0, 9, 0.5), (0, 4, 0.1), (0, 7, 0.2), (1, 8, 0.3)), SEEN, True)
+    found = rank_source(scored((0, 9, 0.5), (0, 4, 0.1), (0, 7, 0.2), (1, 8, 0.3)), SEEN, True)
     assert told(found) == [(0, 4, 2), (0, 7, 1), (0, 9, 0), (1, 8, 0)]
 
 
 def test_what_several_sources_propose_goes_first_and_both_kinds_share_the_places():
-    repeats = list_source(scored((0, 4, 2.0), (0, 7, 1.0), (1, 2, 1.0)), SEEN, True)
-    others = list_source(scored((0, 1, 9.0), (0, 5, 8.0), (0, 6, 7.0), (0, 4, 6.0), (1, 3, 1.0)), SEEN, False)
-    more = list_source(scored((0, 5, 3.0), (0, 6, 2.0)), SEEN, False)
+    repeats = rank_source(scored((0, 4, 2.0), (0, 7, 1.0), (1, 2, 1.0)), SEEN, True)
+    others = rank_source(scored((0, 1, 9.0), (0, 5, 8.0), (0, 6, 7.0), (0, 4, 6.0), (1, 3, 1.0)), SEEN, False)
+    more = rank_source(scored((0, 5, 3.0), (0, 6, 2.0)), SEEN, False)
     quotas, are_repeats = np.array([4, 2, 1]), np.array([True, False, False])
-    offers = union([repeats, others, more], quotas, are_repeats, max_per_query=4, repeat_share=0.5)
+    candidates = union([repeats, others, more], quotas, are_repeats, max_per_query=4, repeat_share=0.5)
     # Never bought: 5 scores 2/62 + 1/61, 1 scores 2/61; 6 is beyond both quotas. Bought before: 4, then 7.
-    assert offers.rows.tolist() == [0, 0, 0, 0, 1, 1]
-    assert offers.items.tolist() == [4, 5, 1, 7, 2, 3]
-    assert offers.ranks.tolist() == [[1, 0, 0], [0, 2, 1], [0, 1, 0], [2, 0, 0], [1, 0, 0], [0, 1, 0]]
-    assert offers.scores.tolist() == [[2, 6, 0], [0, 8, 3], [0, 9, 0], [1, 0, 0], [1, 0, 0], [0, 1, 0]]
+    assert candidates.rows.tolist() == [0, 0, 0, 0, 1, 1]
+    assert candidates.items.tolist() == [4, 5, 1, 7, 2, 3]
+    assert candidates.ranks.tolist() == [[1, 0, 0], [0, 2, 1], [0, 1, 0], [2, 0, 0], [1, 0, 0], [0, 1, 0]]
+    assert candidates.scores.tolist() == [[2, 6, 0], [0, 8, 3], [0, 9, 0], [1, 0, 0], [1, 0, 0], [0, 1, 0]]
 
 
 @pytest.mark.parametrize(("share", "kinds"), [(0.75, "rrnrrrnr"), (0.25, "nnrnnnrn")])
@@ -62,5 +62,5 @@ def test_a_kind_that_runs_out_leaves_its_places_to_the_other():
 
 
 def test_a_batch_without_proposals_has_no_candidates():
-    nothing = list_source(Scored(np.zeros(0, int), np.zeros(0, int), np.zeros(0)), SEEN, False)
+    nothing = rank_source(Scored(np.zeros(0, int), np.zeros(0, int), np.zeros(0)), SEEN, False)
     assert union([nothing, nothing], np.array([3, 3]), np.array([True, False]), 5, 0.5).ranks.shape == (0, 2)

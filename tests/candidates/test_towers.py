@@ -112,7 +112,7 @@ def test_vectors_are_those_of_the_model_that_was_trained(tmp_path, user_tower, c
     torch = pytest.importorskip("torch")
     from training.retriever import export
     from training.retriever.model import PooledHistory, TowerShape, TwoTower
-    from training.retriever.objective import RetrieverTask
+    from training.retriever.objective import RetrieverModel
 
     torch.manual_seed(0)
     options = {"decay_days": 20.0, "num_blocks": num_blocks, "hist_max": HIST_MAX, "context": context}
@@ -133,6 +133,6 @@ def test_vectors_are_those_of_the_model_that_was_trained(tmp_path, user_tower, c
         pooled = PooledHistory.of(torch.from_numpy(history), torch.from_numpy(days), everything)
         told = torch.from_numpy(query_context(batch)).long()
         expected = towers.users(torch.from_numpy(batch.users), pooled, items, told)
-    told = export.user_tower(RetrieverTask(towers, 0.1, False, False))
+    told = export.user_tower(RetrieverModel(towers, 0.1, False, False))
     found = load(write_tower(tmp_path, items.numpy(), np.zeros(NUM_ITEMS + 1), **told)).vectors(batch)
     np.testing.assert_allclose(found, expected.numpy(), atol=1e-5)

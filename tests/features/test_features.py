@@ -17,7 +17,7 @@ from pyspark.sql import functions as F
 from recsys_spark.baselines.matrices import FittedTable
 from recsys_spark.baselines.query_batches import QueryBatch
 from recsys_spark.baselines.query_context import recency_bucket
-from recsys_spark.candidates.merge import Offers
+from recsys_spark.candidates.merge import CandidateRows
 from recsys_spark.contracts.features import EXTENSION, FEATURES, chosen_features
 from recsys_spark.contracts.schemas import CUSTOMER_ID_MAP, ITEM_ID_MAP
 from recsys_spark.features.build import FeatureBuilder
@@ -109,13 +109,13 @@ def all_pairs():
     rows = np.repeat(np.arange(NUM_CUSTOMERS), NUM_ITEMS)
     items = np.tile(np.arange(1, NUM_ITEMS + 1), NUM_CUSTOMERS)
     ranks = np.stack([items % 3, np.zeros_like(items)], axis=1).astype(np.int32)
-    return Offers(rows, items, ranks, ranks.astype(np.float32) / 2)
+    return CandidateRows(rows, items, ranks, ranks.astype(np.float32) / 2)
 
 
 def test_features_agree_with_a_slow_second_method(builder):
-    events, offers = world(), all_pairs()
-    found = builder.columns(batch_of(events), offers)
-    for place, (customer, item) in enumerate(zip(offers.rows.tolist(), offers.items.tolist(), strict=True)):
+    events, candidates = world(), all_pairs()
+    found = builder.columns(batch_of(events), candidates)
+    for place, (customer, item) in enumerate(zip(candidates.rows.tolist(), candidates.items.tolist(), strict=True)):
         for name, value in slow(events, customer, item).items():
             assert found[name][place] == pytest.approx(value, rel=1e-5, abs=1e-6), (name, customer, item)
 
@@ -127,11 +127,11 @@ def test_the_slow_methods_tell_of_every_feature():
 
 @pytest.mark.parametrize("unknown", [(), (7, NUM_ITEMS)])
 def test_prices_and_labels_are_of_what_the_fit_knows(tmp_path, unknown):
-    events, offers = world(), all_pairs()
-    found = builder_of(tmp_path, unknown).columns(batch_of(events), offers)
+    events, candidates = world(), all_pairs()
+    found = builder_of(tmp_path, unknown).columns(batch_of(events), candidates)
     logs = {item: math.log(item / 2) for item in range(1, NUM_ITEMS + 1) if item != 4 and item not in unknown}
     logs[4] = sum(logs.values()) / len(logs)  # the one without a price
-    for place, (customer, item) in enumerate(zip(offers.rows.tolist(), offers.items.tolist(), strict=True)):
+    for place, (customer, item) in enumerate(zip(candidates.rows.tolist(), candidates.items.tolist(), strict=True)):
         before = [code for who, half, code, _ in events if who == customer and half < 241 and code not in unknown]
         paid = sum(logs[code] for code in before) / len(before)
         brand = 0 if item in unknown else item % 3
@@ -144,9 +144,9 @@ def test_prices_and_labels_are_of_what_the_fit_knows(tmp_path, unknown):
 
 
 def test_events_at_the_query_and_later_change_no_feature(builder):
-    events, offers = world(), all_pairs()
-    kept = builder.columns(batch_of([event for event in events if event[1] < 241]), offers)
-    for name, values in builder.columns(batch_of(events), offers).items():
+    events, candidates = world(), all_pairs()
+    kept = builder.columns(batch_of([event for event in events if event[1] < 241]), candidates)
+    for name, values in builder.columns(batch_of(events), candidates).items():
         assert values.tolist() == kept[name].tolist(), name
 
 
@@ -168,12 +168,12 @@ def test_the_base_set_leaves_the_others_at_their_missing_values(builder):
 
 @pytest.mark.parametrize("size", [1, 2, 4])
 def test_features_of_parts_of_a_batch_are_those_of_the_whole(builder, size):
-    batch, offers = batch_of(world()), all_pairs()
-    whole = builder.columns(batch, offers)
+    batch, candidates = batch_of(world()), all_pairs()
+    whole = builder.columns(batch, candidates)
     for first in range(0, NUM_CUSTOMERS, size):
-        is_of_part = (offers.rows >= first) & (offers.rows < first + size)
-        held = (offers.items, offers.ranks, offers.scores)
-        of_part = Offers(offers.rows[is_of_part] - first, *(values[is_of_part] for values in held))
+        is_of_part = (candidates.rows >= first) & (candidates.rows < first + size)
+        held = (candidates.items, candidates.ranks, candidates.scores)
+        of_part = CandidateRows(candidates.rows[is_of_part] - first, *(values[is_of_part] for values in held))
         part = batch.part(slice(first, first + size))
         assert set(part.events.items) == {item for who, _, item, _ in world() if first <= who < first + size}
         for name, values in builder.columns(part, of_part).items():

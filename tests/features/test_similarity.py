@@ -8,7 +8,7 @@ import pytest
 pytest.importorskip("torch")
 pytest.importorskip("faiss")
 
-from recsys_spark.candidates.merge import Offers
+from recsys_spark.candidates.merge import CandidateRows
 from recsys_spark.features import similarity
 from recsys_spark.features.similarity import similarity_features
 from tests.candidates.tower_folders import random_histories, random_vectors
@@ -24,12 +24,12 @@ def test_cosines_agree_with_loops(bytes_at_a_time, monkeypatch):
     batch, vectors = random_histories(20, NUM_ITEMS, 25), random_vectors(NUM_ITEMS - 2, 8)
     rng = np.random.default_rng(5)
     rows = np.sort(rng.integers(0, 20, 90))
-    offers = Offers(
+    candidates = CandidateRows(
         rows, rng.integers(1, NUM_ITEMS + 1, 90), np.zeros((90, 0), np.int32), np.zeros((90, 0), np.float32)
     )
-    found = similarity_features(batch, offers, vectors, HIST_MAX, RECENT, SIMILAR)
+    found = similarity_features(batch, candidates, vectors, HIST_MAX, RECENT, SIMILAR)
     known = np.vstack([vectors, np.zeros((2, 8))])  # the last two items came after the fit
-    for place, (row, item) in enumerate(zip(rows, offers.items, strict=True)):
+    for place, (row, item) in enumerate(zip(rows, candidates.items, strict=True)):
         own = slice(batch.start[row], batch.end[row])
         items, micros = batch.events.items[own], batch.events.micros[own]
         history = known[items[-HIST_MAX:]]
@@ -52,6 +52,8 @@ def test_cosines_agree_with_loops(bytes_at_a_time, monkeypatch):
 def test_without_a_history_all_cosines_are_zero():
     batch = random_histories(2, NUM_ITEMS, 5)
     empty = replace(batch, end=batch.start)
-    offers = Offers(np.array([0, 1]), np.array([3, 4]), np.zeros((2, 0), np.int32), np.zeros((2, 0), np.float32))
-    found = similarity_features(empty, offers, random_vectors(NUM_ITEMS, 8), HIST_MAX, RECENT, SIMILAR)
+    candidates = CandidateRows(
+        np.array([0, 1]), np.array([3, 4]), np.zeros((2, 0), np.int32), np.zeros((2, 0), np.float32)
+    )
+    found = similarity_features(empty, candidates, random_vectors(NUM_ITEMS, 8), HIST_MAX, RECENT, SIMILAR)
     assert all(values.tolist() == [0, 0] for values in found.values())

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from recsys_spark.arrays import pair_keys
 from recsys_spark.baselines.ranking import Lists, Popular
-from recsys_spark.candidates.purchases import pair_keys
 from recsys_spark.recommendations.policy import Asked, Policy, entries_of, make_lists, offered
 from recsys_spark.recommendations.rules import NUMBER_OF, RULES, ItemRules
 

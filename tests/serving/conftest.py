@@ -8,9 +8,9 @@ import pytest
 from fastapi.testclient import TestClient
 
 from recsys_spark.serving.app import create_app
-from recsys_spark.serving.desk import Desk
-from recsys_spark.serving.holder import Holder
+from recsys_spark.serving.bundle_reloader import BundleReloader
 from recsys_spark.serving.prepare import prepare
+from recsys_spark.serving.request_limiter import RequestLimiter
 from tests.serving.worlds import EVENTS, held_here, served, write_run
 
 ADDRESS = "http://127.0.0.1"
@@ -25,13 +25,13 @@ def run_root(spark, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def holder(run_root) -> Holder:
+def reloader(run_root) -> BundleReloader:
     return held_here(served(run_root))
 
 
 @pytest.fixture(scope="module")
-def client(holder) -> Iterator[TestClient]:
-    desk = Desk(threads=2, max_waiting=4, timeout_seconds=10.0)
-    with TestClient(create_app(holder, desk), base_url=ADDRESS, client=("127.0.0.1", 5000)) as found:
+def client(reloader) -> Iterator[TestClient]:
+    limiter = RequestLimiter(threads=2, max_waiting=4, timeout_seconds=10.0)
+    with TestClient(create_app(reloader, limiter), base_url=ADDRESS, client=("127.0.0.1", 5000)) as found:
         yield found
-    desk.close()
+    limiter.close()

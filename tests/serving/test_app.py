@@ -9,7 +9,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from recsys_spark.serving.app import TOKEN_HEADER, create_app
-from recsys_spark.serving.desk import BoundedBody, Desk
+from recsys_spark.serving.request_limiter import BoundedBody, RequestLimiter
 from tests.serving.worlds import ARABIC, CODES
 
 pytestmark = pytest.mark.torch
@@ -100,8 +100,8 @@ def test_a_product_that_no_model_has_neighbours_of_gets_what_everyone_buys(clien
     assert (missing.status_code, missing.json()["error"]) == (404, "unknown_stock_code")
 
 
-def test_every_answer_names_the_run_it_comes_from(client, holder):
-    card = holder.held.card
+def test_every_answer_names_the_run_it_comes_from(client, reloader):
+    card = reloader.held.card
     answers = (client.get("/recommend/acme"), client.post("/recommend", json={"items": ["A1"]}), client.get("/health"))
     for answer in answers:
         assert answer.json()["run"] == {
@@ -210,36 +210,38 @@ def test_paths_that_do_not_exist_are_told_as_json(client):
     assert client.delete("/recommend/acme").status_code == 405
 
 
-def test_more_requests_than_may_wait_are_sent_away_and_late_ones_told_so(holder, monkeypatch):
+def test_more_requests_than_may_wait_are_sent_away_and_late_ones_told_so(reloader, monkeypatch):
     goes_on = threading.Event()
-    desk = Desk(threads=1, max_waiting=0, timeout_seconds=0.05)
+    limiter = RequestLimiter(threads=1, max_waiting=0, timeout_seconds=0.05)
     monkeypatch.setattr("recsys_spark.serving.replies.for_customer", lambda *_: goes_on.wait(60))
-    with TestClient(create_app(holder, desk), base_url="http://127.0.0.1") as client:
+    with TestClient(create_app(reloader, limiter), base_url="http://127.0.0.1") as client:
         late = client.get("/recommend/acme")
         busy = client.get("/recommend/acme")  # the thread still waits, so its place is taken
         goes_on.set()
         ends = time.monotonic() + 60
-        while desk.num_taken:
+        while limiter.num_taken:
             assert time.monotonic() < ends, "the place was not given back"
             time.sleep(0.01)
-        monkeypatch.setattr(desk, "_timeout", 60)  # what is answered now may take its time
+        monkeypatch.setattr(limiter, "_timeout", 60)  # what is answered now may take its time
         assert client.get("/recommend/nobody").status_code == 200
     assert (late.status_code, late.json()["error"]) == (504, "too_late")
     assert (busy.status_code, busy.json()["error"], busy.headers["retry-after"]) == (503, "busy", "1")
-    desk.close()
+    limiter.close()
 
 
-def test_a_fault_inside_tells_nothing_of_it(holder, monkeypatch):
+def test_a_fault_inside_tells_nothing_of_it(reloader, monkeypatch):
     def broken(*_):
         raise RuntimeError("secret at /srv/key")
 
-    desk = Desk(threads=1, max_waiting=1, timeout_seconds=5.0)
+    limiter = RequestLimiter(threads=1, max_waiting=1, timeout_seconds=5.0)
     monkeypatch.setattr("recsys_spark.serving.replies.for_customer", broken)
-    with TestClient(create_app(holder, desk), base_url="http://127.0.0.1", raise_server_exceptions=False) as client:
+    with TestClient(
+        create_app(reloader, limiter), base_url="http://127.0.0.1", raise_server_exceptions=False
+    ) as client:
         answer = client.get("/recommend/acme")
     assert answer.status_code == 500
     assert answer.json() == {"error": "internal", "detail": "the server's log says what went wrong", "where": []}
-    desk.close()
+    limiter.close()
 
 
 @pytest.mark.parametrize(
@@ -252,13 +254,13 @@ def test_a_fault_inside_tells_nothing_of_it(holder, monkeypatch):
         ("secret", "192.0.2.7", "secret", 202),
     ],
 )
-def test_a_reload_is_for_this_machine_or_who_has_the_token(holder, token, caller, brought, status):
-    desk = Desk(threads=1, max_waiting=1, timeout_seconds=5.0)
-    app = create_app(holder, desk, token)
+def test_a_reload_is_for_this_machine_or_who_has_the_token(reloader, token, caller, brought, status):
+    limiter = RequestLimiter(threads=1, max_waiting=1, timeout_seconds=5.0)
+    app = create_app(reloader, limiter, token)
     with TestClient(app, base_url="http://127.0.0.1", client=(caller, 5000)) as client:
         headers = {TOKEN_HEADER: brought, "x-forwarded-for": "127.0.0.1"} if brought else {"x-forwarded-for": "::1"}
         assert client.post("/reload", headers=headers).status_code == status
-    desk.close()
+    limiter.close()
 
 
 def test_openapi_describes_every_route_with_examples(client):

@@ -23,12 +23,12 @@ from fastapi.testclient import TestClient
 from recsys_spark.contracts.errors import ArtifactError
 from recsys_spark.serving.app import create_app
 from recsys_spark.serving.bundle import CARD, BundleCard, Ids, prune
-from recsys_spark.serving.crew import Crew
-from recsys_spark.serving.desk import Desk
-from recsys_spark.serving.holder import Holder
+from recsys_spark.serving.bundle_reloader import BundleReloader
 from recsys_spark.serving.plan import Served, plan_of
 from recsys_spark.serving.prepare import prepare
+from recsys_spark.serving.request_limiter import RequestLimiter
 from recsys_spark.serving.state import State
+from recsys_spark.serving.worker_pool import WorkerPool
 from recsys_spark.storage import Storage
 from tests.serving.worlds import EVENTS, SETTINGS, held_here, no_bundle_is_missing, served, write_run
 
@@ -59,23 +59,23 @@ def own_products(answer: dict) -> list[str]:
 
 
 @contextmanager
-def this_process(plan: Served) -> Iterator[tuple[Holder, Callable[[], None]]]:
+def this_process(plan: Served) -> Iterator[tuple[BundleReloader, Callable[[], None]]]:
     """What is served, and what kills a process that answers: here none."""
     yield held_here(plan), lambda: None
 
 
 @contextmanager
-def two_processes(plan: Served) -> Iterator[tuple[Holder, Callable[[], None]]]:
+def two_processes(plan: Served) -> Iterator[tuple[BundleReloader, Callable[[], None]]]:
     """The same, answered by two processes."""
     others = set(multiprocessing.active_children())
-    crew = Crew(plan)
+    pool = WorkerPool(plan)
     try:
         yield (
-            Holder(plan, no_bundle_is_missing, crew.open),
+            BundleReloader(plan, no_bundle_is_missing, pool.open),
             lambda: next(one for one in multiprocessing.active_children() if one not in others).kill(),
         )
     finally:
-        crew.close()
+        pool.close()
 
 
 @pytest.mark.parametrize("answering", [this_process, two_processes])
@@ -88,7 +88,7 @@ def test_requests_go_on_during_reloads_and_no_answer_mixes_two_runs(roots, tmp_p
     folder = tmp_path / "bundles"
     for run in roots.values():
         shutil.copytree(run / "serving", folder, dirs_exist_ok=True)
-    desk = Desk(threads=2, max_waiting=64, timeout_seconds=30.0)
+    limiter = RequestLimiter(threads=2, max_waiting=64, timeout_seconds=30.0)
     stop, wrong, counts = threading.Event(), [], {"first": 0, "second": 0}
     run_of = {digest: name for name, digest in digests.items()}
 
@@ -105,23 +105,23 @@ def test_requests_go_on_during_reloads_and_no_answer_mixes_two_runs(roots, tmp_p
                 wrong.append(answer.text)
 
     with (
-        answering(served(root, f"serve.folder={folder}", "serve.processes=2")) as (holder, kill_one),
-        TestClient(create_app(holder, desk), base_url="http://127.0.0.1") as client,
+        answering(served(root, f"serve.folder={folder}", "serve.processes=2")) as (reloader, kill_one),
+        TestClient(create_app(reloader, limiter), base_url="http://127.0.0.1") as client,
     ):
         threads = [threading.Thread(target=hammer, args=(client,)) for _ in range(3)]
         for thread in threads:
             thread.start()
         for number in range(6):
             put_in_place(roots["second" if number % 2 == 0 else "first"], root)
-            assert holder.refresh()
-            assert not holder.refresh()  # nothing new
+            assert reloader.refresh()
+            assert not reloader.refresh()  # nothing new
             if number in (1, 3):
                 kill_one()
         stop.set()
         for thread in threads:
             thread.join()
-        assert holder.num_reloads == 6
-    desk.close()
+        assert reloader.num_reloads == 6
+    limiter.close()
     assert wrong == []
     assert min(counts.values()) > 0
 
@@ -129,14 +129,14 @@ def test_requests_go_on_during_reloads_and_no_answer_mixes_two_runs(roots, tmp_p
 def test_a_run_that_is_being_written_is_not_served_and_the_old_one_goes_on(roots, tmp_path):
     root = tmp_path / "first"
     put_in_place(roots["first"], root)
-    holder = held_here(served(root))
-    before = holder.held
+    reloader = held_here(served(root))
+    before = reloader.held
     storage = Storage(str(root))
     plan = plan_of(served(root), storage)
     (root / "evaluation.json.manifest.json").unlink()
-    assert not holder.refresh()
-    assert holder.held is before
-    assert "evaluation.json" in holder.last_error
+    assert not reloader.refresh()
+    assert reloader.held is before
+    assert "evaluation.json" in reloader.last_error
     put_in_place(roots["first"], root)
     storage.write_stage_record("recommend", {"inputs": {**plan.inputs, "item_id_map.parquet": "older"}})
     with pytest.raises(ArtifactError, match=r"not finished: item_id_map.parquet is newer .* run recsys"):

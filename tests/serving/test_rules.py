@@ -85,19 +85,19 @@ def test_a_table_that_changed_is_taken_over_and_one_that_is_gone_leaves_what_is_
     def make() -> None:
         made.append(prepare(ruled, Storage(str(run_root), spark)))
 
-    holder = held_here(ruled, make)
-    assert holder.held.card.digest == state.card.digest
-    assert not holder.refresh()
+    reloader = held_here(ruled, make)
+    assert reloader.held.card.digest == state.card.digest
+    assert not reloader.refresh()
     stock = tables["eligibility.table"]
     before = stock.read_text(encoding="utf-8")
     stock.write_text("stock_code,stock,to\nB2,7,\nD4,3,2011-01-10\n", encoding="utf-8")
-    assert holder.refresh()
+    assert reloader.refresh()
     assert len(made) == 1
-    assert codes(most_popular(holder.held.state, 1)) == ["B2"]
+    assert codes(most_popular(reloader.held.state, 1)) == ["B2"]
     stock.unlink()
-    assert not holder.refresh()
-    assert "does not exist" in holder.last_error
-    assert codes(most_popular(holder.held.state, 1)) == ["B2"]
+    assert not reloader.refresh()
+    assert "does not exist" in reloader.last_error
+    assert codes(most_popular(reloader.held.state, 1)) == ["B2"]
     with pytest.raises(ConfigError, match="does not exist"):
         plan_of(ruled, Storage(str(run_root)))
     stock.write_text(before, encoding="utf-8")

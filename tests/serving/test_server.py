@@ -16,7 +16,7 @@ pytestmark = pytest.mark.torch
 
 def test_a_port_that_is_taken_is_told_before_any_process_is_started(tmp_path, monkeypatch):
     started = []
-    monkeypatch.setattr("recsys_spark.serving.crew.Crew", started.append)
+    monkeypatch.setattr("recsys_spark.serving.worker_pool.WorkerPool", started.append)
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
         words = ["--set", f"paths.processed={tmp_path / 'run'}", "--set", f"serve.port={port}"]

@@ -17,7 +17,7 @@ from recsys_spark.contracts.load_config import load_config
 from recsys_spark.contracts.model_schemas import ITEM_NEIGHBOURS
 from recsys_spark.contracts.schemas import ITEMS_CLEAN
 from recsys_spark.entities.id_maps import dense_index
-from recsys_spark.serving.holder import Holder
+from recsys_spark.serving.bundle_reloader import BundleReloader
 from recsys_spark.serving.plan import Served
 from recsys_spark.serving.replies import Replies
 from recsys_spark.stage import StageIO
@@ -51,9 +51,9 @@ def no_bundle_is_missing() -> None:
     raise AssertionError("the bundle is there")
 
 
-def held_here(plan: Served, make: Callable[[], None] = no_bundle_is_missing) -> Holder:
+def held_here(plan: Served, make: Callable[[], None] = no_bundle_is_missing) -> BundleReloader:
     """What is served, answered in this process."""
-    return Holder(plan, make, lambda folder, run: Replies.open(folder, plan, run))
+    return BundleReloader(plan, make, lambda folder, run: Replies.open(folder, plan, run))
 
 
 def write_run(spark: SparkSession, root: Path, events: list[tuple[str, str, int]]) -> Storage:

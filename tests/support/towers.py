@@ -18,7 +18,7 @@ from training.loop import Loop, LoopSettings, Trained
 from training.optimizers import Optimizers
 from training.process_group import Group
 from training.retriever.model import TowerShape, TwoTower
-from training.retriever.objective import ObjectiveOptions, RetrieverTask, RetrieverTrainee
+from training.retriever.objective import ObjectiveOptions, RetrieverModel, RetrieverTask
 from training.retriever.trends import RecentSales
 
 NUM_USERS, NUM_ITEMS, NUM_PERIODS = 9, 17, 3
@@ -83,11 +83,11 @@ def rows_of(batch: RetrieverBatch, first: int, last: int) -> RetrieverBatch:
     return RetrieverBatch(**{name: values[first:last] for name, values in vars(batch).items()})
 
 
-def make_task(
+def make_model(
     shape: TowerShape = SHAPE, temperature: float = 0.15, trend: bool = False, seed: int = 3
-) -> RetrieverTask:
+) -> RetrieverModel:
     torch.manual_seed(seed)
-    return RetrieverTask(TwoTower(shape), temperature, learn_temperature=False, trend=trend)
+    return RetrieverModel(TwoTower(shape), temperature, learn_temperature=False, trend=trend)
 
 
 def random_sales(seed: int = 5) -> RecentSales:
@@ -106,8 +106,8 @@ def random_share(seed: int = 6) -> Tensor:
     return torch.from_numpy(weights / weights.sum()).float()
 
 
-def make_trainee(
-    task: RetrieverTask,
+def make_task(
+    model: RetrieverModel,
     options: ObjectiveOptions,
     sales: RecentSales | None = None,
     group: Group | None = None,
@@ -115,13 +115,13 @@ def make_trainee(
     unknown: Sequence[int] = (),
     share: Tensor | None = None,
     **more: Any,
-) -> RetrieverTrainee:
+) -> RetrieverTask:
     """unknown: items without an event up to the cutoff."""
-    is_known = torch.ones(task.towers.shape.num_items + 1, dtype=torch.bool)
+    is_known = torch.ones(model.towers.shape.num_items + 1, dtype=torch.bool)
     is_known[[0, *unknown]] = False
     given = {"side": None, "seed": 11, **more}
-    return RetrieverTrainee(
-        task,
+    return RetrieverTask(
+        model,
         options,
         random_share() if share is None else share,
         is_known,
@@ -157,14 +157,14 @@ class SmallRun:
             size = self.batch_size // group.world_size
             yield rows_of(whole, group.rank * size, (group.rank + 1) * size)
 
-    def start(self, folder: str | Path, group: Group | None = None, **overrides: Any) -> tuple[Trained, RetrieverTask]:
+    def start(self, folder: str | Path, group: Group | None = None, **overrides: Any) -> tuple[Trained, RetrieverModel]:
         """Train to the end, from the checkpoint in the folder if there is one. overrides: arguments of the Loop."""
         group = group or Group()
-        task = make_task(self.shape, trend=self.trend).to(group.device)
+        model = make_model(self.shape, trend=self.trend).to(group.device)
         dev = batch_of(random_queries(12, seed=77))
         size = len(dev) // group.world_size
-        trainee = make_trainee(
-            task,
+        task = make_task(
+            model,
             self.options,
             random_sales() if self.trend else None,
             group,
@@ -178,12 +178,12 @@ class SmallRun:
             "folder": folder,
             **overrides,
         }
-        loop = Loop(trainee, Optimizers(task, self.learning_rate, weight_decay=0.01), **arguments)
-        return loop.run(), task
+        loop = Loop(task, Optimizers(model, self.learning_rate, weight_decay=0.01), **arguments)
+        return loop.run(), model
 
 
-def weights_of(task: torch.nn.Module) -> dict[str, Tensor]:
-    return {name: value.detach().cpu().clone() for name, value in task.state_dict().items()}
+def weights_of(model: torch.nn.Module) -> dict[str, Tensor]:
+    return {name: value.detach().cpu().clone() for name, value in model.state_dict().items()}
 
 
 def largest_gap(one: dict[str, Tensor], other: dict[str, Tensor]) -> float:

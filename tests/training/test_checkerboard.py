@@ -10,7 +10,7 @@ import pyarrow  # noqa: F401  before torch
 import pytest
 import torch
 
-from tests.support.towers import SHAPE, Query, batch_of, make_task, make_trainee
+from tests.support.towers import SHAPE, Query, batch_of, make_model, make_task
 from training.batches import RetrieverBatch
 from training.loop import Loop, LoopSettings
 from training.optimizers import Optimizers
@@ -50,7 +50,7 @@ def batches(epoch: int, skip: int) -> Iterator[RetrieverBatch]:
         yield batch_of(queries[first : first + BATCH_SIZE], hist_max=PER_SIDE, num_targets=1)
 
 
-def recall_of_the_withheld(task: torch.nn.Module) -> float:
+def recall_of_the_withheld(model: torch.nn.Module) -> float:
     """Share of customers to whom, of all they have not bought, the withheld item is shown first."""
     queries = [
         Query(user, tuple((item, 1.0) for item in side(user)[:-1]), (side(user)[-1],))
@@ -59,9 +59,9 @@ def recall_of_the_withheld(task: torch.nn.Module) -> float:
     batch = batch_of(queries, hist_max=PER_SIDE, num_targets=1).to(torch.device("cpu"))
     everything = torch.arange(NUM_ITEMS + 1)
     with torch.no_grad():
-        items = task.towers.items(everything)
+        items = model.towers.items(everything)
         history = PooledHistory.of(batch.history, batch.history_days, everything)
-        scores = task.towers.users(batch.user_idx, history, items) @ items.T
+        scores = model.towers.users(batch.user_idx, history, items) @ items.T
     scores[:, 0] = -torch.inf
     scores.scatter_(1, batch.history, -torch.inf)
     return float((scores.argmax(dim=1) == batch.positives[:, 0]).float().mean())
@@ -77,10 +77,10 @@ def test_the_world_withholds_exactly_one_item_of_each_customers_side():
 @pytest.mark.parametrize("form", ["shared", "per_example"])
 def test_the_withheld_item_comes_first(tmp_path, form, user_tower):
     shape = replace(SHAPE, num_users=NUM_USERS, num_items=NUM_ITEMS, dim=8, user_tower=user_tower, hist_max=PER_SIDE)
-    task = make_task(shape, temperature=0.3)
-    assert recall_of_the_withheld(task) < 0.5
+    model = make_model(shape, temperature=0.3)
+    assert recall_of_the_withheld(model) < 0.5
     share = torch.full((NUM_ITEMS + 1,), 1 / NUM_ITEMS)
-    trainee = make_trainee(task, ObjectiveOptions(form=form, num_negatives=8), share=share)
-    optimizers = Optimizers(task, learning_rate=0.02)
-    Loop(trainee, optimizers, batches, LoopSettings(max_epochs=EPOCHS), Group(), tmp_path).run()
-    assert recall_of_the_withheld(task) >= 0.95
+    task = make_task(model, ObjectiveOptions(form=form, num_negatives=8), share=share)
+    optimizers = Optimizers(model, learning_rate=0.02)
+    Loop(task, optimizers, batches, LoopSettings(max_epochs=EPOCHS), Group(), tmp_path).run()
+    assert recall_of_the_withheld(model) >= 0.95

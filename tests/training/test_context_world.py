@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from recsys_spark.contracts.context import CONTEXT_SIZES
-from tests.support.towers import SHAPE, Query, batch_of, make_task, make_trainee
+from tests.support.towers import SHAPE, Query, batch_of, make_model, make_task
 from training.batches import RetrieverBatch
 from training.loop import Loop, LoopSettings
 from training.optimizers import Optimizers
@@ -39,20 +39,20 @@ def queries(feature: str, number: int, seed: int) -> list[Query]:
     return found
 
 
-def found_first(task: torch.nn.Module, feature: str) -> float:
+def found_first(model: torch.nn.Module, feature: str) -> float:
     """Share of new queries to whom, of items 1 and 2, the one that is bought is nearer."""
     held = queries(feature, 200, seed=99)
     batch, everything = batch_of(held, hist_max=2, num_targets=1).to(torch.device("cpu")), torch.arange(NUM_ITEMS + 1)
     with torch.no_grad():
-        items = task.towers.items(everything)
+        items = model.towers.items(everything)
         history = PooledHistory.of(batch.history, batch.history_days, everything)
-        scores = task.towers.users(batch.user_idx, history, items, batch.context) @ items[1:3].T
+        scores = model.towers.users(batch.user_idx, history, items, batch.context) @ items[1:3].T
     return float((scores.argmax(dim=1) + 1 == batch.positives[:, 0]).float().mean())
 
 
 def trained(folder, feature: str, context: tuple[str, ...]) -> torch.nn.Module:
     shape = replace(SHAPE, num_users=1, num_items=NUM_ITEMS, dim=8, hist_max=2, context=context)
-    task = make_task(shape, temperature=0.3)
+    model = make_model(shape, temperature=0.3)
 
     def batches(epoch: int, skip: int) -> Iterator[RetrieverBatch]:
         every = queries(feature, 10 * BATCH_SIZE, seed=epoch)
@@ -60,10 +60,10 @@ def trained(folder, feature: str, context: tuple[str, ...]) -> torch.nn.Module:
             yield batch_of(every[first : first + BATCH_SIZE], hist_max=2, num_targets=1)
 
     share = torch.full((NUM_ITEMS + 1,), 1 / NUM_ITEMS)
-    trainee = make_trainee(task, ObjectiveOptions(num_negatives=8), share=share)
+    task = make_task(model, ObjectiveOptions(num_negatives=8), share=share)
     settings = LoopSettings(max_epochs=EPOCHS)
-    Loop(trainee, Optimizers(task, learning_rate=0.02), batches, settings, Group(), folder).run()
-    return task
+    Loop(task, Optimizers(model, learning_rate=0.02), batches, settings, Group(), folder).run()
+    return model
 
 
 @pytest.mark.parametrize("feature", FEATURES)
@@ -91,7 +91,7 @@ def test_items_that_are_told_of_their_sales_find_what_rises_in_the_last_snapshot
 
     def recall(told: bool) -> float:
         shape = replace(SHAPE, num_users=1, num_items=NUM_ITEMS, dim=8, hist_max=2, trend_input=told)
-        task = make_task(shape, temperature=0.3)
+        model = make_model(shape, temperature=0.3)
 
         def batches(epoch: int, skip: int) -> Iterator[RetrieverBatch]:
             every = asked((0, 1), 10 * BATCH_SIZE, seed=epoch)
@@ -99,15 +99,15 @@ def test_items_that_are_told_of_their_sales_find_what_rises_in_the_last_snapshot
                 yield batch_of(every[first : first + BATCH_SIZE], hist_max=2, num_targets=1)
 
         share = torch.full((NUM_ITEMS + 1,), 1 / NUM_ITEMS)
-        trainee = make_trainee(task, ObjectiveOptions(num_negatives=8), sales(2) if told else None, share=share, k=(1,))
+        task = make_task(model, ObjectiveOptions(num_negatives=8), sales(2) if told else None, share=share, k=(1,))
         settings = LoopSettings(max_epochs=EPOCHS)
-        Loop(trainee, Optimizers(task, learning_rate=0.02), batches, settings, Group(), tmp_path / str(told)).run()
-        task.eval()
+        Loop(task, Optimizers(model, learning_rate=0.02), batches, settings, Group(), tmp_path / str(told)).run()
+        model.eval()
         found = []
         for last in (2, 3):  # periods that training has not seen
             later = batch_of(asked((last,), 100, seed=99), hist_max=2, num_targets=1)
-            trainee.dev, trainee.sales = lambda later=later: [later], sales(last + 1) if told else None
-            found.append(trainee.evaluate()["recall@1"])
+            task.dev, task.sales = lambda later=later: [later], sales(last + 1) if told else None
+            found.append(task.evaluate()["recall@1"])
         return float(np.mean(found))
 
     assert recall(told=True) >= 0.95

@@ -75,13 +75,13 @@ def stopping_before(stop: int):
 
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory) -> tuple[list[dict[str, float]], dict[str, Tensor]]:
-    trained, task = RUN.start(tmp_path_factory.mktemp("undisturbed"))
-    return trained.curve, weights_of(task)
+    trained, model = RUN.start(tmp_path_factory.mktemp("undisturbed"))
+    return trained.curve, weights_of(model)
 
 
-def assert_same(trained: Any, task: nn.Module, undisturbed: Any) -> None:
+def assert_same(trained: Any, model: nn.Module, undisturbed: Any) -> None:
     curve, weights = undisturbed
-    assert largest_gap(weights_of(task), weights) < 1e-6
+    assert largest_gap(weights_of(model), weights) < 1e-6
     same = [name for name in curve[0] if name not in ("samples_per_second", "share_waiting")]
     assert [[entry[name] for name in same] for entry in trained.curve] == [
         pytest.approx([entry[name] for name in same], abs=1e-6) for entry in curve
@@ -225,23 +225,23 @@ class Given:
         return {"recall@20": self.metrics[len(self.after_epoch) - 1]} if self.metrics else {}
 
 
-def fit(trainee: Any, folder: Path, rows: Tensor | None = None, **settings: Any):
+def fit(task: Any, folder: Path, rows: Tensor | None = None, **settings: Any):
     """Two steps an epoch, each on two of four rows."""
     values = torch.ones(4) if rows is None else rows
 
     def batches(epoch: int, skip: int) -> Iterator[Numbers]:
         return iter([Numbers(values[:2]), Numbers(values[2:])][skip:])
 
-    optimizers = Optimizers(trainee.model, learning_rate=0.1)
-    return Loop(trainee, optimizers, batches, LoopSettings(**settings), Group(), folder).run()
+    optimizers = Optimizers(task.model, learning_rate=0.1)
+    return Loop(task, optimizers, batches, LoopSettings(**settings), Group(), folder).run()
 
 
 def test_training_stops_early_and_the_model_holds_the_best_weights(tmp_path):
-    trainee = Given([0.1, 0.3, 0.2, 0.3, 0.9, 0.9])
-    trained = fit(trainee, tmp_path, max_epochs=6, patience=1)
+    task = Given([0.1, 0.3, 0.2, 0.3, 0.9, 0.9])
+    trained = fit(task, tmp_path, max_epochs=6, patience=1)
     assert len(trained.curve) == 4  # the second epoch in a row without a better metric
     assert trained.best_epoch == 2
-    assert trainee.model.weight.item() == trainee.after_epoch[1]
+    assert task.model.weight.item() == task.after_epoch[1]
 
 
 def test_the_learning_rate_falls_by_half_after_an_epoch_without_a_better_metric(tmp_path):
@@ -250,31 +250,31 @@ def test_the_learning_rate_falls_by_half_after_an_epoch_without_a_better_metric(
 
 
 def test_given_learning_rates_are_used_epoch_by_epoch(tmp_path):
-    trainee = Given()
-    trained = fit(trainee, tmp_path, max_epochs=3, learning_rates=(0.1, 0.02, 0.01))
+    task = Given()
+    trained = fit(task, tmp_path, max_epochs=3, learning_rates=(0.1, 0.02, 0.01))
     assert [entry["learning_rate"] for entry in trained.curve] == [0.1, 0.02, 0.01]
-    steps = [5.0, *trainee.after_epoch]
+    steps = [5.0, *task.after_epoch]
     assert [before - after for before, after in pairwise(steps)] == pytest.approx([0.2, 0.04, 0.02], rel=1e-3)
 
 
 def test_without_a_dev_slice_the_number_of_epochs_is_exact_and_the_last_weights_stay(tmp_path):
-    trainee = Given()
-    trained = fit(trainee, tmp_path, max_epochs=5, patience=0)
+    task = Given()
+    trained = fit(task, tmp_path, max_epochs=5, patience=0)
     assert (len(trained.curve), trained.best_epoch) == (5, 5)
-    assert trainee.model.weight.item() == trainee.after_epoch[-1]
+    assert task.model.weight.item() == task.after_epoch[-1]
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])
 def test_a_loss_that_is_no_number_stops_with_the_step_and_the_batch(tmp_path, value):
     rows = torch.ones(4)
     rows[3] = value
-    trainee = Given()
+    task = Given()
     with pytest.raises(TrainingError, match=rf"the loss is {value} in step 1 \(epoch 1\); the batch is kept in"):
-        fit(trainee, tmp_path / "new", rows, max_epochs=5)
+        fit(task, tmp_path / "new", rows, max_epochs=5)
     kept = torch.load(tmp_path / "new" / "failed_step_1_rank_0.pt", weights_only=True)
     assert torch.equal(kept["values"], rows[2:]) or math.isnan(value)
     assert kept["values"].untyped_storage().nbytes() == 2 * 4  # not the buffer that the batch is a view of
-    assert trainee.model.weight.item() == pytest.approx(4.9)  # that of one good step
+    assert task.model.weight.item() == pytest.approx(4.9)  # that of one good step
 
 
 def test_a_gradient_that_is_no_number_stops_before_the_weights_are_touched(tmp_path):
@@ -282,10 +282,10 @@ def test_a_gradient_that_is_no_number_stops_before_the_weights_are_touched(tmp_p
         def loss(self, batch: Numbers, step: int) -> Tensor:
             return (self.model.weight * 0).sqrt() if step == 1 else super().loss(batch, step)
 
-    trainee = Steep()
+    task = Steep()
     with pytest.raises(TrainingError, match="the norm of the gradients is nan in step 1"):
-        fit(trainee, tmp_path, max_epochs=5)
-    assert trainee.model.weight.item() == pytest.approx(4.9)
+        fit(task, tmp_path, max_epochs=5)
+    assert task.model.weight.item() == pytest.approx(4.9)
 
 
 @pytest.mark.gpu
@@ -294,7 +294,7 @@ def test_a_resumed_run_on_a_gpu_in_bfloat16_goes_on_from_its_checkpoint(tmp_path
     group, settings = Group(device=torch.device("cuda:0")), replace(EVERY_STEP, autocast=True)
     with pytest.raises(InterruptedRunError):
         RUN.start(tmp_path, group, batches=stopping_before(7), settings=settings)
-    resumed, task = RUN.start(tmp_path, group, settings=settings)
+    resumed, model = RUN.start(tmp_path, group, settings=settings)
     whole, other = RUN.start(tmp_path / "whole", group, settings=settings)
-    assert largest_gap(weights_of(task), weights_of(other)) < 0.05
+    assert largest_gap(weights_of(model), weights_of(other)) < 0.05
     assert [entry["loss"] for entry in resumed.curve] == pytest.approx([e["loss"] for e in whole.curve], rel=0.05)

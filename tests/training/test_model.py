@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.support.towers import NUM_ITEMS, NUM_USERS, SHAPE, Query, batch_of, make_task, random_queries
+from tests.support.towers import NUM_ITEMS, NUM_USERS, SHAPE, Query, batch_of, make_model, random_queries
 from training.optimizers import Optimizers
 from training.retriever.model import Head, PooledHistory, ResidualBlock, TowerShape, TwoTower
 
@@ -33,7 +33,7 @@ def name_of(shape: TowerShape) -> str:
 
 def towers_of(shape: TowerShape = SHAPE) -> TwoTower:
     """With attention that prefers some items, and biases that are not zero."""
-    towers = make_task(shape).towers
+    towers = make_model(shape).towers
     with torch.no_grad():
         for parameter in towers.parameters():
             if parameter.ndim == 1:
@@ -170,7 +170,7 @@ def test_side_features_add_the_mean_of_their_vectors_without_padding():
 
 @pytest.mark.parametrize("shape", [s for s in ALL_SHAPES if s.pooling == "attention"], ids=name_of)
 def test_the_padding_row_of_every_table_is_zero_and_stays_so(shape):
-    towers = make_task(replace(shape, num_side=4)).towers
+    towers = make_model(replace(shape, num_side=4)).towers
     optimizers = Optimizers(towers, learning_rate=0.1, weight_decay=0.1)
     batch = batch_of(QUERIES).to(torch.device("cpu"))
     side = torch.arange(NUM_ITEMS + 1)[:, None] % 5

@@ -20,8 +20,8 @@ from tests.support.towers import (
     SHAPE,
     Query,
     batch_of,
+    make_model,
     make_task,
-    make_trainee,
     random_queries,
     random_sales,
     random_share,
@@ -32,7 +32,7 @@ from training.process_group import Group
 from training.retriever import objective
 from training.retriever.export import export_towers
 from training.retriever.model import PooledHistory
-from training.retriever.objective import ObjectiveOptions, RetrieverTrainee
+from training.retriever.objective import ObjectiveOptions, RetrieverTask
 
 pytestmark = pytest.mark.torch
 
@@ -55,7 +55,7 @@ def trainee_of(
     told: bool = False,
     changes: Mapping[str, Any] | None = None,
     **more: Any,
-) -> RetrieverTrainee:
+) -> RetrieverTask:
     """told: whether the item tower is told of sales and the user tower of its context, by weights that are not zero.
 
     changes: of the shape.
@@ -63,27 +63,27 @@ def trainee_of(
     shape = replace(SHAPE, user_tower=user_tower, **(changes or {}))
     if told:
         shape = replace(shape, trend_input=True, context=("weekday", "recency"))
-    task = make_task(shape, trend=trend)
+    model = make_model(shape, trend=trend)
     if told:
-        torch.nn.init.normal_(task.towers.trend.weight)
-        torch.nn.init.normal_(task.towers.context.table.weight[1:])
-    return make_trainee(task, options, random_sales() if trend or told else None, **more)
+        torch.nn.init.normal_(model.towers.trend.weight)
+        torch.nn.init.normal_(model.towers.context.table.weight[1:])
+    return make_task(model, options, random_sales() if trend or told else None, **more)
 
 
 @torch.no_grad()
-def scores(trainee: RetrieverTrainee, query: Query) -> list[float]:
+def scores(task: RetrieverTask, query: Query) -> list[float]:
     """The logit of every item by its index, from the parts of the model."""
-    task, batch = trainee.model, batch_of([query]).to(torch.device("cpu"))
-    items = task.towers.items(EVERY_ITEM)
+    model, batch = task.model, batch_of([query]).to(torch.device("cpu"))
+    items = model.towers.items(EVERY_ITEM)
     history = PooledHistory.of(batch.history, batch.history_days, EVERY_ITEM)
-    user = task.towers.users(batch.user_idx, history, items, batch.context)[0]
-    if task.towers.trend is not None:
-        items = task.towers.items(EVERY_ITEM, None, trainee.sales.inputs(query.period))
+    user = model.towers.users(batch.user_idx, history, items, batch.context)[0]
+    if model.towers.trend is not None:
+        items = model.towers.items(EVERY_ITEM, None, task.sales.inputs(query.period))
     found = []
     for item in range(NUM_ITEMS + 1):
-        logit = float(user @ items[item]) / math.exp(task.log_temperature)
-        if trainee.sales is not None and task.trend_weight is not None:
-            logit += float(task.trend_weight) * float(trainee.sales.of_period(query.period)[item])
+        logit = float(user @ items[item]) / math.exp(model.log_temperature)
+        if task.sales is not None and model.trend_weight is not None:
+            logit += float(model.trend_weight) * float(task.sales.of_period(query.period)[item])
         found.append(logit)
     return found
 
@@ -92,8 +92,8 @@ def targets_of(query: Query, options: ObjectiveOptions) -> list[int]:
     return [item for item in query.positives if options.targets == "all" or item not in query.repeats]
 
 
-def slow_shared(trainee: RetrieverTrainee, step: int) -> float:
-    options, share = trainee.options, random_share().double()
+def slow_shared(task: RetrieverTask, step: int) -> float:
+    options, share = task.options, random_share().double()
     in_batch = [item for query in QUERIES for item in targets_of(query, options)]
     drawn = negatives.uniform_items(options.num_negatives, NUM_ITEMS, negatives.generator(11, step, 1)).tolist()
     q = {
@@ -102,7 +102,7 @@ def slow_shared(trainee: RetrieverTrainee, step: int) -> float:
     }
     total = weights = 0.0
     for query in QUERIES:
-        logits, targets = scores(trainee, query), targets_of(query, options)
+        logits, targets = scores(task, query), targets_of(query, options)
         for target in targets:
             others = sum(
                 math.exp(logits[item]) / (odds if options.log_q else 1.0)
@@ -115,15 +115,15 @@ def slow_shared(trainee: RetrieverTrainee, step: int) -> float:
     return total / weights
 
 
-def slow_per_example(trainee: RetrieverTrainee, step: int) -> float:
-    options = trainee.options
+def slow_per_example(task: RetrieverTask, step: int) -> float:
+    options = task.options
     shape = (len(QUERIES), options.num_negatives)
     draws = torch.rand(shape, dtype=torch.float64, generator=negatives.generator(11, step, 2)).tolist()
     total = weights = 0.0
     for query, row in zip(QUERIES, draws, strict=True):
         known = {item for item, _ in query.history} | set(query.positives)
         outside = [item for item in range(1, NUM_ITEMS + 1) if item not in known]
-        logits, targets = scores(trainee, query), targets_of(query, options)
+        logits, targets = scores(task, query), targets_of(query, options)
         for target in targets:
             others = sum(math.exp(logits[outside[int(draw * len(outside))]]) for draw in row)
             weight = len(targets) ** -options.basket_exponent
@@ -137,21 +137,21 @@ def slow_per_example(trainee: RetrieverTrainee, step: int) -> float:
 )
 @pytest.mark.parametrize("options", FORMS, ids=str)
 def test_the_loss_of_a_batch_equals_a_loop_over_queries_targets_and_candidates(options, user_tower, told):
-    trainee = trainee_of(options, user_tower, told=told)
+    task = trainee_of(options, user_tower, told=told)
     slow = slow_per_example if options.form == "per_example" else slow_shared
     assert any(query.repeats for query in QUERIES)
     for step in (0, 5):
-        found = trainee.loss(batch_of(QUERIES), step).item()
-        assert found == pytest.approx(slow(trainee, step), rel=1e-4)
+        found = task.loss(batch_of(QUERIES), step).item()
+        assert found == pytest.approx(slow(task, step), rel=1e-4)
 
 
 @pytest.mark.parametrize("form", ["shared", "per_example"])
 def test_a_batch_without_a_target_costs_nothing(form):
-    trainee = trainee_of(ObjectiveOptions(form=form, targets="new", num_negatives=4))
-    loss = trainee.loss(batch_of([Query(1, ((2, 1.0),), (2,), repeats=(2,))]), 0)
+    task = trainee_of(ObjectiveOptions(form=form, targets="new", num_negatives=4))
+    loss = task.loss(batch_of([Query(1, ((2, 1.0),), (2,), repeats=(2,))]), 0)
     loss.backward()
     assert loss.item() == 0
-    gradient = trainee.model.towers.item_emb.weight.grad
+    gradient = task.model.towers.item_emb.weight.grad
     assert gradient is not None
     assert bool((gradient.coalesce().values() == 0).all())
 
@@ -159,9 +159,9 @@ def test_a_batch_without_a_target_costs_nothing(form):
 @pytest.mark.parametrize("form", ["shared", "per_example"])
 def test_what_is_first_sold_after_the_cutoff_is_no_negative(form):
     later = range(5, NUM_ITEMS + 1)
-    trainee = trainee_of(ObjectiveOptions(form=form, num_negatives=200), unknown=tuple(later))
-    trainee.loss(batch_of([Query(1, ((2, 1.0),), (3,))]), 0).backward()
-    gradient = trainee.model.towers.item_emb.weight.grad
+    task = trainee_of(ObjectiveOptions(form=form, num_negatives=200), unknown=tuple(later))
+    task.loss(batch_of([Query(1, ((2, 1.0),), (3,))]), 0).backward()
+    gradient = task.model.towers.item_emb.weight.grad
     assert gradient is not None
     assert set(gradient.to_dense().any(dim=1).nonzero().flatten().tolist()) == {1, 2, 3, 4}
 
@@ -172,11 +172,11 @@ def test_what_is_first_sold_after_the_cutoff_is_no_negative(form):
 def test_the_loss_under_bfloat16_is_near_the_full_one(form, trend_input, device):
     shape = replace(SHAPE, user_tower="both", pooling="attention", num_blocks=2, trend_input=trend_input)
     group = Group(device=torch.device(device))
-    task = make_task(shape, temperature=0.5).to(group.device)
-    trainee = make_trainee(task, ObjectiveOptions(form=form, num_negatives=6), random_sales(), group)
-    full = trainee.loss(batch_of(QUERIES), 0)
+    model = make_model(shape, temperature=0.5).to(group.device)
+    task = make_task(model, ObjectiveOptions(form=form, num_negatives=6), random_sales(), group)
+    full = task.loss(batch_of(QUERIES), 0)
     with torch.autocast(device, torch.bfloat16):
-        rounded = trainee.loss(batch_of(QUERIES), 0)
+        rounded = task.loss(batch_of(QUERIES), 0)
     rounded.backward()
     assert rounded.dtype == torch.float32
     assert rounded.item() == pytest.approx(full.item(), rel=0.02)
@@ -200,11 +200,11 @@ def test_dev_recall_equals_a_loop_over_what_the_protocol_counts(protocol, tied, 
     whole = batch_of(QUERIES)
     parts = [rows_of(whole, first, last) for first, last in ((0, 7), (7, 7), (7, 12))]  # a rank may have an empty one
     options = {"dev": lambda: parts, "unknown": unknown, "k": (1, 4, 40), "has_examples": has_examples}
-    trainee = trainee_of(ObjectiveOptions(dev_protocol=protocol), "both", told=told, changes={"tied": tied}, **options)
+    task = trainee_of(ObjectiveOptions(dev_protocol=protocol), "both", told=told, changes={"tied": tied}, **options)
     counted = ObjectiveOptions(targets="new" if protocol == "first_purchase" else "all")
     hits, count = {1: 0, 4: 0, 40: 0}, 0
     for query in QUERIES:
-        logits = scores(trainee, as_served(query, unknown, strangers))
+        logits = scores(task, as_served(query, unknown, strangers))
         bought = {item for item, _ in query.history} if protocol == "first_purchase" else set()
         eligible = [item for item in range(1, NUM_ITEMS + 1) if item not in unknown and item not in bought]
         ranked = sorted(eligible, key=lambda item: -logits[item])
@@ -212,7 +212,7 @@ def test_dev_recall_equals_a_loop_over_what_the_protocol_counts(protocol, tied, 
             count += 1
             for k in hits:
                 hits[k] += target in ranked[:k]
-    assert trainee.evaluate() == pytest.approx({f"recall@{k}": found / count for k, found in hits.items()})
+    assert task.evaluate() == pytest.approx({f"recall@{k}": found / count for k, found in hits.items()})
     assert hits[40] < count  # an item that the fit has not seen is never found
 
 
@@ -222,18 +222,18 @@ def test_a_dev_query_of_whom_nothing_is_known_is_ranked_by_the_trend_alone(user_
     best = int(random_sales().of_period(NUM_PERIODS - 1).argmax())
     query = Query(user, ((9, 1.0),) if user_tower != "id" else ((3, 1.0),), (best,))
     given = {"dev": lambda: [batch_of([query])], "unknown": (9,), "k": (1,), "has_examples": has_examples}
-    trainee = trainee_of(ObjectiveOptions(), user_tower, changes={"num_blocks": 2}, **given)
-    trainee.model.eval()
+    task = trainee_of(ObjectiveOptions(), user_tower, changes={"num_blocks": 2}, **given)
+    task.model.eval()
     with torch.no_grad():
-        trainee.model.trend_weight.fill_(1e-3)  # any vector would outweigh it
-    assert trainee.evaluate() == {"recall@1": 1.0}
+        task.model.trend_weight.fill_(1e-3)  # any vector would outweigh it
+    assert task.evaluate() == {"recall@1": 1.0}
 
 
 def test_a_dev_slice_without_targets_gives_no_metric():
-    trainee = trainee_of(
+    task = trainee_of(
         ObjectiveOptions(dev_protocol="first_purchase"), dev=lambda: [batch_of([Query(1, ((2, 1.0),), (2,), (2,))])]
     )
-    assert trainee.evaluate() == {}
+    assert task.evaluate() == {}
     assert trainee_of(ObjectiveOptions()).evaluate() == {}
 
 
@@ -260,18 +260,18 @@ def test_exported_vectors_and_offsets_rank_as_the_model_does_at_the_cutoff(tmp_p
     write_histories(tmp_path / "users.parquet", queries)
     has_examples = torch.arange(NUM_USERS + 1) != queries[0].user
     given = {"unknown": (4,), "has_examples": has_examples}
-    trainee = trainee_of(ObjectiveOptions(), user_tower, trend=trend, told=told, **given)
-    export_towers(trainee.model, trainee, str(tmp_path / "users.parquet"), tmp_path / "out")
+    task = trainee_of(ObjectiveOptions(), user_tower, trend=trend, told=told, **given)
+    export_towers(task.model, task, str(tmp_path / "users.parquet"), tmp_path / "out")
     items, offsets, users = (
         np.load(tmp_path / "out" / f"{name}.npy") for name in ("item_embeddings", "item_offsets", "user_embeddings")
     )
     assert items.shape == (NUM_ITEMS + 1, SHAPE.dim)
     assert users.shape == (NUM_USERS + 1, SHAPE.dim)
-    temperature = math.exp(trainee.model.log_temperature)
+    temperature = math.exp(task.model.log_temperature)
     for query in queries:
         exported = (items @ users[query.user] + offsets) / temperature
         eligible = [item for item in range(1, NUM_ITEMS + 1) if item != 4]
-        assert exported[eligible] == pytest.approx(np.array(scores(trainee, query))[eligible], abs=1e-4)
+        assert exported[eligible] == pytest.approx(np.array(scores(task, query))[eligible], abs=1e-4)
     zero_rows = np.flatnonzero((items == 0).all(axis=1)).tolist(), np.flatnonzero((users == 0).all(axis=1)).tolist()
     by_history = {query.user for query in queries if query.history and user_tower != "id"}
     by_index = {query.user for query in queries[1:] if user_tower != "history"}
@@ -285,7 +285,7 @@ def test_a_gpu_gives_the_loss_and_the_recall_of_the_cpu(options):
     found = {}
     for kind in ("cpu", "cuda"):
         group = Group(device=torch.device(kind))
-        task = make_task(replace(SHAPE, user_tower="both"), trend=True).to(group.device)
-        trainee = make_trainee(task, options, random_sales(), group, dev=lambda: [batch_of(QUERIES)], k=(3,))
-        found[kind] = [trainee.loss(batch_of(QUERIES), 4).item(), trainee.evaluate()["recall@3"]]
+        model = make_model(replace(SHAPE, user_tower="both"), trend=True).to(group.device)
+        task = make_task(model, options, random_sales(), group, dev=lambda: [batch_of(QUERIES)], k=(3,))
+        found[kind] = [task.loss(batch_of(QUERIES), 4).item(), task.evaluate()["recall@3"]]
     assert found["cuda"] == pytest.approx(found["cpu"], rel=1e-3)

@@ -46,8 +46,8 @@ def in_each_process(folder: str) -> None:
     with process_group.process_group() as group:
         found: dict[str, Any] = {"gathered": gathered(group), "gradients": averaged(group)}
         for name, run in RUNS.items():
-            trained, task = run.start(f"{folder}/{name}", group)
-            found[name] = {"curve": trained.curve, "weights": weights_of(task)}
+            trained, model = run.start(f"{folder}/{name}", group)
+            found[name] = {"curve": trained.curve, "weights": weights_of(model)}
         found["not shared"] = resumed_apart(group, folder)
         torch.save(found, f"{folder}/rank_{group.rank}.pt")
 
@@ -108,9 +108,9 @@ def two_ranks(tmp_path_factory) -> list[dict[str, Any]]:
 
 @pytest.mark.parametrize("name", RUNS)
 def test_two_ranks_have_the_loss_curve_and_the_weights_of_one_at_the_same_global_batch(tmp_path, two_ranks, name):
-    trained, task = RUNS[name].start(tmp_path)
+    trained, model = RUNS[name].start(tmp_path)
     for rank in two_ranks:
-        assert largest_gap(rank[name]["weights"], weights_of(task)) < 1e-5
+        assert largest_gap(rank[name]["weights"], weights_of(model)) < 1e-5
         for figure in ("loss", "learning_rate", "recall@3"):
             expected = [entry[figure] for entry in trained.curve]
             assert [entry[figure] for entry in rank[name]["curve"]] == pytest.approx(expected, rel=1e-5)

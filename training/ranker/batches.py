@@ -12,7 +12,7 @@ from torch import Tensor
 from recsys_spark.contracts.checks import require
 from recsys_spark.contracts.errors import DataError
 from training.reader import ParquetReader
-from training.runs import run_starts
+from training.row_blocks import block_starts
 from training.windows import joined, num_rows, rows_between
 
 QUERY, ITEM = "query_id", "item_idx"
@@ -77,7 +77,7 @@ def whole_queries(reader: ParquetReader, features: Sequence[str], epoch: int, sk
 def _start_of_last_query(rows: Mapping[str, Tensor], batch_rows: int) -> int:
     """The row from which on a query may go on in the next batch."""
     ids = rows[QUERY].numpy()
-    start = int(run_starts(ids)[-1]) if len(ids) else 0
+    start = int(block_starts(ids)[-1]) if len(ids) else 0
     if len(ids) - start > batch_rows:
         raise DataError(
             f"query {ids[-1]} has more than {batch_rows} candidates, the rows of a batch; raise ranker.batch_rows"

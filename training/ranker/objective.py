@@ -29,7 +29,7 @@ class ObjectiveOptions:
     drop_share: float = 0.0
 
 
-class RankerTrainee:
+class RankerTask:
     """What the loop trains; also an ensemble, to be evaluated. dev: this rank's batches of whole dev queries."""
 
     def __init__(

@@ -81,7 +81,7 @@ def row_hashes(query_N: npt.NDArray[np.int64], item_N: npt.NDArray[np.int64]) ->
 
 
 def _mixed(values: Hashes) -> Hashes:
-    """A step of SplitMix64 (Steele, Lea and Flood, OOPSLA 2014)."""
+    """A step of SplitMix64, as recsys_spark/arrays.py has it; this side imports contracts alone."""
     values = values + np.uint64(0x9E3779B97F4A7C15)
     values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)

@@ -20,7 +20,7 @@ from training.ranker.job import RankerJob as RankerJob
 from training.ranker.job import dev_batches, open_reader, save_ranker
 from training.ranker.metrics import JUDGED_BY
 from training.ranker.model import RankerEnsemble, RankerMLP
-from training.ranker.objective import ObjectiveOptions, RankerTrainee
+from training.ranker.objective import ObjectiveOptions, RankerTask
 from training.ranker.sample import sample_rows
 from training.ranker.schedule import rates_of
 from training.ranker.transform import FeatureTransform
@@ -50,7 +50,7 @@ def _train_members(job: RankerJob, group: Group) -> dict[str, Any]:
     trained = [_train_member(job, group, number, transform, dev) for number in range(job.config.num_seeds)]
     members, told = [member for member, _ in trained], [each for _, each in trained]
     ensemble = RankerEnsemble(members).eval()
-    metrics = RankerTrainee(ensemble, ObjectiveOptions(), group, dev).evaluate()
+    metrics = RankerTask(ensemble, ObjectiveOptions(), group, dev).evaluate()
     if group.is_first:
         states = [{name: value.cpu() for name, value in member.state_dict().items()} for member in members]
         save_ranker(job, "mlp", kinds=list(job.kinds), within_query=job.config.within_query, members=states)
@@ -73,7 +73,7 @@ def _train_member(
     torch.manual_seed(seed)
     model = RankerMLP(transform, config.hidden, config.dropout, config.within_query).to(group.device)
     group.share_weights(model)
-    trainee = RankerTrainee(model, objective_of(job), group, dev)
+    task = RankerTask(model, objective_of(job), group, dev)
     optimizers = Optimizers(model, config.learning_rate, config.weight_decay)
     reader = open_reader(job, job.train_paths, group, seed, shuffle=True)
 
@@ -84,7 +84,7 @@ def _train_member(
     with tracker(tracking, job.tracking_folder, run, asdict(config), section="ranker") as report:
         folder = f"{job.checkpoint_folder}/{name}"
         settings = _loop_settings(job, group, number, seed)
-        trained = Loop(trainee, optimizers, batches, settings, group, folder, report).run()
+        trained = Loop(task, optimizers, batches, settings, group, folder, report).run()
     return model.eval(), jobs.summary(trained, reader)
 
 

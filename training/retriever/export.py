@@ -13,13 +13,13 @@ from torch import Tensor
 from recsys_spark.contracts.columns import PAD_IDX
 from training.files import dataset, folder_on_disk
 from training.retriever.model import Head, PooledHistory
-from training.retriever.objective import RetrieverTask, RetrieverTrainee
+from training.retriever.objective import RetrieverModel, RetrieverTask
 
 _ROWS = 8192
 
 
 @torch.no_grad()
-def export_towers(model: RetrieverTask, trainee: RetrieverTrainee, users_path: str, out_folder: str | Path) -> None:
+def export_towers(model: RetrieverModel, task: RetrieverTask, users_path: str, out_folder: str | Path) -> None:
     """Write item_embeddings.npy, item_offsets.npy, user_embeddings.npy and user_tower.npz.
 
     Row = index; rows have unit length, but those of padding and of what the fit has not seen are zero. Scores are
@@ -27,20 +27,20 @@ def export_towers(model: RetrieverTask, trainee: RetrieverTrainee, users_path: s
     users_path: USER_HISTORIES; out_folder: on any file system.
     """
     model.eval()
-    if model.towers.user_emb is not None and trainee.has_examples is not None:
-        model.towers.user_emb.weight[~trainee.has_examples] = 0  # they still hold what they were started with
-    vectors, latest = trainee.served_vectors()
+    if model.towers.user_emb is not None and task.has_examples is not None:
+        model.towers.user_emb.weight[~task.has_examples] = 0  # they still hold what they were started with
+    vectors, latest = task.served_vectors()
     told = user_tower(model)
     if latest is not vectors and model.towers.history_emb is None:  # a history looks items up without their sales
         told["history_emb"] = _array(vectors)
     with folder_on_disk(out_folder) as folder:
         _write_rows(folder / "item_embeddings.npy", latest)
-        np.save(folder / "item_offsets.npy", _offsets(model, trainee).numpy())
+        np.save(folder / "item_offsets.npy", _offsets(model, task).numpy())
         _write_users(model, vectors, users_path, folder / "user_embeddings.npy")
         np.savez(folder / "user_tower.npz", **told)
 
 
-def user_tower(model: RetrieverTask) -> dict[str, Any]:
+def user_tower(model: RetrieverModel) -> dict[str, Any]:
     """What maps a history or an index to a user vector, for `recsys_spark/candidates/towers.py`."""
     towers, shape = model.towers, model.towers.shape
     told: dict[str, Any] = {
@@ -71,14 +71,14 @@ def _head(head: Head) -> dict[str, Any]:
     return told
 
 
-def _offsets(model: RetrieverTask, trainee: RetrieverTrainee) -> Tensor:
-    if model.trend_weight is None or trainee.sales is None:
-        return torch.zeros(trainee.num_items + 1)
-    latest = trainee.sales.of_period(trainee.sales.num_periods - 1)
+def _offsets(model: RetrieverModel, task: RetrieverTask) -> Tensor:
+    if model.trend_weight is None or task.sales is None:
+        return torch.zeros(task.num_items + 1)
+    latest = task.sales.of_period(task.sales.num_periods - 1)
     return (model.log_temperature.exp() * model.trend_weight * latest).cpu()
 
 
-def _write_users(model: RetrieverTask, vectors: Tensor, users_path: str, path: Path) -> None:
+def _write_users(model: RetrieverModel, vectors: Tensor, users_path: str, path: Path) -> None:
     shape = model.towers.shape
     out = open_memmap(path, mode="w+", dtype=np.float32, shape=(shape.num_users + 1, shape.dim))
     everything = torch.arange(len(vectors), device=vectors.device)

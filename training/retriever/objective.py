@@ -38,7 +38,7 @@ class ObjectiveOptions:
     dev_protocol: str = ALL_ITEMS
 
 
-class RetrieverTask(nn.Module):
+class RetrieverModel(nn.Module):
     """The towers with what turns cosines into logits: cosine / temperature + trend weight x log recent sales."""
 
     def __init__(self, towers: TwoTower, temperature: float, learn_temperature: bool, trend: bool) -> None:
@@ -52,7 +52,7 @@ class RetrieverTask(nn.Module):
         return scaled if self.trend_weight is None or trend is None else scaled + self.trend_weight * trend
 
 
-class RetrieverTrainee:
+class RetrieverTask:
     """What the loop trains.
 
     share: of each item among the training targets; is_known: it has an event up to the cutoff, (num_items + 1,) each.
@@ -61,7 +61,7 @@ class RetrieverTrainee:
 
     def __init__(
         self,
-        model: RetrieverTask,
+        model: RetrieverModel,
         options: ObjectiveOptions,
         share: Tensor,
         is_known: Tensor,

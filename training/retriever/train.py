@@ -22,9 +22,9 @@ from training.optimizers import Optimizers
 from training.process_group import Group, process_group
 from training.reader import ParquetReader, ReaderOptions
 from training.retriever.export import export_towers
+from training.retriever.initial_vectors import ppmi_vectors
 from training.retriever.model import TowerShape, TwoTower
-from training.retriever.objective import ObjectiveOptions, RetrieverTask, RetrieverTrainee
-from training.retriever.start import ppmi_vectors
+from training.retriever.objective import ObjectiveOptions, RetrieverModel, RetrieverTask
 from training.retriever.trends import RecentSales
 from training.tracking import tracker
 
@@ -94,9 +94,9 @@ def train_retriever(job: RetrieverJob) -> dict[str, Any]:
         items = _Items.load(job.items_path, job.num_items, job.tower)
         knows_sales = job.tower.trend or job.tower.trend_input
         sales = load_sales(job.sales_path, job.num_items, job.num_periods) if knows_sales else None
-        model = build_task(job, items).to(group.device)
+        model = build_model(job, items).to(group.device)
         group.share_weights(model)  # an SVD is the same to the last bit on the same kind of machine only
-        trainee = RetrieverTrainee(
+        task = RetrieverTask(
             model,
             objective_of(job.tower),
             items.share,
@@ -120,10 +120,10 @@ def train_retriever(job: RetrieverJob) -> dict[str, Any]:
         tracking, name = job.tracking if group.is_first else "none", Path(job.out_folder).name
         with tracker(tracking, job.tracking_folder, name, asdict(job.tower)) as report:
             settings = _loop_settings(job, group)
-            loop = Loop(trainee, optimizers, batches, settings, group, job.checkpoint_folder, report)
+            loop = Loop(task, optimizers, batches, settings, group, job.checkpoint_folder, report)
             trained = loop.run()
         if group.is_first:
-            export_towers(model, trainee, job.users_path, job.out_folder)
+            export_towers(model, task, job.users_path, job.out_folder)
         group.wait()
     return jobs.summary(trained, reader)
 
@@ -142,7 +142,7 @@ def objective_of(tower: TowerConfig) -> ObjectiveOptions:
     )
 
 
-def build_task(job: RetrieverJob, items: _Items) -> RetrieverTask:
+def build_model(job: RetrieverJob, items: _Items) -> RetrieverModel:
     """The model at its start, the same on every process."""
     tower = job.tower
     torch.manual_seed(job.seed)
@@ -166,7 +166,7 @@ def build_task(job: RetrieverJob, items: _Items) -> RetrieverTask:
         start = ppmi_vectors(job.co_purchases_path, job.num_items, tower.dim, job.seed)
         with torch.no_grad():
             towers.item_emb.weight.copy_(start)
-    return RetrieverTask(towers, tower.temperature, tower.learn_temperature, tower.trend)
+    return RetrieverModel(towers, tower.temperature, tower.learn_temperature, tower.trend)
 
 
 @dataclass(frozen=True)

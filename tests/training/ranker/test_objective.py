@@ -19,7 +19,7 @@ from training.process_group import Group
 from training.ranker.batches import RankerBatch
 from training.ranker.metrics import dev_metrics
 from training.ranker.model import RankerEnsemble, RankerMLP
-from training.ranker.objective import ObjectiveOptions, RankerTrainee
+from training.ranker.objective import ObjectiveOptions, RankerTask
 from training.ranker.transform import FeatureTransform
 
 pytestmark = pytest.mark.torch
@@ -35,8 +35,8 @@ def make_model(seed: int = 0, within_query: bool = True, dropout: float = 0.0) -
     return RankerMLP(transform, 12, dropout, within_query)
 
 
-def make_trainee(model: torch.nn.Module | None = None, dev: Any = None, device: torch.device = CPU, **options: Any):
-    return RankerTrainee(model or make_model().to(device), ObjectiveOptions(**options), Group(device=device), dev)
+def make_task(model: torch.nn.Module | None = None, dev: Any = None, device: torch.device = CPU, **options: Any):
+    return RankerTask(model or make_model().to(device), ObjectiveOptions(**options), Group(device=device), dev)
 
 
 def scores_of(model: torch.nn.Module, rows: Candidates) -> torch.Tensor:
@@ -98,18 +98,18 @@ def test_a_dropped_feature_has_no_influence_and_only_on_the_rows_that_do_without
 
 
 def test_the_share_of_rows_that_do_without_a_feature_is_that_asked_for():
-    trainee, batch = make_trainee(dropped=(0, 2), drop_share=0.25), planted(400).batch()
-    dropped = trainee._dropped(batch)
+    task, batch = make_task(dropped=(0, 2), drop_share=0.25), planted(400).batch()
+    dropped = task._dropped(batch)
     assert dropped[:, [0, 2]].float().mean().item() == pytest.approx(0.25, abs=0.03)
     assert torch.equal(dropped[:, 0], dropped[:, 2])
     assert not dropped[:, [1, 3]].any()
-    assert make_trainee()._dropped(batch) is None
+    assert make_task()._dropped(batch) is None
 
 
 @pytest.mark.parametrize("form", ["listwise", "bce"])
 def test_the_loss_of_a_batch_is_the_sum_over_heads_each_of_its_own_rows(form):
-    trainee, batch = make_trainee(form=form), WORLD.batch()
-    scores, expected = scores_of(trainee.model, WORLD).detach(), 0.0
+    task, batch = make_task(form=form), WORLD.batch()
+    scores, expected = scores_of(task.model, WORLD).detach(), 0.0
     for place, rows in enumerate((torch.ones(len(batch), dtype=torch.bool), ~batch.is_repeat)):
         logits, labels = scores[rows, place], batch.label[rows]
         if form == "bce":
@@ -117,7 +117,7 @@ def test_the_loss_of_a_batch_is_the_sum_over_heads_each_of_its_own_rows(form):
         else:
             total, weight = slow_listwise(logits, labels, batch.query[rows])
             expected += total / weight
-    assert trainee.loss(batch, 0).item() == pytest.approx(expected, rel=1e-5)
+    assert task.loss(batch, 0).item() == pytest.approx(expected, rel=1e-5)
 
 
 @pytest.mark.parametrize("form", ["listwise", "bce"])
@@ -126,19 +126,19 @@ def test_a_batch_without_positives_or_without_rows_leaves_gradients_whole(form):
     without = replace(batch, label=torch.zeros_like(batch.label))
     empty = RankerBatch(**{name: values[:0] for name, values in vars(batch).items()})
     for odd in (without, empty):
-        trainee = make_trainee(form=form, negatives_per_positive=2)
-        loss = trainee.loss(odd, 0)
+        task = make_task(form=form, negatives_per_positive=2)
+        loss = task.loss(odd, 0)
         loss.backward()
         assert loss.item() == 0
-        gradients = [parameter.grad for parameter in trainee.model.parameters() if parameter.grad is not None]
+        gradients = [parameter.grad for parameter in task.model.parameters() if parameter.grad is not None]
         assert all(bool((gradient == 0).all()) for gradient in gradients)
 
 
 def test_the_loss_under_bfloat16_is_near_the_full_one():
-    trainee, batch = make_trainee(), WORLD.batch()
-    full = trainee.loss(batch, 0)
+    task, batch = make_task(), WORLD.batch()
+    full = task.loss(batch, 0)
     with torch.autocast("cpu", torch.bfloat16):
-        rounded = trainee.loss(batch, 0)
+        rounded = task.loss(batch, 0)
     rounded.backward()
     assert rounded.dtype == torch.float32
     assert rounded.item() == pytest.approx(full.item(), rel=0.02)
@@ -182,12 +182,12 @@ def test_dev_metrics_equal_a_loop_over_positives(rows):
 
 def test_a_head_without_dev_positives_has_no_metric():
     of_repeats = WORLD.rows(WORLD.is_repeat)
-    trainee = make_trainee(dev=lambda: [of_repeats.batch()])
-    found = trainee.evaluate()
+    task = make_task(dev=lambda: [of_repeats.batch()])
+    found = task.evaluate()
     assert set(found) == {"recall@20", "ndcg@20", "recall@20_all", "ndcg@20_all"}
     assert found["ndcg@20"] == found["ndcg@20_all"]
-    assert make_trainee(dev=lambda: [WORLD.rows(WORLD.label == 0).batch()]).evaluate() == {}
-    assert make_trainee().evaluate() == {}
+    assert make_task(dev=lambda: [WORLD.rows(WORLD.label == 0).batch()]).evaluate() == {}
+    assert make_task().evaluate() == {}
 
 
 @pytest.mark.gpu
@@ -196,10 +196,8 @@ def test_a_head_without_dev_positives_has_no_metric():
 def test_a_gpu_gives_the_loss_and_the_metrics_of_the_cpu(form):
     found = {}
     for kind in ("cpu", "cuda"):
-        trainee = make_trainee(form=form, device=torch.device(kind), dev=lambda: [long_queries(5, 60).batch()])
-        found[kind] = [trainee.loss(WORLD.batch(), 0).item(), *trainee.evaluate().values()]
+        task = make_task(form=form, device=torch.device(kind), dev=lambda: [long_queries(5, 60).batch()])
+        found[kind] = [task.loss(WORLD.batch(), 0).item(), *task.evaluate().values()]
     assert found["cuda"] == pytest.approx(found["cpu"], rel=1e-4)
-    sampled = make_trainee(
-        form="bce", device=torch.device("cuda"), negatives_per_positive=2, drop_share=0.5, dropped=(0,)
-    )
+    sampled = make_task(form="bce", device=torch.device("cuda"), negatives_per_positive=2, drop_share=0.5, dropped=(0,))
     assert math.isfinite(sampled.loss(WORLD.batch(), 0).item())

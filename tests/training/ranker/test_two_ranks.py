@@ -23,7 +23,7 @@ from training.optimizers import Optimizers
 from training.process_group import Group, process_group
 from training.ranker.batches import QUERY, RankerBatch, columns_of
 from training.ranker.model import RankerMLP
-from training.ranker.objective import ObjectiveOptions, RankerTrainee
+from training.ranker.objective import ObjectiveOptions, RankerTask
 from training.ranker.sample import sample_rows
 from training.ranker.train import RankerJob, train_ranker
 from training.ranker.transform import FeatureTransform
@@ -68,13 +68,13 @@ def trained_by_hand(folder: str, group: Group, form: str) -> dict[str, Any]:
     transform.fit(planted(40).features)
     model = RankerMLP(transform, 8, 0.0, within_query=True)
     dev = share_of(99, 15, group)
-    trainee = RankerTrainee(model, ObjectiveOptions(form=form), group, lambda: [dev])
+    task = RankerTask(model, ObjectiveOptions(form=form), group, lambda: [dev])
 
     def batches(epoch: int, skip: int) -> list[RankerBatch]:
         return [share_of(10 * epoch + step, 8, group) for step in range(skip, 4)]
 
     settings = LoopSettings(max_epochs=2, metric="ndcg@20", patience=5)
-    trained = Loop(trainee, Optimizers(model, 0.02), batches, settings, group, folder).run()
+    trained = Loop(task, Optimizers(model, 0.02), batches, settings, group, folder).run()
     weights = weights_of(model)
     del weights["heads.bias"]  # a softmax does not see it: its gradient is rounding, which AdamW takes for a direction
     return {"weights": weights, "curve": trained.curve}

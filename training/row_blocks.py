@@ -1,6 +1,6 @@
-"""Runs: rows that follow one another with one value of a column, which the reader keeps together.
+"""Blocks: consecutive rows with one value of a column, which the reader keeps together.
 
-A run lies within one row group; where two of the same value meet, they are one.
+A block lies within one row group; where two of the same value meet, they are one.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from training.row_groups import Span, Tables, spans_between
 Values = npt.NDArray[Any]
 
 
-def run_starts(values: Values) -> npt.NDArray[np.int64]:
-    """The first row of each run.
+def block_starts(values: Values) -> npt.NDArray[np.int64]:
+    """The first row of each block.
 
-    >>> run_starts(np.array([7, 7, 3, 7])).tolist()
+    >>> block_starts(np.array([7, 7, 3, 7])).tolist()
     [0, 2, 3]
     """
     is_first = np.ones(len(values), dtype=bool)
@@ -28,9 +28,9 @@ def run_starts(values: Values) -> npt.NDArray[np.int64]:
     return np.flatnonzero(is_first)
 
 
-def places_of_runs(values: Values, rng: np.random.Generator) -> npt.NDArray[np.int64]:
-    """Where each row goes when runs change places at random, (rows,); the rows of a run stay in order."""
-    starts = run_starts(values)
+def places_of_blocks(values: Values, rng: np.random.Generator) -> npt.NDArray[np.int64]:
+    """Where each row goes when blocks change places at random, (rows,); the rows of a block stay in order."""
+    starts = block_starts(values)
     lengths = np.diff(starts, append=len(values))
     order = rng.permutation(len(starts))
     moved_to = np.empty_like(starts)
@@ -38,8 +38,8 @@ def places_of_runs(values: Values, rng: np.random.Generator) -> npt.NDArray[np.i
     return np.repeat(moved_to - starts, lengths) + np.arange(len(values))
 
 
-class RunReader:
-    """Reads the column whose runs stay together, and no other, whatever engine reads the rows."""
+class BlockReader:
+    """Reads the column whose blocks stay together, and no other, whatever engine reads the rows."""
 
     def __init__(self, tables: Tables, column: str) -> None:
         """Raises SchemaError for a column of lists."""
@@ -58,14 +58,14 @@ class RunReader:
     def borders(self, world_size: int) -> tuple[int, ...]:
         """Where each rank's stretch begins and the last ends, of the row groups laid end to end, (world_size + 1).
 
-        Stretches are about equal: a border that would cut a run moves on to its end. Reads a row group for each border.
+        Stretches are about equal: one that would cut a block moves on to its end. Reads a row group per border.
         """
         total = sum(group.rows for group in self._groups)
-        inner = [self._end_of_cut_run(rank * total // world_size) for rank in range(1, world_size)]
+        inner = [self._end_of_cut_block(rank * total // world_size) for rank in range(1, world_size)]
         return (0, *inner, total)
 
-    def _end_of_cut_run(self, row: int) -> int:
+    def _end_of_cut_block(self, row: int) -> int:
         (cut,) = spans_between(self._groups, row, row + 1)
-        starts = run_starts(self.values(Span(cut.group, 0, cut.group.rows)))
+        starts = block_starts(self.values(Span(cut.group, 0, cut.group.rows)))
         following = np.append(starts, cut.group.rows)
         return row + int(following[np.searchsorted(following, cut.first)]) - cut.first

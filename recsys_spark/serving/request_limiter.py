@@ -1,4 +1,4 @@
-"""Bounds on what is taken on: so many answers at a time, so many that wait, so long each, bodies so large."""
+"""Bounds on requests: how many are answered at a time, how many may wait, how long each takes, how large bodies are."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class LateError(Exception):
     """An answer took too long."""
 
 
-class Desk:
+class RequestLimiter:
     """Threads, each waiting for one answer at a time. A request that gave up counts until its thread is free, so the
     bound holds.
     """

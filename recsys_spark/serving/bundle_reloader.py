@@ -31,8 +31,8 @@ class Held(Protocol):
         """See `Replies.reply`."""
 
 
-class Holder:
-    """Holds one bundle. A request takes it once and is answered from it alone.
+class BundleReloader:
+    """Holds the bundle that is served. A request takes it once and is answered from it alone.
 
     make: makes the bundle of the run, in a process of its own, as a server needs no Java. open_bundle: by its folder
     and the name of the run.

@@ -7,7 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from training.retriever.start import ppmi_vectors
+from training.retriever.initial_vectors import ppmi_vectors
 
 pytestmark = pytest.mark.torch
 

@@ -13,9 +13,9 @@ import pytest
 
 from recsys_spark.contracts.errors import ArtifactError
 from recsys_spark.serving.bundle import CARD
-from recsys_spark.serving.crew import Crew, Shift
 from recsys_spark.serving.documents import Basket, Refused
 from recsys_spark.serving.replies import Replies
+from recsys_spark.serving.worker_pool import PooledBundle, WorkerPool
 from tests.serving.worlds import served
 
 pytestmark = pytest.mark.torch
@@ -28,15 +28,15 @@ def folder(run_root) -> Path:
 
 
 @pytest.fixture(scope="module")
-def crew(run_root) -> Iterator[Crew]:
-    found = Crew(served(run_root, "serve.processes=1", "serve.timeout_seconds=1"))
+def pool(run_root) -> Iterator[WorkerPool]:
+    found = WorkerPool(served(run_root, "serve.processes=1", "serve.timeout_seconds=1"))
     yield found
     found.close()
 
 
 @pytest.fixture(scope="module")
-def shift(crew, folder) -> Shift:
-    return crew.open(folder, "first")
+def pooled(pool, folder) -> PooledBundle:
+    return pool.open(folder, "first")
 
 
 @pytest.fixture
@@ -55,61 +55,61 @@ def spoil(bundle: Path) -> None:
     ids.write_bytes(bytes(ids.stat().st_size))
 
 
-def test_a_process_says_what_this_one_would(run_root, folder, shift):
+def test_a_process_says_what_this_one_would(run_root, folder, pooled):
     here = Replies.open(folder, served(run_root), "first")
     basket = Basket(items=["D4", "C3", "XX"], k=2)
     for asked in (ACME, ("basket", basket), ("similar", "A1", 2)):
-        assert shift.reply(*asked) == here.reply(*asked)
-    assert shift.card == here.card
+        assert pooled.reply(*asked) == here.reply(*asked)
+    assert pooled.card == here.card
 
 
-def test_refusals_come_as_they_are_and_faults_as_one(shift):
+def test_refusals_come_as_they_are_and_faults_as_one(pooled):
     with pytest.raises(Refused) as refused:
-        shift.reply("customer", "nobody", (3, "all_items", None), False)
+        pooled.reply("customer", "nobody", (3, "all_items", None), False)
     assert (refused.value.status, refused.value.problem.error) == (404, "unknown_customer")
     (pid,) = pids()
     with pytest.raises(RuntimeError, match="which it has logged"):
-        shift.reply("nothing of the kind")
-    assert "acme" in shift.reply(*ACME)
+        pooled.reply("nothing of the kind")
+    assert "acme" in pooled.reply(*ACME)
     assert pids() == [pid]
 
 
-def test_signals_of_the_server_do_not_end_a_process_and_one_that_is_killed_is_replaced(shift):
-    before, (pid,) = shift.reply(*ACME), pids()
+def test_signals_of_the_server_do_not_end_a_process_and_one_that_is_killed_is_replaced(pooled):
+    before, (pid,) = pooled.reply(*ACME), pids()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         os.kill(pid, number)
-    assert shift.reply(*ACME) == before
+    assert pooled.reply(*ACME) == before
     assert pids() == [pid]
     os.kill(pid, signal.SIGKILL)
-    assert shift.reply(*ACME) == before
+    assert pooled.reply(*ACME) == before
     assert len(pids()) == 1
     assert pids() != [pid]
 
 
-def test_a_process_that_hangs_is_replaced(shift):
-    before, (pid,) = shift.reply(*ACME), pids()
+def test_a_process_that_hangs_is_replaced(pooled):
+    before, (pid,) = pooled.reply(*ACME), pids()
     os.kill(pid, signal.SIGSTOP)
-    assert shift.reply(*ACME) == before  # after six times a second
+    assert pooled.reply(*ACME) == before  # after six times a second
     assert pid not in pids()
 
 
-def test_a_bundle_that_cannot_be_opened_leaves_what_was_open(crew, shift, copied, tmp_path):
+def test_a_bundle_that_cannot_be_opened_leaves_what_was_open(pool, pooled, copied, tmp_path):
     with pytest.raises(ArtifactError, match="holds no bundle"):
-        crew.open(tmp_path / "nowhere", "first")
+        pool.open(tmp_path / "nowhere", "first")
     for number in range(3):
         bad = copied(f"bad{number}")
         spoil(bad)
         with pytest.raises(ArtifactError):
-            crew.open(bad, "bad")
-        assert "acme" in shift.reply(*ACME)
+            pool.open(bad, "bad")
+        assert "acme" in pooled.reply(*ACME)
     os.kill(pids()[0], signal.SIGKILL)
-    assert "acme" in shift.reply(*ACME)
+    assert "acme" in pooled.reply(*ACME)
 
 
-def test_a_shift_goes_on_after_the_next_has_begun_and_the_one_before_may_be_gone(crew, folder, copied):
+def test_a_shift_goes_on_after_the_next_has_begun_and_the_one_before_may_be_gone(pool, folder, copied):
     older = copied("older")
-    first = crew.open(older, "first")
-    second = crew.open(folder, "second")
+    first = pool.open(older, "first")
+    second = pool.open(folder, "second")
     assert '"id":"first"' in first.reply(*ACME)
     assert '"id":"second"' in second.reply(*ACME)
     shutil.rmtree(older)
@@ -117,35 +117,35 @@ def test_a_shift_goes_on_after_the_next_has_begun_and_the_one_before_may_be_gone
     assert [('"id":"second"' in second.reply(*ACME)) for _ in range(2)] == [True, True]
 
 
-def test_a_process_that_takes_anothers_place_answers_for_the_bundle_before_too(crew, folder, copied):
-    first = crew.open(copied("older"), "first")
-    second = crew.open(folder, "second")
+def test_a_process_that_takes_anothers_place_answers_for_the_bundle_before_too(pool, folder, copied):
+    first = pool.open(copied("older"), "first")
+    second = pool.open(folder, "second")
     os.kill(pids()[0], signal.SIGKILL)
     assert '"id":"first"' in first.reply(*ACME)
     assert '"id":"second"' in second.reply(*ACME)
 
 
-def test_a_bundle_is_opened_though_a_process_died_and_the_bundle_before_is_gone(crew, folder, copied):
+def test_a_bundle_is_opened_though_a_process_died_and_the_bundle_before_is_gone(pool, folder, copied):
     older = copied("older")
-    crew.open(older, "first")
+    pool.open(older, "first")
     shutil.rmtree(older)
     os.kill(pids()[0], signal.SIGKILL)
-    assert '"id":"second"' in crew.open(folder, "second").reply(*ACME)
+    assert '"id":"second"' in pool.open(folder, "second").reply(*ACME)
 
 
-def test_a_bundle_is_opened_though_a_process_died_when_nobody_asked(crew, folder):
+def test_a_bundle_is_opened_though_a_process_died_when_nobody_asked(pool, folder):
     os.kill(pids()[0], signal.SIGKILL)
-    assert '"id":"third"' in crew.open(folder, "third").reply(*ACME)
+    assert '"id":"third"' in pool.open(folder, "third").reply(*ACME)
 
 
 def test_the_processes_end_with_the_crew_and_none_takes_their_place(run_root, folder):
     before = set(pids())
-    other = Crew(served(run_root, "serve.processes=2"))
-    shift = other.open(folder, "first")
-    assert (shift.num_processes, len(set(pids()) - before)) == (2, 2)
+    other = WorkerPool(served(run_root, "serve.processes=2"))
+    pooled = other.open(folder, "first")
+    assert (pooled.num_processes, len(set(pids()) - before)) == (2, 2)
     other.close()
     with pytest.raises(RuntimeError, match="the server ends"):
-        shift.reply(*ACME)
+        pooled.reply(*ACME)
     with pytest.raises(ArtifactError, match="the server ends"):
         other.open(folder, "second")
     assert set(pids()) == before

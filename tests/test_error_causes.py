@@ -10,8 +10,8 @@ from py4j.protocol import Py4JError
 from pyspark.errors import PySparkException
 from pyspark.sql import functions as F
 
-from recsys_spark.causes import cause_in_one_line
 from recsys_spark.contracts.errors import DataError
+from recsys_spark.error_causes import cause_in_one_line
 
 ABORTED = (
     "An error occurred while calling o1.parquet.\n: org.apache.spark.SparkException: Job aborted due to stage failure: "

@@ -15,7 +15,7 @@ from recsys_spark.storage import Storage
 _SHOWN = 10
 
 
-def closing_words(storage: Storage, outcomes: Mapping[str, Outcome], location: str | None = None) -> str:
+def run_summary(storage: Storage, outcomes: Mapping[str, Outcome], location: str | None = None) -> str:
     """The run's results as text; sections whose artifacts do not exist yet are left out.
 
     location: the name under which the artifacts are best found, if not the storage's own.

@@ -1,4 +1,4 @@
-"""Processes that answer, so that answers use all cores: they are started, told what to hold, asked, and replaced."""
+"""Worker processes, so that answers use all cores: started, told which bundle to hold, asked, and replaced."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ _AGAIN_SECONDS = 1.0  # between two attempts to replace a process
 log = logging.getLogger("recsys")
 
 
-class Crew:
-    """Some processes. A request goes to one that is free; one that dies or hangs is replaced while the others go on."""
+class WorkerPool:
+    """Worker processes. A request goes to a free one; one that dies or hangs is replaced while the others go on."""
 
     def __init__(self, served: Served, log_format: str = "text") -> None:
         serve = served.config.serve
@@ -49,7 +49,7 @@ class Crew:
     def num_alive(self) -> int:
         return sum(worker.is_alive for worker in self._workers)
 
-    def open(self, folder: Path, run: str) -> Shift:
+    def open(self, folder: Path, run: str) -> PooledBundle:
         """Let all open a bundle beside the one that is served. Raises ArtifactError where one cannot."""
         card = replace(BundleCard.read(folder), run=run)
         with self._changing:
@@ -65,10 +65,10 @@ class Crew:
                 elif fault:
                     raise ArtifactError(fault)
             self._held = wanted
-        return Shift(card, folder, self)
+        return PooledBundle(card, folder, self)
 
     def ask(self, key: Key, kind: str, asked: tuple[Any, ...]) -> str:
-        """What a free process replies; waits for one. Raises Refused, and RuntimeError where there is no reply."""
+        """What a free worker replies; waits for one. Raises Refused, and RuntimeError where there is no reply."""
         for _ in range(_TRIES):
             worker = self._free.get()
             if worker is None or self._is_closed:
@@ -84,9 +84,9 @@ class Crew:
             if isinstance(reply, Refused):
                 raise reply
             if reply is None:
-                raise RuntimeError("a process that answers met a fault, which it has logged")
+                raise RuntimeError("a worker failed; the log says why")
             return reply
-        raise RuntimeError(f"{_TRIES} processes died of a request, or beside it")
+        raise RuntimeError(f"gave up after {_TRIES} workers died on this request")
 
     def close(self) -> None:
         """End all processes, whatever they do."""
@@ -103,35 +103,35 @@ class Crew:
         with self._changing:
             if self._is_closed:
                 return
-            log.warning("serve: a process that answers has died or hung; another takes its place")
+            log.warning("serve: a worker died or hung; it is replaced")
             try:
                 if not worker.is_alive:  # a reload may have been first
                     worker.start_again(self._held)
             except (ArtifactError, OSError) as error:
-                log.error("serve: none can take its place: %s", error)
+                log.error("serve: it cannot be replaced: %s", error)
                 time.sleep(_AGAIN_SECONDS)
         self._free.put(worker)  # a dead one is found dead by the next request, which has it replaced
 
 
 @dataclass(frozen=True)
-class Shift:
-    """The crew at one bundle. card: the bundle's."""
+class PooledBundle:
+    """One bundle, answered by the workers of the pool."""
 
     card: BundleCard
     folder: Path
-    crew: Crew
+    pool: WorkerPool
 
     @property
     def num_processes(self) -> int:
-        return self.crew.num_alive
+        return self.pool.num_alive
 
     def reply(self, kind: str, *asked: Any) -> str:
         """See `Replies.reply`."""
-        return self.crew.ask((self.folder, self.card.run), kind, asked)
+        return self.pool.ask((self.folder, self.card.run), kind, asked)
 
 
 class _Worker:
-    """One process with two pipes: one for requests, one for what it is to hold, for which no request waits."""
+    """One process with two pipes: one for requests, one for orders to hold bundles, for which no request waits."""
 
     def __init__(self, served: Served, log_format: str) -> None:
         self._given = (served, log_format)
@@ -167,7 +167,7 @@ class _Worker:
             return fault
         except (EOFError, OSError):
             self.kill()
-            return "a process that answers died or hung while it opened the bundle"
+            return "a worker died or hung while it opened the bundle"
 
     def ask(self, key: Key, kind: str, asked: tuple[Any, ...], seconds: float) -> str | Refused | None:
         """See `worker.work`. Raises EOFError or OSError where the process dies or does not reply in so many seconds."""
