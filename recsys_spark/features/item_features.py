@@ -38,7 +38,7 @@ def fit_item_facts(interactions: DataFrame, item_ids: DataFrame, cutoff_time: st
 def _counted(known: DataFrame) -> DataFrame:
     """What the purchases of each customer tell of an item: how many of how many, since when, and how far apart.
 
-    log_gap is the mean over customers of log1p of the mean days between two purchases, each as often as he has gaps.
+    log_gap is the mean over customers of log1p of the mean days between two purchases, each as often as there are gaps.
     """
     by_customer = known.groupBy("stock_code", "customer_id").agg(
         F.count(F.lit(1)).alias("times"),
