@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from typing import NamedTuple
 
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
@@ -75,7 +77,6 @@ STAGES: tuple[Stage, ...] = tuple(
 )
 _NAMES = tuple(stage.name for stage in STAGES)
 BESIDE: tuple[Stage, ...] = (ablate.STAGE, monitor.STAGE)  # in no run's order: they look at one that is there
-_BY_NAME = {stage.name: stage for stage in (*STAGES, ablate.STAGE)}
 
 
 def console() -> None:
@@ -84,7 +85,7 @@ def console() -> None:
     if not words or (words[0].startswith("-") and words[0] not in ("-h", "--help")):
         words = ["run", *words]
     arguments = command_parser().parse_args(words)
-    work = _WORK.get(arguments.command, _run_one)
+    work = COMMANDS[arguments.command].work
     finish(guarded(lambda: work(arguments), arguments.debug, getattr(arguments, "log_format", "text")))
 
 
@@ -92,40 +93,42 @@ def command_parser() -> argparse.ArgumentParser:
     """The commands of `recsys` and their arguments."""
     parser = argparse.ArgumentParser(prog="recsys", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    run = working_arguments(commands.add_parser("run", help="all stages, or --from NAME --to NAME (the default)"))
-    run.add_argument("--from", dest="first", choices=_NAMES, default=_NAMES[0], help="first stage to run")
-    run.add_argument("--to", dest="last", choices=_NAMES, default=_NAMES[-1], help="last stage to run")
-    export = add_verify(
-        reading_arguments(commands.add_parser("export", help="hand a table on as CSV, Excel or Parquet"))
-    )
-    export.add_argument("artifact", help="such as interactions_clean or rankings_popularity_test")
-    export.add_argument("--format", choices=FORMATS, default="csv")
-    export.add_argument("--out", help="file or folder to write; it may not exist yet")
-    compare.add_arguments(commands.add_parser("compare", help="hold one finished run against another"))
-    status.add_arguments(commands.add_parser("status", help="where each stage stands: fresh, stale and why, running"))
-    lineage.add_arguments(commands.add_parser("lineage", help="where an artifact comes from, back to the sources"))
-    rollback.add_arguments(commands.add_parser("rollback", help="let readers read the run before the current one"))
-    prune.add_arguments(commands.add_parser("prune", help="remove old runs"))
-    serve.add_arguments(commands.add_parser("serve", help="answer look-ups over HTTP from a finished run"))
-    forget.add_arguments(commands.add_parser("forget", help="take customers out of all that runs left behind"))
-    monitor.add_arguments(commands.add_parser("monitor", help="what moved since another run, or in new lines"))
-    describe = commands.add_parser("describe", help="print every feature of the ranker")
-    describe.add_argument("what", choices=("features",))
-    describe.add_argument("--debug", action="store_true", help="show tracebacks")
-    for stage in _BY_NAME.values():
-        alone = commands.add_parser(stage.name, help=f"stage {stage.name} alone")
-        if stage.name == evaluate.STAGE.name:
-            alone.add_argument("--check-leaks", action="store_true", help="plant later lines, which may change nothing")
-            folds.add_arguments(alone)
-        else:
-            working_arguments(alone)
-        if stage.name == baselines.STAGE.name:
-            add_switches(alone, baselines.SWITCHES)
-        if stage.name == recommend.STAGE.name:
-            add_options(alone, recommend.OPTIONS)
-            alone.add_argument("--what-if", action="store_true", help="measure what the rules cost; recommend nothing")
-            what_if.add_arguments(alone)
+    for name, command in COMMANDS.items():
+        command.add_arguments(commands.add_parser(name, help=command.help))
     return parser
+
+
+def _run_arguments(parser: argparse.ArgumentParser) -> None:
+    working_arguments(parser)
+    parser.add_argument("--from", dest="first", choices=_NAMES, default=_NAMES[0], help="first stage to run")
+    parser.add_argument("--to", dest="last", choices=_NAMES, default=_NAMES[-1], help="last stage to run")
+
+
+def _export_arguments(parser: argparse.ArgumentParser) -> None:
+    add_verify(reading_arguments(parser))
+    parser.add_argument("artifact", help="such as interactions_clean or rankings_popularity_test")
+    parser.add_argument("--format", choices=FORMATS, default="csv")
+    parser.add_argument("--out", help="file or folder to write; it must not exist yet")
+
+
+def _describe_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("what", choices=("features",))
+    parser.add_argument("--debug", action="store_true", help="show tracebacks")
+
+
+def _baselines_arguments(parser: argparse.ArgumentParser) -> None:
+    add_switches(working_arguments(parser), baselines.SWITCHES)
+
+
+def _evaluate_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--check-leaks", action="store_true", help="check that later lines change nothing")
+    folds.add_arguments(parser)
+
+
+def _recommend_arguments(parser: argparse.ArgumentParser) -> None:
+    add_options(working_arguments(parser), recommend.OPTIONS)
+    parser.add_argument("--what-if", action="store_true", help="measure what the rules cost; recommend nothing")
+    what_if.add_arguments(parser)
 
 
 def _run(arguments: argparse.Namespace) -> None:
@@ -149,10 +152,6 @@ def _shown(stages: Sequence[Stage]) -> Iterator[Stage]:
         yield stage
 
 
-def _run_one(arguments: argparse.Namespace) -> None:
-    run_alone(_BY_NAME[arguments.command], arguments)
-
-
 def _evaluate(arguments: argparse.Namespace) -> None:
     """The stage alone, unless folds, seeds or the leak check are asked for."""
     if arguments.out and not (arguments.folds or arguments.seeds):
@@ -162,7 +161,7 @@ def _evaluate(arguments: argparse.Namespace) -> None:
     elif arguments.folds or arguments.seeds:
         folds.fold(arguments)
     else:
-        _run_one(arguments)
+        run_alone(evaluate.STAGE, arguments)
 
 
 def _recommend(arguments: argparse.Namespace) -> None:
@@ -188,21 +187,44 @@ def _status(arguments: argparse.Namespace) -> None:
     status.status(STAGES, arguments)
 
 
-_WORK = {
-    "run": _run,
-    "export": _export,
-    "forget": forget.forget,
-    "monitor": monitor.monitor,
-    "compare": compare.compare,
-    "evaluate": _evaluate,
-    "recommend": _recommend,
-    "describe": _describe,
-    "status": _status,
-    "lineage": lineage.show_lineage,
-    "rollback": rollback.roll_back,
-    "prune": prune.remove_runs,
-    "serve": serve.serve,
+def _purpose(stage: Stage) -> str:
+    doc = sys.modules[stage.run.__module__].__doc__ or ""
+    return f"this stage alone: {doc.splitlines()[0].rstrip('.')}"
+
+
+class Command(NamedTuple):
+    """One command of `recsys`: what `--help` says, its arguments, and what it does."""
+
+    help: str
+    add_arguments: Callable[[argparse.ArgumentParser], object]
+    work: Callable[[argparse.Namespace], object]
+
+
+COMMANDS = {
+    "run": Command("all stages, or --from NAME --to NAME (the default)", _run_arguments, _run),
+    "export": Command("hand a table on as CSV, Excel or Parquet", _export_arguments, _export),
+    "compare": Command("compare two finished runs", compare.add_arguments, compare.compare),
+    "status": Command("where each stage stands: fresh, stale and why, running", status.add_arguments, _status),
+    "lineage": Command(
+        "where an artifact comes from, back to the sources", lineage.add_arguments, lineage.show_lineage
+    ),
+    "rollback": Command("make the run before the current one current", rollback.add_arguments, rollback.roll_back),
+    "prune": Command("remove old runs", prune.add_arguments, prune.remove_runs),
+    "serve": Command("answer look-ups over HTTP from a finished run", serve.add_arguments, serve.serve),
+    "forget": Command("remove customers from all that runs left behind", forget.add_arguments, forget.forget),
+    "monitor": Command("what moved since another run, or in new lines", monitor.add_arguments, monitor.monitor),
+    "describe": Command("print every feature of the ranker", _describe_arguments, _describe),
+    **{
+        stage.name: Command(_purpose(stage), working_arguments, partial(run_alone, stage))
+        for stage in (*STAGES, ablate.STAGE)
+    },
 }
+_MORE_THAN_A_STAGE = {  # stages whose command takes arguments of its own
+    "baselines": (_baselines_arguments, partial(run_alone, baselines.STAGE)),
+    "evaluate": (_evaluate_arguments, _evaluate),
+    "recommend": (_recommend_arguments, _recommend),
+}
+COMMANDS |= {name: Command(COMMANDS[name].help, *own) for name, own in _MORE_THAN_A_STAGE.items()}
 
 if __name__ == "__main__":
     console()

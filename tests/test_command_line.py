@@ -125,7 +125,7 @@ def test_what_could_not_be_done_or_written_is_refused_before_any_work(tmp_path, 
     given = [word.format(taken=taken, root=root) for word in words]
     arguments = command_parser().parse_args([*given, "--set", f"paths.processed={root}"])
     with pytest.raises(ConfigError, match=said):
-        pipeline._WORK[arguments.command](arguments)
+        pipeline.COMMANDS[arguments.command].work(arguments)
     assert list(root.iterdir()) == []
 
 
