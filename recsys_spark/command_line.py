@@ -49,19 +49,18 @@ def main(
 def run_alone(
     stage: Stage,
     arguments: argparse.Namespace,
-    goes_on: Callable[[Storage], bool] | None = None,
+    goes_on: Callable[[Storage], bool] = lambda _unfinished: True,
     shown: Mapping[str, Artifact] | None = None,
 ) -> Outcome:
     """Run one stage: in the unfinished run, else in the current one, else in a first one.
 
-    goes_on: whether an unfinished run is the one to work in though another is current; without it, it is. shown: files
-    whose place is printed, by what they are called.
+    goes_on: whether an unfinished run is the one to work in though another is current. shown: files whose place is
+    printed, by what they are called.
     """
     config = config_from(arguments)
     root = RunRoot(config.paths.processed)
-    is_wanted = None if goes_on is None else (lambda run: goes_on(Storage(root.folder(run.id))))
-    wanted = Wanted(this_command(), arguments.run, goes_on=is_wanted)
-    with working(config, wanted) as work, tracked_run(config, work.storage, work.record.id) as tracked:
+    wanted = Wanted(this_command(), arguments.run, goes_on=lambda run: goes_on(Storage(root.folder(run.id))))
+    with working(config, wanted) as work, tracked_run(config, work) as tracked:
         work.take_as_they_are(STAGE_NAMES[: place_of(stage.name)])
         with tracked(stage.name) as report:
             outcome = work.do(stage, arguments.force, arguments.verify)

@@ -62,8 +62,8 @@ def get_session(config: SessionConfig) -> SparkSession:
     Databricks the cluster has its session, and session.conf sets what can be set of a running one.
     """
     active = SparkSession.getActiveSession()
-    if active is None and _ON_DATABRICKS in os.environ:
-        active = SparkSession.builder.getOrCreate()
+    if _ON_DATABRICKS in os.environ:
+        active = active or SparkSession.builder.getOrCreate()
         _set(active, {key: value for key, value in config.conf.items() if active.conf.isModifiable(key)})
     if active is not None:
         _set(active, REQUIRED_CONF)

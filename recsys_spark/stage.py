@@ -6,8 +6,8 @@ import dataclasses
 import json
 import logging
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import Any
@@ -17,9 +17,10 @@ from pyspark.sql import DataFrame, SparkSession
 from recsys_spark.code_version import __version__, code_digest
 from recsys_spark.contracts.artifacts import Artifact
 from recsys_spark.contracts.config import PipelineConfig
-from recsys_spark.contracts.errors import ArtifactError, StageGraphError
+from recsys_spark.contracts.errors import ArtifactError, LockedError, StageGraphError
 from recsys_spark.manifest import Manifest, digest_of, library_versions
 from recsys_spark.part_files import TablesKernel
+from recsys_spark.plurals import as_size
 from recsys_spark.source_files import SOURCE, SourceState, is_source, source_digests
 from recsys_spark.storage import Storage
 
@@ -229,8 +230,9 @@ def run_stage(
     )
     storage.drop_checkpoints(stage.name)
     facts = ", ".join(f"{name} {value:,}" for name, value in metrics.items() if isinstance(value, int))
-    told = {"stage": stage.name, "event": "done", "seconds": seconds, "metrics": metrics, **measure()}
-    log.info("%s: %s (%.1f s)", stage.name, facts or "done", seconds, extra={"facts": told})
+    measured = measure()
+    told = {"stage": stage.name, "event": "done", "seconds": seconds, "metrics": metrics, **measured}
+    log.info("%s: %s (%s)", stage.name, facts or "done", _cost(seconds, measured), extra={"facts": told})
     return Outcome(stage.name, False, metrics, seconds)
 
 
@@ -263,9 +265,9 @@ def is_fresh(
     """
     if record["recipe"] != recipe or not reads_the_same(record, storage):
         return False
+    made_in = outputs or storage
     try:
-        made = (outputs or storage, record["outputs"].items())
-        return all(made[0].require(label, verify).content == content for label, content in made[1])
+        return all(made_in.require(label, verify).content == content for label, content in record["outputs"].items())
     except ArtifactError as error:
         log.warning("%s", error)
         return False
@@ -287,6 +289,19 @@ def has_outputs(record: dict[str, Any], storage: Storage) -> bool:
     return all(storage.manifest(label) is not None for label in record["outputs"])
 
 
+def _cost(seconds: float, measured: Mapping[str, Any]) -> str:
+    """Seconds, and of memory and spilling what is known.
+
+    >>> _cost(1.25, {"peak_memory": {"total": 3 << 29}, "spilled_bytes": 0}), _cost(1.25, {"spilled_bytes": None})
+    ('1.2 s, peak memory 1.5 GiB, spilled 0 B', '1.2 s')
+    """
+    peak, spilled = measured.get("peak_memory", {}).get("total"), measured.get("spilled_bytes")
+    known = {"peak memory": peak, "spilled": spilled}
+    return ", ".join(
+        [f"{seconds:.1f} s", *(f"{name} {as_size(size)}" for name, size in known.items() if size is not None)]
+    )
+
+
 @contextmanager
 def _swept(storage: Storage, stage: str) -> Iterator[None]:
     storage.sweep(stage)  # what an earlier run left when it was killed
@@ -296,4 +311,5 @@ def _swept(storage: Storage, stage: str) -> Iterator[None]:
         storage.end_tasks()  # what goes on would write where the sweep is
         raise
     finally:
-        storage.sweep(stage)
+        with suppress(LockedError):  # the root is another process's by now, and so is the sweeping
+            storage.sweep(stage)

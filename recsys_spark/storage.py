@@ -36,12 +36,20 @@ class Storage:
     """Artifacts under one root. `label` is an artifact's path below that root.
 
     An artifact is staged aside, moved into place, and only then gets its manifest. What has no manifest does not
-    exist for a reader, so a writer killed at any moment leaves nothing that could be taken for whole. may_publish:
-    raises where another process has taken the root over.
+    exist for a reader, so a writer killed at any moment leaves nothing that could be taken for whole.
+
+    require_held: raises where another process has taken the root over; asked before whatever others would see. writer:
+    names the folder of what this process stages, so that one that lost the root writes beside its successor.
     """
 
-    def __init__(self, root: str, spark: SessionSource = None, may_publish: Callable[[], None] = lambda: None) -> None:
-        self._session, self._may_publish = spark, may_publish
+    def __init__(
+        self,
+        root: str,
+        spark: SessionSource = None,
+        require_held: Callable[[], None] = lambda: None,
+        writer: str = "",
+    ) -> None:
+        self._session, self.require_held, self._writer = spark, require_held, writer
         self._fs, self._base = filesystem(root)
         self._uri = spark_uri(root).rstrip("/")
         self._place = python_path(root).rstrip("/")  # absolute, and with its scheme: good on every node
@@ -109,6 +117,7 @@ class Storage:
 
     def write_stage_record(self, stage: str, record: dict[str, Any]) -> None:
         """Replace the record of a stage."""
+        self.require_held()
         self._write_text(f"{_STAGES}/{stage}.json", json.dumps(record, indent=1, sort_keys=True))
 
     # Reading
@@ -179,7 +188,7 @@ class Storage:
 
     def publish(self, stage: str, label: str, manifest: Manifest) -> None:
         """Move a staged artifact into place; its manifest comes last."""
-        self._may_publish()
+        self.require_held()
         target = self._at(label)
         for outdated in (target + SUFFIX, target):  # the manifest first: a half removed artifact must not be read
             if self._fs.exists(outdated):
@@ -212,6 +221,7 @@ class Storage:
 
     def _remove(self, folder: str, stage: str) -> None:
         """Remove a stage's part of a folder, and the folder where that was all."""
+        self.require_held()
         if self._fs.exists(self._at(f"{folder}/{stage}")):
             self._fs.rm(self._at(f"{folder}/{stage}"), recursive=True)
         with suppress(OSError):  # another stage still has its part there
@@ -256,7 +266,7 @@ class Storage:
 
     def _staged(self, stage: str, label: str) -> str:
         self._at(label)  # raises for a label that leads elsewhere, before anything is written
-        return f"{STAGING}/{stage}/{label}"
+        return str(PurePosixPath(STAGING, stage, self._writer, label))
 
     def _staged_manifest(
         self, stage: str, label: str, kind: str, ddl: str | None, rows: int | None, content: str | None

@@ -103,6 +103,22 @@ def test_an_active_session_gets_the_settings_that_results_depend_on(spark):
     assert {key: session.conf.get(key) for key in REQUIRED_CONF} == REQUIRED_CONF
 
 
+def test_on_databricks_an_active_session_gets_what_can_be_set_of_a_running_one(spark, monkeypatch):
+    monkeypatch.setenv("DATABRICKS_RUNTIME_VERSION", "15.4")
+    before = {key: spark.conf.get(key) for key in ("spark.sql.shuffle.partitions", "spark.master")}
+    try:
+        conf = {
+            "spark.sql.shuffle.partitions": "13",
+            "spark.master": "local[7]",
+            "spark.sql.session.timeZone": "Asia/Riyadh",
+        }
+        assert get_session(SessionConfig(conf=conf)) is spark
+        found = [spark.conf.get(key) for key in conf]
+        assert found == ["13", before["spark.master"], "UTC"]
+    finally:
+        spark.conf.set("spark.sql.shuffle.partitions", before["spark.sql.shuffle.partitions"])
+
+
 def test_old_times_pass_through_parquet_as_they_are(spark, tmp_path):
     get_session(SessionConfig())
     times = [datetime(1, 1, 1), datetime(1753, 1, 1, 12, 30), datetime(1899, 12, 30)]

@@ -35,6 +35,7 @@ def carry(stage: str, base: Storage, storage: Storage) -> bool:
     if record is None or not has_outputs(record, base):
         return False
     (_, source), (fs, target) = filesystem(base.root), filesystem(storage.root)
+    storage.require_held()
     for label in record["outputs"]:
         _take(fs, source, target, label)
     storage.write_stage_record(stage, record)

@@ -24,16 +24,16 @@ log = logging.getLogger("recsys")
 class Wanted:
     """What a command that works in a run asks for.
 
-    run: an id, `current`, `new`, or None for the rule. goal: the last stage of a run that is opened for it.
-    is_outdated: whether a finished run is to be left as it is, and a new one opened; None works in it. goes_on: whether
-    an unfinished run is gone on with though another is current; None does.
+    run: an id, `current`, `new`, or None for the rule. goal: the last stage that it asks for; None, as of one stage
+    alone, asks for no more than the run was opened for. is_outdated: whether the current run is to be left as it is,
+    and a new one opened. goes_on: whether an unfinished run is gone on with though another is current.
     """
 
     command: str
     run: str | None = None
-    goal: str = STAGE_NAMES[-1]
-    is_outdated: Callable[[RunRecord], bool] | None = None
-    goes_on: Callable[[RunRecord], bool] | None = None
+    goal: str | None = None
+    is_outdated: Callable[[RunRecord], bool] = lambda _current: False
+    goes_on: Callable[[RunRecord], bool] = lambda _unfinished: True
 
 
 def run_to_read(root: RunRoot, wanted: str | None = None) -> RunRecord:
@@ -91,7 +91,7 @@ def _try_to_open(
         if _state(root) != seen:
             return None
         if chosen is None:
-            chosen = _opened(root, wanted.goal)
+            chosen = _opened(root, wanted.goal or STAGE_NAMES[-1])
         lock = stack.enter_context(locked(root.fs, root.lock_path(chosen.id), wanted.command, rules))
         return root.record(chosen.id) or chosen, lock
 
@@ -115,14 +115,14 @@ def _chosen(root: RunRoot, wanted: Wanted) -> RunRecord | None:
     if wanted.run not in (None, CURRENT):
         return root.run(str(wanted.run))
     unfinished = root.unfinished() if wanted.run is None else None
-    if unfinished is not None and current is not None and wanted.goes_on is not None and not wanted.goes_on(unfinished):
+    if unfinished is not None and current is not None and not wanted.goes_on(unfinished):
         log.info("leaving the unfinished run %s as it is", unfinished.id)
     elif unfinished is not None:
         log.info("going on with the unfinished run %s", unfinished.id)
         return unfinished
-    if current is not None and wanted.run is None and wanted.is_outdated is not None and wanted.is_outdated(current):
+    if current is not None and wanted.run is None and wanted.is_outdated(current):
         return None
-    if current is not None and wanted.is_outdated is None:
+    if current is not None and wanted.goal is None:
         log.info("working in the current run %s, in place", current.id)
     return current
 

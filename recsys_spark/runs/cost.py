@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from recsys_spark.plurals import as_size
+
 TENFOLD = 10
-_UNITS = (("GiB", 30), ("MiB", 20), ("KiB", 10), ("B", 0))
 
 
 def cost_sheet(stages: Mapping[str, Mapping[str, Any]], ran: Sequence[str], seconds_to_start: float) -> str:
@@ -41,7 +42,4 @@ def projection(seconds: float, written: int, seconds_to_start: float) -> str:
 
 
 def _size(number: int | None) -> str:
-    if number is None:
-        return "unknown"
-    unit, power = next((unit, power) for unit, power in _UNITS if number >= 2**power / 10 or not power)
-    return f"{number / 2**power:,.{1 if power else 0}f} {unit}"
+    return "unknown" if number is None else as_size(number)

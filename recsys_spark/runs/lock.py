@@ -39,16 +39,18 @@ class HeldLock:
         self.owner = owner
         self._fs, self._path = fs, path
         self._mutex, self._released = threading.Lock(), threading.Event()
-        self._lost: LockedError | None = None
 
     def at_stage(self, stage: str) -> None:
         """Let others see what this process works on. Raises LockedError where the lock was taken over meanwhile."""
         self._write(stage)
 
     def require_held(self) -> None:
-        """Raise LockedError where a sign of life found that the lock was taken over."""
-        if self._lost is not None:
-            raise LockedError(str(self._lost)) from self._lost
+        """Raise LockedError where the lock file no longer names this process.
+
+        It is read anew each time: a machine that was suspended may have lost the lock before its next sign of life.
+        """
+        with self._mutex:
+            self._require_own()
 
     def beat_every(self, seconds: float) -> None:
         """Give a sign of life until the lock is released."""
@@ -59,7 +61,6 @@ class HeldLock:
                     self._write()
                 except LockedError as error:
                     log.error("%s; this process ends before its next artifact", error)
-                    self._lost = error
                     return
                 except Exception as error:  # of a store that cannot be reached now, whatever its client raises
                     log.warning("no sign of life in the lock '%s': %s", self._path, error)
@@ -80,11 +81,14 @@ class HeldLock:
         with self._mutex:
             if self._released.is_set():
                 return
-            held_by = owner_of(self._fs, self._path)
-            if held_by is None or held_by.token != self.owner.token:
-                raise LockedError(f"the lock '{self._path}' was taken from this process; it is held by {held_by}")
+            self._require_own()
             self.owner = replace(self.owner, beat=now(), stage=self.owner.stage if stage is None else stage)
             write_whole(self._fs, self._path, _content(self.owner))
+
+    def _require_own(self) -> None:
+        held_by = owner_of(self._fs, self._path)
+        if held_by is None or held_by.token != self.owner.token:
+            raise LockedError(f"the lock '{self._path}' was taken from this process; it is held by {held_by or 'none'}")
 
 
 def owner_of(fs: AbstractFileSystem, path: str) -> Owner | None:

@@ -14,7 +14,7 @@ from typing import Any
 import psutil
 
 _SHOWN = 100  # characters of a command line
-_SAME_START_SECONDS = 2.0  # the system's clock may be set between two readings of a process's start
+_SAME_START_SECONDS = 2.0  # beyond Linux, the clock may be set between two readings of a process's start
 
 
 @dataclass(frozen=True)
@@ -22,8 +22,8 @@ class Owner:
     """A process that holds a lock.
 
     space: tells apart what shares a host name but not its process ids, such as containers and a machine before and
-    after it was started. started: of the process, seconds since 1970. since, beat: ISO times in UTC, of taking the lock
-    and of its last sign of life. stage: what it works on.
+    after it was started. started: of the process, in seconds; see `_start_of`. since, beat: ISO times in UTC, of taking
+    the lock and of its last sign of life. stage: what it works on.
     """
 
     token: str
@@ -39,7 +39,7 @@ class Owner:
     @staticmethod
     def of_this_process(command: str) -> Owner:
         """The process that calls, under a token that no other has."""
-        started, time = psutil.Process().create_time(), now()
+        started, time = _start_of(os.getpid()), now()
         return Owner(secrets.token_hex(8), socket.gethostname(), _space(), os.getpid(), started, command, time, time)
 
     @staticmethod
@@ -73,12 +73,24 @@ class Owner:
         """Whether the process runs on this machine; None for one of another user that may not be looked at."""
         try:
             process = psutil.Process(self.pid)
-            same = abs(process.create_time() - self.started) < _SAME_START_SECONDS
+            same = abs(_start_of(self.pid) - self.started) < _SAME_START_SECONDS
             return same and process.status() != psutil.STATUS_ZOMBIE
         except psutil.ZombieProcess:
             return False
         except psutil.Error:  # with `hidepid` also of a process that is there
             return None if psutil.pid_exists(self.pid) else False
+
+
+def _start_of(pid: int) -> float:
+    """When a process started: on Linux since the machine did, which no step of the clock moves; elsewhere since 1970.
+
+    psutil tells the time since 1970 there too, by the clock as it goes now: after a step of three seconds a process
+    that runs would seem to be another one.
+    """
+    with suppress(OSError):
+        ticks = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rsplit(")", 1)[1].split()[19]
+        return int(ticks) / os.sysconf("SC_CLK_TCK")
+    return psutil.Process(pid).create_time()
 
 
 def now() -> str:

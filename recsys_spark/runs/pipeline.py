@@ -42,7 +42,7 @@ def stages_done(stages: Sequence[Stage], config: PipelineConfig, order: Order) -
         return any(order.force or not is_up_to_date(stage, config, storage, order.verify) for stage in asked)
 
     wanted = Wanted(order.command, order.run, stages[-1].name, is_outdated)
-    with working(config, wanted) as work, tracked_run(config, work.storage, work.record.id) as tracked:
+    with working(config, wanted) as work, tracked_run(config, work) as tracked:
         work.take_as_they_are(STAGE_NAMES[: place_of(stages[0].name)])
         for stage in order.shown(stages):
             with tracked(stage.name) as report:

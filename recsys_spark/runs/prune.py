@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,14 +41,12 @@ def prune(
         raise ConfigError(f"'{root.root}' is a folder of artifacts, which is one run; there is nothing to prune")
     with _root_locked(root, rules, command):
         doomed = [*((record, "half removed") for record in root.remains()), *_doomed(root, keep, rules, unfinished)]
-        found, removed = [], list[str]()
+        removals, freed = [], _Freed(root.fs)
         for record, why in doomed:
-            removed.append(root.place(record.id))
-            found.append(Removal(record.id, why, _bytes_of(root.fs, removed)))
+            removals.append(Removal(record.id, why, freed.by(root.place(record.id))))
             if not dry_run:
-                removed.clear()
                 root.remove(record)
-        return _apart(found) if dry_run else found
+        return removals
 
 
 def rollback(root: RunRoot, run_id: str | None, rules: LockRules, command: str) -> RunRecord:
@@ -103,20 +100,22 @@ def _doomed(root: RunRoot, keep: int, rules: LockRules, unfinished: bool) -> lis
     return [(run, "old" if run.is_complete else "unfinished") for run in runs if run.id not in kept]
 
 
-def _bytes_of(fs: AbstractFileSystem, folders: Iterable[str]) -> int:
-    """Bytes of files that have no other name outside the folders."""
-    if not is_local(fs):
-        return sum(fs.du(folder) for folder in folders)
-    sizes: dict[tuple[int, int], list[int]] = {}
-    for folder in folders:
+class _Freed:
+    """Bytes that go when folders are removed one after another: a file goes with the last of its names."""
+
+    def __init__(self, fs: AbstractFileSystem) -> None:
+        self._fs = fs
+        self._names_left: dict[tuple[int, int], int] = {}  # by device and inode
+
+    def by(self, folder: str) -> int:
+        """What goes with this folder, after those that were asked about before."""
+        if not is_local(self._fs):
+            return int(self._fs.du(folder))
+        freed = 0
         for path in Path(folder).rglob("*"):
-            facts = path.lstat()
             if path.is_file():
-                sizes.setdefault((facts.st_dev, facts.st_ino), [facts.st_size, facts.st_nlink, 0])[2] += 1
-    return sum(size for size, links, seen in sizes.values() if seen == links)
-
-
-def _apart(removals: list[Removal]) -> list[Removal]:
-    """Each removal with its own bytes, out of sums over all up to it."""
-    before = [0, *(removal.bytes for removal in removals)]
-    return [Removal(each.run, each.why, each.bytes - before[place]) for place, each in enumerate(removals)]
+                facts = path.lstat()
+                inode = (facts.st_dev, facts.st_ino)
+                self._names_left[inode] = self._names_left.get(inode, facts.st_nlink) - 1
+                freed += facts.st_size if self._names_left[inode] == 0 else 0
+        return freed

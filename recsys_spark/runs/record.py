@@ -31,7 +31,8 @@ class RunRecord:
     goal: the last stage that must be published before the run is complete. based_on: the run whose fresh stages were
     carried over. command, started, ended, outcome, config, libraries, code: of the last command that worked in it;
     outcome: running, done, interrupted, or `failed: ` and why. stages: by name, what was last done (see
-    `stage_facts`). commands: all that worked in it, the first first.
+    `stage_facts`). commands: all that worked in it, the first first. tracking: the run of MLflow that tells of this
+    one, and a digest of the settings that it was opened with.
     """
 
     id: str
@@ -50,6 +51,7 @@ class RunRecord:
     code: dict[str, Any] = field(default_factory=dict)
     stages: dict[str, dict[str, Any]] = field(default_factory=dict)
     commands: list[dict[str, Any]] = field(default_factory=list)
+    tracking: dict[str, str] = field(default_factory=dict)
 
     @property
     def is_complete(self) -> bool:

@@ -69,9 +69,8 @@ class RunRoot:
 
     def current(self) -> RunRecord | None:
         """The run that readers read: the one pointed at, else the newest complete one."""
-        pointer = read_json(self.fs, self._at(f"{CURRENT}.json"))
-        runs = self.runs()
-        pointed = [record for record in runs if pointer is not None and record.id == pointer.get("run")]
+        pointer, runs = self._pointer(), self.runs()
+        pointed = [record for record in runs if record.id == pointer.get("run")]
         complete = [record for record in runs if record.is_complete]
         return next(iter(pointed or complete[-1:]), None)
 
@@ -117,8 +116,8 @@ class RunRoot:
         return str(link) if is_linked else self.place(run_id)
 
     def record(self, run_id: str) -> RunRecord | None:
-        """What run.json of a run says now, None where it says nothing."""
-        return read_record(self.fs, self.place(run_id))
+        """What is known of a run now, None where it does not exist."""
+        return self._found(self.place(run_id))
 
     def write(self, record: RunRecord) -> None:
         """Replace run.json of a run."""
@@ -146,8 +145,15 @@ class RunRoot:
         return [record for record in found if record is not None]
 
     def _found(self, place: str) -> RunRecord | None:
-        """The run that a folder holds; artifacts without run.json, as earlier versions left them, are a whole one."""
+        """The run that a folder holds; artifacts without run.json, as earlier versions left them, are a whole one.
+
+        The pointer makes a run complete: its writer may have been killed before run.json said so too.
+        """
         record = read_record(self.fs, place)
+        if record is not None and not record.is_complete:
+            pointer = self._pointer()
+            if record.id == pointer.get("run"):
+                record = replace(record, completed=pointer.get("since") or "unknown")
         if record is None and self.fs.exists(f"{place}/{MARKER}"):
             record = RunRecord(PurePosixPath(place).name, STAGE_NAMES[-1], None, "", completed="unknown")
         return record
@@ -155,6 +161,10 @@ class RunRoot:
     def place(self, run_id: str) -> str:
         """Folder of a run as the file system spells it."""
         return self._base.rstrip("/") if self.is_plain else f"{self._at(RUNS)}/{run_id}"
+
+    def _pointer(self) -> dict[str, str]:
+        """The current run's id, `run`, and `since` when it is that; empty where none is pointed at."""
+        return read_json(self.fs, self._at(f"{CURRENT}.json")) or {}
 
     def _names(self, folder: str) -> list[str]:
         path = self._at(folder) if folder else self._base

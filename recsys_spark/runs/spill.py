@@ -1,68 +1,53 @@
-"""Bytes that Spark spilled, from the REST interface of its UI: the DataFrame API itself does not tell them."""
+"""Bytes that Spark spilled, from the store behind its UI, which the driver keeps with and without a UI."""
 
 from __future__ import annotations
 
-import json
-import time
-import urllib.request
+import logging
 from contextlib import suppress
 from typing import Any
 
 from pyspark.sql import SparkSession
 
-_FIRST_PORT, _PORTS = 4040, 17  # Spark takes the next port where one is taken, sixteen times
-_TIMEOUT_SECONDS = 20.0  # the first answer takes seconds
-_SEARCH_SECONDS = 30.0  # after which an interface that was not found is given up
+_EVENTS_MS = 10_000  # that events of tasks which have ended are waited for at most
+log = logging.getLogger("recsys")
 
 
 class Spill:
-    """Counts what was spilled since it was last asked. Without a UI (`spark.ui.enabled: false`) nothing is known.
+    """Counts what was spilled since it was last asked.
 
-    Spark keeps its last thousand stages (`spark.ui.retainedStages`); what older ones spilled is not counted.
+    Spark keeps its last thousand stages (`spark.ui.retainedStages`); what older ones spilled is not counted. Nothing is
+    known where Python reaches no JVM of the driver, as by Spark Connect.
     """
 
     def __init__(self) -> None:
         self._counted: set[tuple[int, int]] = set()
-        self._address: str | None = None
         self._is_known = True
 
     def since_last_time(self, spark: SparkSession) -> int | None:
         """Bytes written to disk by tasks whose rows did not fit, None where Spark cannot be asked."""
         if not self._is_known:
             return None
-        stages = self._stages(spark)
-        if stages is None:
+        try:
+            return self._fresh(spark.sparkContext)
+        except Exception as error:  # no public interface: another Spark may have it otherwise
+            log.debug("spilled bytes are not known: %s", error)
             self._is_known = False
             return None
-        fresh = {(stage["stageId"], stage["attemptId"]): stage["diskBytesSpilled"] for stage in stages}
-        spilled = sum(value for key, value in fresh.items() if key not in self._counted)
-        self._counted |= fresh.keys()
+
+    def _fresh(self, context: Any) -> int:
+        scala, jvm = context._jsc.sc(), context._jvm
+        with suppress(Exception):  # late events count with the next stage
+            scala.listenerBus().waitUntilEmpty(_EVENTS_MS)
+        complete = jvm.java.util.ArrayList()
+        complete.add(jvm.org.apache.spark.status.api.v1.StageStatus.COMPLETE)
+        stages = scala.statusStore().stageList(
+            complete, False, False, context._gateway.new_array(jvm.double, 0), jvm.java.util.ArrayList()
+        )
+        spilled = 0
+        for number in range(stages.size()):
+            stage = stages.apply(number)
+            key = (stage.stageId(), stage.attemptId())
+            if key not in self._counted:
+                self._counted.add(key)
+                spilled += stage.diskBytesSpilled()
         return spilled
-
-    def _stages(self, spark: SparkSession) -> list[dict[str, Any]] | None:
-        app = spark.conf.get("spark.app.id", None)
-        if spark.conf.get("spark.ui.enabled", "true") == "false" or app is None:
-            return None
-        if self._address is None:
-            first = int(spark.conf.get("spark.ui.port", None) or _FIRST_PORT)
-            host = spark.conf.get("spark.driver.host", "localhost")
-            self._address = _address(str(host), first, app)
-        return _answer(f"{self._address}/{app}/stages?status=complete") if self._address else None
-
-
-def _address(host: str, first: int, app: str) -> str | None:
-    """Where the application answers; another one may hold the first ports."""
-    give_up = time.monotonic() + _SEARCH_SECONDS
-    for port in range(first, first + _PORTS):
-        address = f"http://{host}:{port}/api/v1/applications"
-        found = _answer(address) if time.monotonic() < give_up else None
-        if found and any(each["id"] == app for each in found):
-            return address
-    return None
-
-
-def _answer(address: str) -> list[dict[str, Any]] | None:
-    with suppress(OSError, ValueError), urllib.request.urlopen(address, timeout=_TIMEOUT_SECONDS) as answer:
-        found: list[dict[str, Any]] = json.load(answer)
-        return found
-    return None

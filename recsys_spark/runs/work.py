@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -105,6 +105,12 @@ class Work:
         asked = STAGE_NAMES[: place_of(self.record.goal) + 1]
         return [name for name in asked if not is_published(name, self.storage)]
 
+    def keep(self, record: RunRecord) -> None:
+        """Replace the record and run.json. Raises LockedError where another process has taken the run over."""
+        self.lock.require_held()
+        self.root.write(record)
+        self.record = record
+
     def _is_up_to_date(self, stage: Stage, verify: str) -> bool:
         return is_up_to_date(stage, self.config, self.storage, verify)
 
@@ -122,8 +128,7 @@ class Work:
 
     def _note(self, stage: str, facts: dict[str, Any]) -> None:
         known = {**self.record.stages.get(stage, {}), **facts, **sizes_of(self.storage, stage)}
-        self.record = replace(self.record, stages={**self.record.stages, stage: known})
-        self.root.write(self.record)
+        self.keep(replace(self.record, stages={**self.record.stages, stage: known}))
 
     def _note_carried(self, stage: str) -> None:
         base = self.record.based_on or ""
@@ -143,18 +148,17 @@ def working(config: PipelineConfig, wanted: Wanted) -> Iterator[Work]:
     with run_to_work_in(root, wanted, rules) as (record, lock), PeakMemory().watched() as memory:
         session = SessionStart(config.session)
         base = Storage(root.folder(record.based_on), session) if record.based_on else None
-        storage = Storage(root.folder(record.id), session, lock.require_held)
-        work = Work(root, config, _begun(record, config, wanted), lock, storage, base, session, memory)
+        storage = Storage(root.folder(record.id), session, lock.require_held, writer=lock.owner.token)
+        work = Work(root, config, record, lock, storage, base, session, memory)
         work.storage.open_root()
-        root.write(work.record)
+        work.keep(_begun(record, config, wanted))
         try:
             yield work
-        except LockedError:  # run.json is another process's by now
-            raise
         except BaseException as error:
             is_stopped = isinstance(error, KeyboardInterrupt | SystemExit)
-            told = "interrupted" if is_stopped else f"failed: {cause_in_one_line(error)}"
-            root.write(_ended(work.record, told))
+            outcome = "interrupted" if is_stopped else f"failed: {cause_in_one_line(error)}"
+            with suppress(LockedError):  # run.json is another process's by now
+                work.keep(_ended(work.record, outcome))
             raise
         _settle(work, rules)
 
@@ -186,26 +190,35 @@ def sizes_of(storage: Storage, stage: str) -> dict[str, int]:
 
 
 def _settle(work: Work, rules: LockRules) -> None:
-    """Make the run the current one once it has all that it is for."""
+    """Say that the command is done; make the run the current one once it has all that it is for."""
     if work.record.is_complete:
-        done = [name for name in work.outcomes if name in STAGE_NAMES]  # not what stands beside them, as `monitor`
-        work.record = replace(work.record, goal=furthest([work.record.goal, *done]))
-    left = [] if work.record.is_complete else work.left()
-    work.record = _ended(work.record, "done")
-    if left:
+        record = _with_what_was_added(work.record, list(work.outcomes))
+    elif left := work.left():
         log.info("run %s stays open: %s left", work.record.id, ", ".join(left))
-    elif not work.record.is_complete and not work.root.is_plain:
-        at_most = replace(rules, wait_seconds=rules.limit_seconds)
-        with locked(work.root.fs, work.root.lock_path(), work.record.command, at_most):
-            work.root.point_at(work.record.id)
-        log.info("run %s is complete and now current", work.record.id)
-    if not left and not work.record.is_complete:
-        work.record = replace(work.record, completed=now())
-    work.root.write(work.record)
+        record = work.record
+    else:
+        if not work.root.is_plain:
+            _make_current(work, rules)
+        record = replace(work.record, completed=now())
+    work.keep(_ended(record, "done"))
+
+
+def _with_what_was_added(record: RunRecord, done: Sequence[str]) -> RunRecord:
+    """A complete run whose goal lies no earlier than any stage done, but for what stands beside them, as `monitor`."""
+    return replace(record, goal=furthest([record.goal, *(name for name in done if name in STAGE_NAMES)]))
+
+
+def _make_current(work: Work, rules: LockRules) -> None:
+    """Let readers read the run. From this moment on it is complete, though run.json says so a moment later."""
+    at_most = replace(rules, wait_seconds=rules.limit_seconds)
+    with locked(work.root.fs, work.root.lock_path(), work.record.command, at_most):
+        work.lock.require_held()
+        work.root.point_at(work.record.id)
+    log.info("run %s is complete and now current", work.record.id)
 
 
 def _begun(record: RunRecord, config: PipelineConfig, wanted: Wanted) -> RunRecord:
-    goal = record.goal if record.is_complete or wanted.is_outdated is None else furthest([record.goal, wanted.goal])
+    goal = record.goal if record.is_complete or wanted.goal is None else furthest([record.goal, wanted.goal])
     return replace(
         record,
         goal=goal,

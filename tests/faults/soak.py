@@ -133,19 +133,20 @@ def soak(demo: Demo, kills: int, seed: int) -> Counts:
     stages = json.loads((reference / "run.json").read_text())["stages"]
     longest = max(stage["seconds"] for stage in stages.values())
     print(f"undisturbed: {time.monotonic() - began:.0f} s, the longest stage {longest:.0f} s", flush=True)
-    root, is_resumed_after_kill, passes, in_vain = demo.folder / "killed0", False, 0, 0
-    while counts.kills < kills or is_resumed_after_kill:
+    # undecided: kills since a start last came to a stage
+    root, undecided, passes, in_vain = demo.folder / "killed0", 0, 0, 0
+    while counts.kills < kills or undecided:
         before = published(root)
         with recsys(demo.folder, *demo.words(root)) as command:
             span = (_BEFORE_THE_FIRST_STAGE + 2 * longest) * _PATIENCE_GROWS**in_vain
             ended = waited(command, None if counts.kills == kills else draw.uniform(0, span))
             if not ended:
                 draw.choice((command.kill_everything, command.kill_driver))()
-        goes_on = command.started[:1] in ([], [next((n for n in STAGE_NAMES if n not in before), "none")])
-        counts.resumed += is_resumed_after_kill and goes_on and (not ended or command.process.returncode == 0)
-        is_resumed_after_kill = not ended
+        if ended or command.started:  # one killed before its first stage shows nothing: the next start does
+            counts.resumed += undecided * goes_on(before, command.started, command.process.returncode if ended else 0)
+            undecided = 0
         if not ended:
-            counts.kills += 1
+            counts.kills, undecided = counts.kills + 1, undecided + 1
             after = published(root)
             in_vain = in_vain + 1 if after == before else 0
             print(f"kill {counts.kills}: {len(before)} stages were there, {len(after)} are", flush=True)
@@ -157,6 +158,18 @@ def soak(demo: Demo, kills: int, seed: int) -> Counts:
             passes, in_vain = passes + 1, 0
             root = demo.folder / f"killed{passes}"
     return counts
+
+
+def goes_on(before: list[str], started: list[str], code: int) -> bool:
+    """Whether a start began with the first stage that was not published before it, and did not fail.
+
+    >>> goes_on(["ingest"], ["clean", "entities"], 0), goes_on(["ingest"], ["ingest", "clean"], 0)
+    (True, False)
+    >>> goes_on(list(STAGE_NAMES), [], 0), goes_on(["ingest"], [], 0)  # all was there; nothing was done
+    (True, False)
+    """
+    left = [name for name in STAGE_NAMES if name not in before]
+    return code == 0 and started[:1] == left[:1]
 
 
 def waited(command: Command, seconds: float | None) -> bool:

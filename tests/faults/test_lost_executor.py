@@ -1,4 +1,4 @@
-"""On a cluster, an executor that is killed while others need its shuffle files costs time and nothing else."""
+"""On a cluster, an executor or a worker killed while others need its shuffle files costs time and nothing else."""
 
 from __future__ import annotations
 
@@ -19,18 +19,25 @@ from tests.support.sessions import SHORT_LIVED_JVM
 pytestmark = [pytest.mark.cluster, pytest.mark.faults, pytest.mark.slow, pytest.mark.spark]
 
 
-def executors_below(folder: Path) -> list[int]:
-    """Executors whose working folder is that of a worker of the cluster."""
+EXECUTOR, WORKER = b"executor.CoarseGrainedExecutorBackend", b"deploy.worker.Worker"
+
+
+def processes_below(folder: Path, kind: bytes) -> list[int]:
+    """Processes of the cluster of one kind: an executor's working folder is its worker's, a worker's that of the logs."""
     found = []
     for entry in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):
-            is_executor = b"CoarseGrainedExecutorBackend" in (entry / "cmdline").read_bytes()
-            if is_executor and (entry / "cwd").resolve().is_relative_to(folder.resolve()):
+            words = (entry / "cmdline").read_bytes().split(b"\0")
+            is_kind = words[0].endswith(b"java") and any(word.endswith(kind) for word in words)
+            if is_kind and (entry / "cwd").resolve().is_relative_to(folder.resolve()):
                 found.append(int(entry.name))
     return sorted(found)
 
 
-def test_a_killed_executor_is_replaced_and_the_run_ends_with_the_same_artifacts(undisturbed, tmp_path):
+@pytest.mark.parametrize("kind", [EXECUTOR, WORKER], ids=["executor", "worker"])
+def test_a_killed_process_of_the_cluster_is_made_up_for_and_the_run_ends_with_the_same_artifacts(
+    undisturbed, tmp_path, kind
+):
     shop = FaultShop(undisturbed.folder, tmp_path / "root")
     with standalone_cluster(tmp_path / "cluster") as cluster:
         conf = {
@@ -42,7 +49,7 @@ def test_a_killed_executor_is_replaced_and_the_run_ends_with_the_same_artifacts(
         pairs = ", ".join(f"{key}: '{value}'" for key, value in conf.items())
         with shop.recsys("run", "--to", STAGES[-1], "--set", f"session.conf={{{pairs}}}") as command:
             command.until(lambda: bool(shop.staged("clean")), "clean had files aside")
-            os.kill(executors_below(cluster.folder)[0], signal.SIGKILL)
+            os.kill(processes_below(cluster.folder, kind)[0], signal.SIGKILL)
             code = command.end()
     assert code == 0, command.said[-3000:]
     assert "Lost executor" in command.said

@@ -222,6 +222,27 @@ def test_a_bad_table_of_customers_is_never_skipped_for_all_lines_would_be_orphan
         run_stage(STAGE, config, Storage(config.paths.processed, spark))
 
 
+def undisturbed_content(spark, config: PipelineConfig, tmp_path: Path) -> str:
+    """The fingerprint of the lines of the same sources under a root that saw no fault."""
+    storage = Storage(str(tmp_path / "undisturbed"), spark)
+    run_stage(STAGE, config, storage)
+    return storage.require(RAW_LINES.path, "full").content
+
+
+@pytest.mark.spark
+def test_once_a_bad_workbook_is_mended_the_next_run_equals_one_that_saw_no_fault(spark, book, tmp_path):
+    whole = Path(book).read_bytes()
+    config = PipelineConfig(paths=PathsConfig(processed=str(tmp_path / "run")), ingest=ingest_config(book))
+    storage = Storage(config.paths.processed, spark)
+    Path(book).write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(BadFileError, match="is cut off or damaged"):
+        run_stage(STAGE, config, storage)
+    assert storage.stage_record("ingest") is None
+    Path(book).write_bytes(whole)
+    assert run_stage(STAGE, config, storage).metrics["lines"] == 50
+    assert storage.require(RAW_LINES.path, "full").content == undisturbed_content(spark, config, tmp_path)
+
+
 @pytest.mark.spark
 def test_text_of_another_encoding_passes_where_that_is_configured(spark, tmp_path):
     latin = write_text(tmp_path / "l.csv", CSV_HEADER, CSV_LINE.replace("LAMP", "café"), encoding="latin-1")
@@ -253,6 +274,9 @@ def test_a_file_that_changes_while_it_is_read_is_named_and_nothing_is_published(
     assert caught.value.exit_code == EXIT_DATA
     assert storage.manifest(RAW_LINES.path) is None
     assert storage.stage_record("ingest") is None
+    write_text(path, CSV_HEADER, CSV_LINE)
+    run_stage(STAGE, config, storage)
+    assert storage.require(RAW_LINES.path, "full").content == undisturbed_content(spark, config, tmp_path)
 
 
 @pytest.mark.spark

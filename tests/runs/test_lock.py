@@ -204,15 +204,21 @@ def test_a_sign_of_life_that_fails_is_not_the_last(path, monkeypatch):
 
 
 def test_who_lost_the_lock_between_two_stages_publishes_nothing_more(path, tmp_path):
-    with locked(LOCAL, path, "me", LockRules(limit_seconds=1)) as lock:
-        storage = Storage(str(tmp_path / "run"), may_publish=lock.require_held)
+    with locked(LOCAL, path, "me", RULES) as lock:  # no sign of life for a minute
+        storage = Storage(str(tmp_path / "run"), require_held=lock.require_held)
         storage.open_root()
         staged = storage.stage_text("ingest", "lines.json", "{}")
         Path(path).write_text(json.dumps(elsewhere(timedelta())))
-        time.sleep(0.5)
-        with pytest.raises(LockedError, match="was taken from this process"):
-            storage.publish("ingest", "lines.json", staged)
+        for attempt in (
+            lambda: storage.publish("ingest", "lines.json", staged),
+            lambda: storage.write_stage_record("ingest", {}),
+            lambda: storage.sweep("ingest"),
+            lambda: storage.drop_checkpoints("ingest"),
+        ):
+            with pytest.raises(LockedError, match="was taken from this process"):
+                attempt()
     assert storage.manifest("lines.json") is None
+    assert storage.stage_record("ingest") is None
 
 
 def test_a_process_of_another_user_is_judged_by_its_last_sign_of_life(monkeypatch):
@@ -221,8 +227,15 @@ def test_a_process_of_another_user_is_judged_by_its_last_sign_of_life(monkeypatc
 
     owner = Owner.of_this_process("theirs")
     long_ago = replace(owner, beat=(datetime.now(timezone.utc) - timedelta(seconds=700)).isoformat())
-    monkeypatch.setattr(psutil.Process, "create_time", refuse)
+    monkeypatch.setattr(psutil.Process, "status", refuse)
     assert [each.is_alive(600) for each in (owner, long_ago)] == [True, False]
+
+
+def test_a_step_of_the_clock_makes_no_owner_another_process(monkeypatch):
+    owner = Owner.of_this_process("me")
+    create_time = psutil.Process.create_time
+    monkeypatch.setattr(psutil.Process, "create_time", lambda process: create_time(process) + 3)
+    assert owner.is_alive(600)
 
 
 def test_a_forked_process_leaves_the_lock_to_its_parent(path):

@@ -10,8 +10,10 @@ import pytest
 
 from jobs.recommend import recommend_alone
 from recsys_spark.command_line import open_storage, working_arguments
-from recsys_spark.contracts.errors import EXIT_DATA, ArtifactError, ConfigError
+from recsys_spark.contracts.errors import EXIT_DATA, ArtifactError, ConfigError, LockedError
 from recsys_spark.runs.choose import Wanted
+from recsys_spark.runs.owner import Owner
+from recsys_spark.runs.pipeline import Order, stages_done
 from recsys_spark.runs.root import RunRoot
 from recsys_spark.runs.work import working
 from recsys_spark.stage import Outcome
@@ -248,3 +250,47 @@ def test_run_json_tells_what_was_done_with_what_and_hides_secrets(shop):
     )
     assert record["stages"]["clean"]["peak_memory"]["driver"] > 1 << 20
     assert [entry["command"] for entry in record["commands"]] == ["test"]
+
+
+def test_a_run_that_current_points_at_is_complete_though_its_writer_was_killed_before_run_json_said_so(
+    shop, monkeypatch
+):
+    shop.run()
+    with monkeypatch.context() as patch:
+        point_at = RunRoot.point_at
+
+        def killed_after(root: RunRoot, run: str) -> None:
+            point_at(root, run)
+            patch.setattr(RunRoot, "write", lambda *_: None)  # nothing is written any more
+            raise MemoryError
+
+        patch.setattr(RunRoot, "point_at", killed_after)
+        shop.source.write_text("c")
+        with pytest.raises(MemoryError):
+            shop.run()
+    old, new = shop.ids()
+    assert shop.pointer() == new
+    assert json.loads((shop.root / "current" / "run.json").read_text())["completed"] == ""
+    root = RunRoot(str(shop.root))
+    assert root.unfinished() is None
+    assert root.run(new).is_complete
+    shop.run("evaluation.replicates=200")
+    assert shop.ids()[:2] == [old, new]
+    assert len(shop.ids()) == 3
+    assert json.loads((shop.root / "runs" / new / "lists.json").read_text()) == {"first": "C"}
+
+
+def test_who_lost_the_run_writes_no_run_json_and_moves_no_pointer(shop):
+    shop.run()
+    shop.source.write_text("c")
+    taken = Owner.of_this_process("another").values()
+
+    def lose_the_run() -> None:
+        with stages_done(shop.stages, shop.config(), Order("test")) as work:
+            (shop.root / "runs" / work.record.id / "_lock.json").write_text(json.dumps(taken))
+
+    with pytest.raises(LockedError, match="was taken from this process"):
+        lose_the_run()
+    old, new = shop.ids()
+    assert shop.pointer() == old
+    assert RunRoot(str(shop.root)).run(new).outcome == "running"

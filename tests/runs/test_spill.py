@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import os
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +11,8 @@ from recsys_spark.runs.spill import Spill
 from tests.support.sessions import SHORT_LIVED_JVM
 
 ROOT = Path(__file__).parents[2]
-# A session with its UI, and a sort that spills every thousand rows; prints what was spilled before, by it, and after.
+# A session with or without its UI, and a sort that spills every thousand rows; prints what was spilled before, by it,
+# and after.
 SPILLING = f"""
 import sys
 from recsys_spark.contracts.config import SessionConfig
@@ -21,8 +21,8 @@ from recsys_spark.session import get_session
 
 conf = {{
     "spark.master": "local[2]", "spark.driver.memory": "1g", "spark.driver.host": "127.0.0.1",
-    "spark.driver.bindAddress": "127.0.0.1", "spark.sql.shuffle.partitions": "2", "spark.ui.enabled": "true",
-    "spark.ui.port": sys.argv[1], "spark.shuffle.spill.numElementsForceSpillThreshold": "1000",
+    "spark.driver.bindAddress": "127.0.0.1", "spark.sql.shuffle.partitions": "2", "spark.ui.enabled": sys.argv[1],
+    "spark.shuffle.spill.numElementsForceSpillThreshold": "1000",
     "spark.driver.extraJavaOptions": "{SHORT_LIVED_JVM}",
 }}
 spark, spill = get_session(SessionConfig(conf=conf)), Spill()
@@ -33,18 +33,24 @@ print(before, during, spill.since_last_time(spark))
 """
 
 
-def test_without_a_ui_nothing_is_known_of_spilling(spark):
-    assert Spill().since_last_time(spark) is None
+class Connect:
+    """A session of Spark Connect, which has no context."""
+
+    @property
+    def sparkContext(self):  # noqa: N802
+        raise NotImplementedError
+
+
+def test_without_a_jvm_to_ask_nothing_is_known_of_spilling():
+    assert Spill().since_last_time(Connect()) is None
 
 
 @pytest.mark.slow
 @pytest.mark.spark
-def test_spilled_bytes_are_those_of_what_ran_since_the_last_question():
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+@pytest.mark.parametrize("has_ui", ["true", "false"])
+def test_spilled_bytes_are_those_of_what_ran_since_the_last_question(has_ui):
     answer = subprocess.run(
-        [sys.executable, "-c", SPILLING, str(port)],
+        [sys.executable, "-c", SPILLING, has_ui],
         capture_output=True,
         text=True,
         cwd=ROOT,
