@@ -23,7 +23,7 @@ EXECUTOR, WORKER = b"executor.CoarseGrainedExecutorBackend", b"deploy.worker.Wor
 
 
 def processes_below(folder: Path, kind: bytes) -> list[int]:
-    """Processes of the cluster of one kind: an executor's working folder is its worker's, a worker's that of the logs."""
+    """Processes of the cluster of one kind: executors work in their worker's folder, workers in that of the logs."""
     found = []
     for entry in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):
