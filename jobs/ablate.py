@@ -7,7 +7,7 @@ from typing import Any
 
 from pyspark.sql import DataFrame
 
-from recsys_spark.candidates.tower_files import FittedFile, sha256_of
+from recsys_spark.candidates.tower_files import FittedFile
 from recsys_spark.command_line import main
 from recsys_spark.contracts.artifacts import CANDIDATES, RANKER_ABLATIONS, RANKER_FEATS, SEQUENCES, SPLIT_OF_FIT
 from recsys_spark.contracts.candidate_config import REPEAT_SOURCES, source_names
@@ -17,6 +17,7 @@ from recsys_spark.contracts.features import chosen_features
 from recsys_spark.contracts.ranker_config import GBDT_MODELS
 from recsys_spark.contracts.ranker_file import RANKER_FILE
 from recsys_spark.evaluation.facts import judged, of_judged
+from recsys_spark.file_facts import sha256_of
 from recsys_spark.gpu_launch import launch
 from recsys_spark.paths import on_disk
 from recsys_spark.ranker.ablations import Variant, ablations_table, compared, positive_totals, variants

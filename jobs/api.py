@@ -17,11 +17,10 @@ from typing import Any
 from pyspark.sql import DataFrame, SparkSession
 
 from jobs.pipeline import STAGES
-from recsys_spark.command_line import storage_of
+from recsys_spark.command_line import config_of, storage_of
 from recsys_spark.contracts.artifacts import ARTIFACTS, Artifact
 from recsys_spark.contracts.config import PipelineConfig
 from recsys_spark.contracts.errors import ConfigError
-from recsys_spark.contracts.load_config import load_config
 from recsys_spark.logs import set_up_logs
 from recsys_spark.runs.pipeline import Order, stages_done
 from recsys_spark.runs.root import RunRoot
@@ -42,7 +41,7 @@ class Pipeline:
             self.config = config[0]
         else:
             words = [str(word) for word in config]
-            self.config = load_config([w for w in words if "=" not in w], [w for w in words if "=" in w])
+            self.config = config_of([w for w in words if "=" not in w], [w for w in words if "=" in w])
         set_up_logs("text")
         self._run: str | None = None  # the run that was worked in last
 

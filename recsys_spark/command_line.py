@@ -6,8 +6,9 @@ import argparse
 import json
 import sys
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from pathlib import PurePosixPath
 
 from recsys_spark.contracts.artifacts import Artifact
 from recsys_spark.contracts.config import PipelineConfig
@@ -16,12 +17,13 @@ from recsys_spark.contracts.load_config import load_config
 from recsys_spark.contracts.stages import STAGE_NAMES
 from recsys_spark.error_causes import cause_in_one_line
 from recsys_spark.logs import LOG_FORMATS, say, set_up_logs
+from recsys_spark.paths import filesystem
 from recsys_spark.runs.choose import Wanted, place_of, run_to_read
 from recsys_spark.runs.lock import ending_on_sigterm
 from recsys_spark.runs.record import spoken_command
 from recsys_spark.runs.root import RunRoot
 from recsys_spark.runs.work import working
-from recsys_spark.session import SessionSource, get_session
+from recsys_spark.session import SessionSource, get_session, submitted_files
 from recsys_spark.stage import Outcome, Stage
 from recsys_spark.storage import Storage
 from recsys_spark.tracking import tracked_run
@@ -86,7 +88,7 @@ def common_arguments(parser: argparse.ArgumentParser) -> argparse.ArgumentParser
 
 def working_arguments(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
     """Add the arguments of what runs stages."""
-    parser.add_argument("--run", metavar="ID", help="the run to work in: an id, current or new (see docs/runs.md)")
+    parser.add_argument("--run", metavar="ID", help="the run to work in: an id, current, new, new:KEY (docs/runs.md)")
     parser.add_argument("--force", action="store_true", help="run also what is up to date")
     return add_verify(common_arguments(parser))
 
@@ -138,7 +140,26 @@ class _Setting(argparse.Action):
 
 def config_from(arguments: argparse.Namespace) -> PipelineConfig:
     """The config that the common arguments describe."""
-    return load_config(arguments.config, arguments.set)
+    return config_of(arguments.config, arguments.set)
+
+
+def config_of(overlays: Sequence[str], pairs: Sequence[str]) -> PipelineConfig:
+    """The config of overlay files, which may lie on any file system, and of `key=value` pairs."""
+    return load_config(overlays, pairs, text_of=_overlay_text)
+
+
+def _overlay_text(path: str) -> str:
+    """The text of a file given by its path or, where there is none, by the name of one that spark-submit ships.
+
+    `SparkFiles` knows the latter only once there is a session, whose settings are part of what is read here.
+    """
+    fs, plain = filesystem(path)
+    if "/" not in path and not fs.exists(plain):
+        shipped = [file for file in submitted_files() if PurePosixPath(file).name == path]
+        if shipped:
+            fs, plain = filesystem(shipped[0])
+    text: bytes = fs.cat_file(plain)
+    return text.decode("utf-8")
 
 
 def open_storage(config: PipelineConfig, run: str | None = None) -> Storage:

@@ -6,13 +6,14 @@ import hashlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 
 import fsspec
 import pyarrow.parquet as pq
 
 from recsys_spark.contracts.errors import ArtifactError
 from recsys_spark.manifest import FileEntry
+from recsys_spark.paths import filesystem
 
 _FOOTER_READERS = 16
 _SMALL_BYTES = 32 << 20  # of a table whose digests the driver takes itself: sooner done than a Spark job is started
@@ -25,6 +26,11 @@ def sha256_in(fs: fsspec.AbstractFileSystem, path: str) -> str:
         while block := file.read(1 << 20):
             digest.update(block)
     return digest.hexdigest()
+
+
+def sha256_of(path: str | Path) -> str:
+    """The same of a path of any file system; it is the content that a file's manifest states."""
+    return sha256_in(*filesystem(str(path)))
 
 
 def size_and_rows(fs: fsspec.AbstractFileSystem, path: str) -> tuple[int, int]:

@@ -94,6 +94,14 @@ def _submitted_conf() -> set[str]:
     return {key for key, _ in SparkConf(_jvm=launch_gateway().jvm).getAll()}
 
 
+def submitted_files() -> list[str]:
+    """The files that spark-submit was told to ship, by --files or its settings; none where this was not submitted."""
+    if _SUBMITTED not in os.environ:
+        return []
+    named = SparkConf(_jvm=launch_gateway().jvm).get("spark.files") or ""
+    return [file for file in named.split(",") if file]
+
+
 def end_own(session: SparkSession) -> None:
     """Stop a session that this process began, with all that its tasks are at; one that it was given stays."""
     if session.conf.get("spark.app.id", "") in _OWN:

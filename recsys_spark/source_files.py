@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import takewhile
+from typing import Any
 
 from recsys_spark.contracts.errors import ConfigError, DataError
+from recsys_spark.file_facts import sha256_in
 from recsys_spark.paths import filesystem, is_glob
 from recsys_spark.small_files import is_local
 
 SOURCE = "source:"  # begins the names of inputs that are no artifacts
 # Above this a file is told by size and time of change: reading it all to learn that nothing changed costs too much.
 _HASHED_BYTES = 1 << 30
+# What stores state that moves with the content, in the order of preference: fsspec's of S3 spells them ETag and
+# LastModified, that of Azure etag and last_modified, that of a disk mtime.
+_FACTS_OF_CHANGE = ("mtime", "etag", "lastmodified")
 
 
 def expand(patterns: Iterable[str], suffixes: tuple[str, ...]) -> list[str]:
@@ -60,7 +65,8 @@ def _is_hidden(name: str) -> bool:
 class SourceState:
     """Source files as they were when a stage began.
 
-    digests: by `source:<path>`; see `source_digests`. facts: size and time of change by path, taken before the digest.
+    digests: by `source:<path>`; see `source_digests`. facts: size and time of change by path, taken before the digest;
+    empty where the store does not tell of changes.
     """
 
     digests: dict[str, str]
@@ -76,7 +82,7 @@ class SourceState:
         """Raise DataError for a file that is no longer as it was: its lines may be of two versions."""
         for path, facts in self.facts.items():
             try:
-                if _size_and_change(path) == facts or _digest(path) == self.digests[SOURCE + path]:
+                if (facts and _size_and_change(path) == facts) or _digest(path) == self.digests[SOURCE + path]:
                     continue
             except FileNotFoundError:
                 pass
@@ -84,7 +90,7 @@ class SourceState:
 
 
 def source_digests(paths: Iterable[str]) -> dict[str, str]:
-    """`source:<path>` -> digest of the content, or of size and time for very large files."""
+    """`source:<path>` -> digest of the content, or of size and time for very large ones where the store has a time."""
     return {SOURCE + path: _digest(path) for path in paths}
 
 
@@ -94,22 +100,24 @@ def is_source(name: str) -> bool:
 
 
 def _size_and_change(path: str) -> str:
+    """What moves when a file is replaced; empty where the store states no such thing."""
     fs, plain = filesystem(path)
     fs.invalidate_cache()
     info = fs.info(plain)
-    changed = [info.get(fact) for fact in ("mtime", "ino", "ETag", "LastModified")]
-    return f"{info['size']} {changed}"
+    changed = _facts_of_change(info)
+    return f"{info['size']} {changed} {info.get('ino')}" if changed else ""
 
 
 def _digest(path: str) -> str:
     fs, plain = filesystem(path)
     info = fs.info(plain)
-    digest = hashlib.sha256()
-    if info["size"] > _HASHED_BYTES:
-        changed = info.get("mtime") or info.get("ETag") or info.get("LastModified")
-        digest.update(f"{info['size']} {changed}".encode())
-    else:
-        with fs.open(plain, "rb") as file:
-            while block := file.read(1 << 20):
-                digest.update(block)
-    return digest.hexdigest()[:32]
+    changed = _facts_of_change(info)
+    if info["size"] > _HASHED_BYTES and changed:
+        return hashlib.sha256(f"{info['size']} {changed[0]}".encode()).hexdigest()[:32]
+    return sha256_in(fs, plain)[:32]
+
+
+def _facts_of_change(info: Mapping[str, Any]) -> list[Any]:
+    """Those facts of a file that move with its content, whichever way the store spells them."""
+    known = {name.lower().replace("_", ""): value for name, value in info.items()}
+    return [known[fact] for fact in _FACTS_OF_CHANGE if known.get(fact)]

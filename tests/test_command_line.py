@@ -5,10 +5,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import fsspec
 import pytest
 
 from jobs import pipeline
 from jobs.pipeline import command_parser
+from recsys_spark import command_line
 from recsys_spark.command_line import (
     add_options,
     add_switches,
@@ -79,6 +81,38 @@ def test_common_arguments_reach_the_config(tmp_path):
     assert not hasattr(arguments, "force")  # of what runs stages alone
     working = working_arguments(argparse.ArgumentParser()).parse_args([])
     assert (working.force, working.verify) == (False, "size")
+
+
+def config_given(*files: str):
+    words = [word for file in files for word in ("--config", file)]
+    return config_from(common_arguments(argparse.ArgumentParser()).parse_args(words))
+
+
+def test_a_config_may_lie_on_any_file_system(tmp_path):
+    (tmp_path / "a.yaml").write_text("sequences: {hist_max: 3}")
+    fsspec.filesystem("memory").pipe_file("/conf/mine.yaml", b"seed: 7")
+    config = config_given((tmp_path / "a.yaml").as_uri(), "memory://conf/mine.yaml")
+    assert (config.seed, config.sequences.hist_max) == (7, 3)
+    with pytest.raises(ConfigError, match="'memory://conf/yours.yaml' does not exist"):
+        config_given("memory://conf/yours.yaml")
+
+
+def test_a_config_on_dbfs_is_found_where_databricks_mounts_it():
+    with pytest.raises(ConfigError, match="'dbfs:/no/such.yaml' does not exist"):
+        config_given("dbfs:/no/such.yaml")
+    assert command_line.filesystem("dbfs:/conf/mine.yaml")[1] == "/dbfs/conf/mine.yaml"
+
+
+def test_a_config_that_spark_submit_ships_is_found_by_its_name_behind_files_of_the_folder(tmp_path, monkeypatch):
+    (tmp_path / "conf").mkdir()
+    (tmp_path / "conf" / "mine.yaml").write_text("seed: 7")
+    monkeypatch.setattr(command_line, "submitted_files", lambda: [f"file://{tmp_path}/conf/mine.yaml"])
+    monkeypatch.chdir(tmp_path)
+    assert config_given("mine.yaml").seed == 7
+    with pytest.raises(ConfigError, match="'other/mine.yaml' does not exist"):
+        config_given("other/mine.yaml")
+    (tmp_path / "mine.yaml").write_text("seed: 8")
+    assert config_given("mine.yaml").seed == 8
 
 
 def test_a_wrong_argument_is_a_usage_error():

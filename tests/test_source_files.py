@@ -2,12 +2,13 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from recsys_spark import source_files
-from recsys_spark.contracts.errors import EXIT_USAGE, ConfigError
-from recsys_spark.source_files import expand, source_digests
+from recsys_spark.contracts.errors import EXIT_USAGE, ConfigError, DataError
+from recsys_spark.source_files import SourceState, expand, source_digests
 from tests.support.stores import AccountStore
 
 SUFFIXES = (".csv", ".xlsx")
@@ -114,3 +115,36 @@ def test_a_very_large_file_is_told_by_size_and_time(folder, monkeypatch):
     first = source_digests([str(path)])
     os.utime(path, (1, 1))
     assert source_digests([str(path)]) != first
+
+
+# How drivers of fsspec spell it: adlfs, s3fs, gcsfs; the last is of a store that does not tell.
+SPELLINGS = [("etag", "last_modified"), ("ETag", "LastModified"), ("etag", "mtime"), ()]
+
+
+@pytest.fixture(params=SPELLINGS, ids=lambda names: "-".join(names) or "none")
+def stored(request, monkeypatch) -> str:
+    """A file of a store that states what changes with its content under other names."""
+    fs = AccountStore()
+    inner = AccountStore.info
+
+    def info(self: AccountStore, path: str, **options: Any) -> dict[str, Any]:
+        found = inner(self, path, **options)
+        told = [hash(self.cat_file(path)), found["created"]]
+        return {"name": found["name"], "size": found["size"], "type": "file", **dict(zip(request.param, told))}  # noqa: B905
+
+    monkeypatch.setattr(AccountStore, "info", info)
+    fs.pipe_file("/sales/a.csv", b"old lines")
+    yield "accounts://sales@acct.dfs/a.csv"
+    fs.rm("/sales", recursive=True)
+
+
+@pytest.mark.parametrize("hashed_bytes", [1 << 30, 2])
+def test_other_content_of_the_same_size_is_seen_whatever_the_store_calls_its_facts(stored, monkeypatch, hashed_bytes):
+    monkeypatch.setattr(source_files, "_HASHED_BYTES", hashed_bytes)
+    before, digests = SourceState.of([stored]), source_digests([stored])
+    before.require_unchanged()
+    assert source_digests([stored]) == digests
+    AccountStore().pipe_file("/sales/a.csv", b"new lines")
+    assert source_digests([stored]) != digests
+    with pytest.raises(DataError, match="changed while it was read"):
+        before.require_unchanged()

@@ -18,8 +18,9 @@ import numpy as np
 from recsys_spark.arrays import Ints
 from recsys_spark.baselines.ranking import Scored
 from recsys_spark.candidates.gpu_index import GPU, GPU_LIMIT
-from recsys_spark.candidates.tower_files import TowerFiles, sha256_of
+from recsys_spark.candidates.tower_files import TowerFiles
 from recsys_spark.contracts.errors import ArtifactError
+from recsys_spark.file_facts import sha256_of
 
 METRIC = "inner_product"
 _AGAIN = "run stage 'train_retriever' again with --force"

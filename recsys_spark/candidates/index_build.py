@@ -19,10 +19,10 @@ import numpy.typing as npt
 from recsys_spark.arrays import Ints
 from recsys_spark.candidates.gpu_index import GPU
 from recsys_spark.candidates.index import METRIC, IndexCard, ItemIndex
-from recsys_spark.candidates.tower_files import sha256_of
 from recsys_spark.contracts.columns import PAD_IDX
 from recsys_spark.contracts.errors import DataError, GateError
 from recsys_spark.contracts.retriever_config import IndexConfig
+from recsys_spark.file_facts import sha256_of
 
 INDEX_FILE, CARD_FILE = "index.faiss", "index.json"
 RECALL_AT = 100

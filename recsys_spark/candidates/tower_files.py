@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import functools
 import getpass
-import hashlib
 import os
 import tempfile
+import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from fsspec.implementations.local import LocalFileSystem
 
 from recsys_spark.baselines.mapped_arrays import map_array
 from recsys_spark.contracts.errors import ArtifactError
-from recsys_spark.paths import filesystem
+from recsys_spark.paths import filesystem, is_on_disk
 
 _ARRAYS_KEPT = 16  # of one Python process
-_MOUNTED = ("/dbfs/", "/Volumes/")  # file paths to Python, but an object store behind
+_UNUSED_SECONDS = 24 * 3600.0  # after which a copy gives way to new ones
 
 
 @dataclass(frozen=True)
@@ -29,15 +29,23 @@ class FittedFile:
     content: str
 
     def local(self) -> str:
-        """The file's path where that is local; else the path of a copy that the processes of a machine share."""
+        """The file's path where that is local; else the path of a copy that the processes of a machine share.
+
+        Where a copy is made, those that no process asked for in a day are removed: each run has files of its own, and
+        a machine that lives long would keep those of all. Who has one of these mapped still reads it.
+        """
         fs, plain = filesystem(self.path)
-        if isinstance(fs, LocalFileSystem) and not plain.startswith(_MOUNTED):
+        if is_on_disk(self.path):
             return plain
         copy = self.copy
-        if not copy.exists():
+        try:
+            os.utime(copy)  # its time of change says when it was last asked for
+        except FileNotFoundError:
             copy.parent.mkdir(parents=True, exist_ok=True)
+            _remove_unused(copy.parent)
             aside = copy.parent / f"{copy.name}.{os.getpid()}"
             fs.get_file(plain, str(aside))
+            os.utime(aside)
             aside.replace(copy)  # at once: another process may be looking for it
         return str(copy)
 
@@ -62,6 +70,15 @@ class FittedFile:
         return ArtifactError(f"{self.path} holds no arrays of numbers: {error}; run stage 'train_retriever' --force")
 
 
+def _remove_unused(folder: Path) -> None:
+    """Remove copies, whole or broken off, that were last asked for long ago."""
+    latest = time.time() - _UNUSED_SECONDS
+    for path in folder.iterdir():
+        with suppress(FileNotFoundError):  # another process does the same
+            if path.stat().st_mtime < latest:
+                path.unlink()
+
+
 @functools.lru_cache(maxsize=_ARRAYS_KEPT)
 def _array(file: FittedFile) -> np.ndarray:
     return map_array(Path(file.local()))
@@ -77,12 +94,3 @@ class TowerFiles:
     index: FittedFile
     index_card: FittedFile
     id_map: str
-
-
-def sha256_of(path: str | Path) -> str:
-    """Digest of a local file's bytes, which is the content that its manifest states."""
-    digest = hashlib.sha256()
-    with Path(path).open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()

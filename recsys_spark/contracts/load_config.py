@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import fields, is_dataclass
 from io import StringIO
 from pathlib import Path
@@ -18,15 +18,22 @@ from recsys_spark.contracts.dotted import flat
 from recsys_spark.contracts.errors import ConfigError
 
 
-def load_config(overlays: Sequence[str] = (), pairs: Sequence[str] = ()) -> PipelineConfig:
+def _text_on_disk(path: str) -> str:
+    return Path(path).read_text(encoding="utf-8")
+
+
+def load_config(
+    overlays: Sequence[str] = (), pairs: Sequence[str] = (), text_of: Callable[[str], str] = _text_on_disk
+) -> PipelineConfig:
     """Defaults < each overlay file < each `key=value` pair.
 
+    text_of: reads an overlay; the command line gives one that knows object stores, of which this package knows nothing.
     Raises ConfigError for a file that is missing or no YAML mapping, an unknown key (naming the nearest one),
     a value of the wrong type, or one that a section refuses.
     """
     merged = _schema()
     for path in overlays:
-        merged = _merge(merged, _read_yaml(merged, path), source=str(path))
+        merged = _merge(merged, _read_yaml(merged, path, text_of), source=str(path))
     for pair in pairs:
         if "=" not in pair:
             raise ConfigError(f"--set takes key=value, got '{pair}'")
@@ -66,9 +73,9 @@ def _unlock(node: DictConfig) -> None:
             _unlock(child)
 
 
-def _read_yaml(base: DictConfig, path: str) -> DictConfig:
+def _read_yaml(base: DictConfig, path: str, text_of: Callable[[str], str]) -> DictConfig:
     try:
-        text = Path(path).read_text(encoding="utf-8")
+        text = text_of(path)
         loaded, written = OmegaConf.load(StringIO(text)), _as_written(text)
     except FileNotFoundError:
         raise ConfigError(f"config file '{path}' does not exist") from None

@@ -15,6 +15,7 @@ from recsys_spark.runs.record import RunRecord
 from recsys_spark.runs.root import CURRENT, RunRoot
 
 NEW = "new"
+NEW_FOR = f"{NEW}:"  # begins what names the run that was opened for a key
 _ROOT_WAIT_SECONDS = 60.0  # for the lock of the root, which is held for moments only
 _RETRY_SECONDS = 1.0
 log = logging.getLogger("recsys")
@@ -24,9 +25,10 @@ log = logging.getLogger("recsys")
 class Wanted:
     """What a command that works in a run asks for.
 
-    run: an id, `current`, `new`, or None for the rule. goal: the last stage that it asks for; None, as of one stage
-    alone, asks for no more than the run was opened for. is_outdated: whether the current run is to be left as it is,
-    and a new one opened. goes_on: whether an unfinished run is gone on with though another is current.
+    run: an id, `current`, `new`, `new:KEY` (the run that was opened for the key, else a new one), or None for the rule.
+    goal: the last stage that it asks for; None, as of one stage alone, asks for no more than the run was opened for.
+    is_outdated: whether the current run is to be left as it is, and a new one opened. goes_on: whether an unfinished
+    run is resumed though another is current.
     """
 
     command: str
@@ -91,7 +93,7 @@ def _try_to_open(
         if _state(root) != seen:
             return None
         if chosen is None:
-            chosen = _opened(root, wanted.goal or STAGE_NAMES[-1])
+            chosen = _opened(root, wanted.goal or STAGE_NAMES[-1], key_of(wanted.run) or None)
         lock = stack.enter_context(locked(root.fs, root.lock_path(chosen.id), wanted.command, rules))
         return root.record(chosen.id) or chosen, lock
 
@@ -104,12 +106,13 @@ def _state(root: RunRoot) -> tuple[str | None, ...]:
 def _chosen(root: RunRoot, wanted: Wanted) -> RunRecord | None:
     """The run to work in, None for a new one."""
     current = root.current()
+    key = key_of(wanted.run)
     if root.is_plain:
-        if wanted.run == NEW:
+        if key is not None:
             raise ConfigError(f"'{root.root}' is a folder of artifacts, which is one run; name a new paths.processed")
         return current
-    if wanted.run == NEW:
-        return None
+    if key is not None:
+        return root.opened_for(key) if key else None
     if wanted.run == CURRENT and current is None:
         raise ArtifactError(f"'{root.root}' holds no complete run; make one with `recsys run`")
     if wanted.run not in (None, CURRENT):
@@ -127,10 +130,20 @@ def _chosen(root: RunRoot, wanted: Wanted) -> RunRecord | None:
     return current
 
 
-def _opened(root: RunRoot, goal: str) -> RunRecord:
+def key_of(run: str | None) -> str | None:
+    """The key of `new:KEY`, empty for `new` and None for all else. Raises ConfigError for one that no id may hold."""
+    if run is None or not (run == NEW or run.startswith(NEW_FOR)):
+        return None
+    key = run.removeprefix(NEW).removeprefix(":")
+    if run != NEW and not (key.isascii() and key.isalnum()):
+        raise ConfigError(f"--run {run}: behind '{NEW_FOR}' stands a key of letters and digits")
+    return key
+
+
+def _opened(root: RunRoot, goal: str, key: str | None) -> RunRecord:
     """A new run. It is not complete before it holds what the current one holds, so nothing is lost when it follows."""
     base = root.current()
-    record = root.create_run(furthest([goal, *([base.goal] if base else [])]), base.id if base else None)
+    record = root.create_run(furthest([goal, *([base.goal] if base else [])]), base.id if base else None, key)
     log.info("opened run %s%s", record.id, f", based on {base.id}" if base else "")
     return record
 

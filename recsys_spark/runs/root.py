@@ -28,6 +28,7 @@ LOCK = "_lock.json"
 RUNS = "runs"
 CURRENT = "current"
 _TIME = "%Y%m%dT%H%M%S"
+_FOR = "-for-"  # in ids, before the key that a run was opened for
 _FORMAT = 2  # of a root; a folder of artifacts is of format 1
 log = logging.getLogger("recsys")
 
@@ -79,15 +80,20 @@ class RunRoot:
         newest = self.runs()[-1:]
         return newest[0] if newest and not newest[0].is_complete else None
 
-    def create_run(self, goal: str, based_on: str | None) -> RunRecord:
-        """A new, empty run whose id sorts behind all others. Call it with the root locked."""
+    def opened_for(self, key: str) -> RunRecord | None:
+        """The newest run that was opened for a key, None where there is none."""
+        return next((record for record in reversed(self.runs()) if record.id.endswith(_FOR + key)), None)
+
+    def create_run(self, goal: str, based_on: str | None, key: str | None = None) -> RunRecord:
+        """A new, empty run whose id sorts behind all others and ends in the key. Call it with the root locked."""
         time = datetime.now(timezone.utc)
         names = sorted(self._names(RUNS))
         with suppress(ValueError):
             if names:
                 last = datetime.strptime(names[-1].split("-")[0], _TIME).replace(tzinfo=timezone.utc)
                 time = max(time, last + timedelta(seconds=1))
-        record = RunRecord(f"{time.strftime(_TIME)}-{secrets.token_hex(2)}", goal, based_on, opened=now())
+        ending = _FOR + key if key else f"-{secrets.token_hex(2)}"
+        record = RunRecord(time.strftime(_TIME) + ending, goal, based_on, opened=now())
         folder = f"{self._at(RUNS)}/{record.id}"
         self.fs.makedirs(folder)
         write_record(self.fs, folder, record)

@@ -9,8 +9,9 @@ import numpy as np
 
 from recsys_spark.baselines.query_batches import QueryBatch
 from recsys_spark.candidates.index_build import write_index
-from recsys_spark.candidates.tower_files import FittedFile, TowerFiles, sha256_of
+from recsys_spark.candidates.tower_files import FittedFile, TowerFiles
 from recsys_spark.contracts.retriever_config import IndexConfig
+from recsys_spark.file_facts import sha256_of
 from recsys_spark.sequences.windows import MICROS_PER_DAY, Events
 
 ID_MAP = "7-00000000000000aa"

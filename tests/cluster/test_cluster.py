@@ -20,17 +20,13 @@ from jobs.dist import ENTRY, ZIP, write_zip
 from jobs.pipeline import STAGES
 from recsys_spark.contracts.load_config import load_config
 from tests.cluster.standalone import LOOPBACK, WORKERS, Cluster, run_leashed, standalone_cluster
+from tests.faults.artifacts import contents, differing
 from tests.support.sessions import SHORT_LIVED_JVM
 from tests.support.small_shop import CONFIG, REPOSITORY, manifests, settings_of, write_shop
 
 pytestmark = [pytest.mark.cluster, pytest.mark.spark, pytest.mark.torch, pytest.mark.slow]
 
 NAMES = [stage.name for stage in STAGES]
-# A job's own file, then the rest in two parts: each submission starts a driver and two executors.
-PARTS = ((NAMES[0], NAMES[0]), (NAMES[1], "train_retriever"), ("candidates", NAMES[-1]))
-# Of these the bytes tell more than the results: paths, seconds, and the time at which a workbook was made.
-TOLD_OF_A_RUN = {"job.json", "twotower_results.json", "ranker_results.json", "baseline_results.json"}
-TOLD_OF_A_RUN |= {"ranker_job.json", "recommendations.xlsx", "report.html"}
 QUIET = "rootLogger.level = warn\nrootLogger.appenderRef.stdout.ref = err\nappender.err.type = Console\n"
 
 
@@ -42,12 +38,14 @@ def shop(tmp_path_factory) -> Path:
     write_zip(folder / ZIP)
     (folder / ENTRY).write_bytes((REPOSITORY / "jobs" / "pipeline.py").read_bytes())
     (folder / "log4j2.properties").write_text(QUIET + "appender.err.name = err\nappender.err.target = SYSTEM_ERR\n")
-    # One core and one partition, where the cluster has two and is given three: output depends on neither.
-    config = asdict(load_config([str(CONFIG)], settings_of(folder, cores=1, partitions=1)))
+    # Two partitions, where the cluster is given three, and one process where it has four: output depends on neither.
+    config = asdict(load_config([str(CONFIG)], settings_of(folder, cores=2, partitions=2)))
     config["ingest"]["sources"] = ["shop.csv"]  # both below the working directory, which executors have of their own
     for where in ("local", "cluster"):
         config["paths"]["processed"] = where
-        (folder / f"{where}.yaml").write_text(yaml.safe_dump(plain(config), allow_unicode=True), encoding="utf-8")
+        path = folder / "conf" / f"{where}.yaml"  # not where the driver runs
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(yaml.safe_dump(plain(config), allow_unicode=True), encoding="utf-8")
     return folder
 
 
@@ -69,7 +67,7 @@ def submit(cluster: Cluster, shop: Path, script: Path, *words: str) -> subproces
 
     What the driver prints comes by standard output, its messages too: so spark-submit passes it on.
     """
-    options = ["--py-files", ZIP, "--files", "cluster.yaml", "--executor-memory", "512m"]
+    options = ["--py-files", ZIP, "--files", "conf/cluster.yaml", "--executor-memory", "512m"]
     options += ["--driver-java-options", SHORT_LIVED_JVM]
     options += ["--conf", f"spark.executor.extraJavaOptions={SHORT_LIVED_JVM}"]
     options += ["--conf", "spark.sql.shuffle.partitions=3", "--conf", "spark.default.parallelism=3"]
@@ -78,50 +76,54 @@ def submit(cluster: Cluster, shop: Path, script: Path, *words: str) -> subproces
 
 @pytest.fixture(scope="module")
 def cluster_run(cluster, shop) -> list[subprocess.CompletedProcess[str]]:
-    """Every stage, in order; ends with the first submission that fails."""
-    done = [submit(cluster, shop, REPOSITORY / "jobs" / f"{NAMES[0]}.py", "--config", "cluster.yaml")]
-    for first, last in PARTS[1:]:
-        if done[-1].returncode == 0:
-            words = ("run", "--from", first, "--to", last, "--config", "cluster.yaml")
-            done.append(submit(cluster, shop, shop / ENTRY, *words))
+    """The job of every stage, in order; ends with the first that fails. Each has the shipped config by its name."""
+    done = []
+    for name in NAMES:
+        done.append(submit(cluster, shop, REPOSITORY / "jobs" / f"{name}.py", "--config", "cluster.yaml"))
+        if done[-1].returncode:
+            break
     return done
 
 
 @pytest.fixture(scope="module")
 def local_run(shop) -> subprocess.CompletedProcess[str]:
-    """The same on one core of one process, from the sources."""
-    command = [sys.executable, "-m", "jobs.pipeline", "run", "--config", str(shop / "local.yaml")]
+    """The same in one process, from the sources."""
+    command = [sys.executable, "-m", "jobs.pipeline", "run", "--config", "conf/local.yaml"]
     environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
     return subprocess.run(command, capture_output=True, text=True, cwd=shop, env=environment, timeout=900, check=False)
 
 
-def test_the_submissions_cover_every_stage_in_order():
-    covered = [name for first, last in PARTS for name in NAMES[NAMES.index(first) : NAMES.index(last) + 1]]
-    assert covered == NAMES
+def stages_that_ran(done: subprocess.CompletedProcess[str]) -> list[str]:
+    return [line.split()[1] for line in done.stdout.splitlines() if line.endswith(" s)")]
 
 
-def test_spark_submit_runs_every_stage_on_the_cluster(cluster_run, cluster):
-    assert [done.returncode for done in cluster_run] == [0] * len(PARTS), cluster_run[-1].stdout[-4000:]
-    ran = [line.split()[1] for done in cluster_run for line in done.stdout.splitlines() if line.endswith(" s)")]
-    assert ran == [f"{name}:" for name in NAMES]
+def test_spark_submit_runs_the_job_of_every_stage_on_the_cluster(cluster_run, cluster):
+    assert [done.returncode for done in cluster_run] == [0] * len(NAMES), cluster_run[-1].stdout[-4000:]
+    assert [stages_that_ran(done) for done in cluster_run] == [[f"{name}:"] for name in NAMES]
     for number in range(WORKERS):
         executors = list((cluster.folder / f"worker{number}").glob("app-*/*/stderr"))
-        assert len(executors) >= len(PARTS)
+        assert len(executors) >= len(NAMES)
 
 
 def test_a_cluster_leaves_the_same_artifacts_as_a_local_run(cluster_run, local_run, shop):
-    assert [done.returncode for done in cluster_run] == [0] * len(PARTS)
+    assert len(cluster_run) == len(NAMES)
     assert local_run.returncode == 0, local_run.stderr
-    there, here = manifests(shop / "cluster" / "current"), manifests(shop / "local" / "current")
-    assert there.keys() == here.keys()
+    there, here = contents(shop / "cluster" / "current"), contents(shop / "local" / "current")
     assert sum(label.startswith("rankings_") for label in here) >= 8
-    kept = {label: found for label, found in here.items() if Path(found["artifact"]).name not in TOLD_OF_A_RUN}
-    assert len(kept) > 80
-    assert [label for label in kept if there[label]["content"] != here[label]["content"]] == []
+    assert len(here) > 80
+    assert differing(here, there) == []
+
+
+def test_one_command_finds_what_the_jobs_left_up_to_date(cluster_run, cluster, shop):
+    assert len(cluster_run) == len(NAMES)
+    done = submit(cluster, shop, shop / ENTRY, "run", "--config", "cluster.yaml")
+    assert done.returncode == 0, done.stdout[-4000:]
+    assert stages_that_ran(done) == []
+    assert len(list((shop / "cluster" / "runs").iterdir())) == 1
 
 
 def test_code_from_the_zip_and_settings_have_the_digests_of_the_sources(cluster_run, local_run, shop):
-    assert [done.returncode for done in cluster_run] == [0] * len(PARTS)
+    assert len(cluster_run) == len(NAMES)
     there, here = manifests(shop / "cluster" / "current"), manifests(shop / "local" / "current")
     assert len(here) > 80
     for label, manifest in here.items():
@@ -133,7 +135,7 @@ def test_a_job_runs_where_it_was_submitted_with_code_from_the_zip_on_every_proce
     done = submit(cluster, shop, Path(__file__).parent / "where.py", "cluster.yaml")
     assert done.returncode == 0, done.stdout[-4000:]
     found = json.loads(done.stdout.splitlines()[-1])
-    assert yaml.safe_load((shop / "cluster.yaml").read_text())["session"]["conf"]["spark.master"] == "local[1]"
+    assert yaml.safe_load((shop / "conf" / "cluster.yaml").read_text())["session"]["conf"]["spark.master"] == "local[2]"
     assert (found["master"], found["partitions"]) == (cluster.url, "3")  # of spark-submit, not of the config
     assert (found["app"], found["ansi"], found["daemon"]) == ("b2b-recommender", "false", None)
     assert len(found["executor_folders"]) == WORKERS

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import sys
 
-from recsys_spark.contracts.load_config import load_config
+from recsys_spark.command_line import config_of
 from recsys_spark.gpu_launch import launch
 from recsys_spark.session import get_session
 
@@ -39,7 +39,7 @@ def training(given: int):
 
 
 def main() -> None:
-    session = load_config(sys.argv[1:2]).session
+    session = config_of(sys.argv[1:2], ()).session
     spark = get_session(session)
     found = spark.range(4).repartition(4).mapInArrow(executor_files, "file string, folder string").distinct().collect()
     train, given = training(10)

@@ -9,10 +9,12 @@ from typing import Any
 
 import pytest
 import yaml
+from packaging.requirements import Requirement
 
 from jobs.pipeline import STAGES, command_parser
 from recsys_spark.command_line import config_from
 from recsys_spark.contracts.load_config import known_keys, load_config
+from recsys_spark.runs.choose import key_of
 
 jobs = pytest.importorskip("databricks.sdk.service.jobs")
 bundles = pytest.importorskip("databricks.bundles.jobs")
@@ -51,7 +53,7 @@ def given(task: dict) -> list[str]:
     words = [
         PARAMETER.sub(lambda found: str(values[found[1]]), word) for word in task["python_wheel_task"]["parameters"]
     ]
-    return [word.replace("${workspace.file_path}", str(ROOT)) for word in words]
+    return [word.replace("${workspace.file_path}", str(ROOT)).replace("{{job.run_id}}", "417") for word in words]
 
 
 def test_the_bundle_includes_one_job_file_and_names_its_wheel():
@@ -113,7 +115,9 @@ def test_a_task_is_a_command_of_the_wheel_that_gives_keys_of_the_config(task):
     assert {pair.split("=")[0] for pair in arguments.set} <= set(known_keys())
     config = config_from(arguments)
     assert config.paths.processed == "/Volumes/main/recommender/data/run"
-    if task["task_key"] == "ingest":
+    is_first = task["task_key"] == "ingest"
+    assert key_of(arguments.run) == ("417" if is_first else None)  # a task that is tried again opens no second run
+    if is_first:
         assert list(config.ingest.sources) == ["/Volumes/main/recommender/data/lines"]
 
 
@@ -144,6 +148,29 @@ def test_every_parameter_and_variable_is_used_and_declared():
 def test_the_configs_of_clusters_are_good(path):
     config = load_config([str(ROOT / path)])
     assert "spark.master" not in config.session.conf
+
+
+def test_the_key_of_pseudonyms_is_a_secret_that_can_be_uncommented_on_both_clusters():
+    text = JOB_FILE.read_text(encoding="utf-8")
+    for line in ("spark_env_vars:", "  RECSYS_CUSTOMER_KEY:"):
+        text = text.replace(f"# {line}", line)
+    job = yaml.safe_load(text)["resources"]["jobs"]["pipeline"]
+    secrets = [cluster["new_cluster"]["spark_env_vars"] for cluster in job["job_clusters"]]
+    assert secrets == [{"RECSYS_CUSTOMER_KEY": "{{secrets/recommender/customer_key}}"}] * 2
+    run = (ROOT / "conf" / "databricks" / "run.yaml").read_text(encoding="utf-8")
+    named = yaml.safe_load(run.replace("# pseudonymise", "pseudonymise"))["ingest"]["pseudonymise_key_env"]
+    assert named in secrets[0]
+
+
+def test_the_wheel_leaves_the_libraries_of_the_runtime_at_their_versions():
+    """pip would put another in the place of one that is older than the wheel asks for."""
+    lines = (ROOT / "constraints-dbr154.txt").read_text(encoding="utf-8").split("\n\n")[0].splitlines()
+    runtime = dict(line.lower().split("==") for line in lines if not line.startswith("#"))
+    asked = re.search(r"install_requires=\[(.*?)\n    \]", (ROOT / "setup.py").read_text(encoding="utf-8"), re.DOTALL)
+    wanted = [Requirement(text) for text in re.findall(r'^ +"(.+?)"', asked[1], re.MULTILINE)]
+    held = [each for each in wanted if each.name.lower() in runtime]
+    assert len(held) >= 7
+    assert [str(each) for each in held if not each.specifier.contains(runtime[each.name.lower()])] == []
 
 
 def test_the_jobs_libraries_are_those_that_the_tests_of_the_runtime_run_with():

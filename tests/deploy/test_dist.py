@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+import tarfile
 from zipfile import ZipFile
 
 import pytest
 
-from jobs.dist import PACKAGES, ROOT, build_wheel, write_zip
+from jobs.dist import ENVIRONMENT, EXTRAS, PACKAGES, ROOT, build_wheel, pack_environment, write_zip
 from jobs.pipeline import STAGES
 from recsys_spark.code_version import code_digest
 
@@ -51,3 +53,22 @@ def test_the_wheel_holds_every_module_starts_recsys_and_leaves_spark_and_torch_t
     wanted = [line for line in metadata.splitlines() if line.startswith("Requires-Dist") and "extra ==" not in line]
     assert len(wanted) > 8
     assert not [line for line in wanted if line.split()[1].startswith(("pyspark", "torch", "petastorm"))]
+
+
+@pytest.mark.slow
+def test_a_packed_environment_runs_recsys_and_its_libraries_from_where_it_is_unpacked(tmp_path):
+    pytest.importorskip("venv_pack")
+    archive, unpacked = tmp_path / ENVIRONMENT, tmp_path / "environment"
+    pack_environment(build_wheel(tmp_path), archive, EXTRAS["light"])
+    with tarfile.open(archive) as packed:
+        packed.extractall(unpacked)  # as Spark does with --archives; no script activates anything
+    code = "import faiss, lightgbm, pyarrow, pyspark, jobs.pipeline\n"
+    code += "print(*(module.__file__ for module in (faiss, lightgbm, pyarrow, pyspark, jobs.pipeline)), sep='\\n')"
+    clean = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "VIRTUAL_ENV")}
+    answer = subprocess.run(
+        ["environment/bin/python", "-c", code], capture_output=True, text=True, cwd=tmp_path, env=clean, check=False
+    )
+    assert answer.returncode == 0, answer.stderr
+    files = answer.stdout.split()
+    assert len(files) == 5
+    assert all(file.startswith(f"{unpacked}/lib/") for file in files)

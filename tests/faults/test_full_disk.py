@@ -22,7 +22,11 @@ FULL = "error: no space left on a disk: make room where paths.processed and spar
 
 @contextmanager
 def disk(folder: Path, size: str) -> Iterator[Path]:
-    """A disk of its own at the folder; the test is skipped where this user may not mount one."""
+    """A disk of its own at the folder.
+
+    Skipped where mounting is refused, on a machine of CI too: that may be a container, whose root may not mount, and
+    nothing that can be installed changes it.
+    """
     folder.mkdir(parents=True)
     done = subprocess.run(
         ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)],
@@ -31,7 +35,7 @@ def disk(folder: Path, size: str) -> Iterator[Path]:
         check=False,
     )
     if done.returncode:
-        pytest.skip(f"mounting a small disk is refused: {done.stderr.strip()}")
+        pytest.skip(f"a small disk cannot be mounted, which a container may refuse root too: {done.stderr.strip()}")
     try:
         yield folder
     finally:
