@@ -22,7 +22,7 @@ from recsys_spark.contracts.checks import one_of, require
 from recsys_spark.contracts.errors import ConfigError
 from training.engines import ENGINES, open_engine
 from training.row_blocks import BlockReader, places_of_blocks
-from training.row_groups import Share, Span, plan_epoch, read_footers
+from training.row_groups import Layout, Share, Span, plan_epoch, read_footers
 from training.windows import Batch, Buffer, Window, rebatched, rows_between, rows_of_window, windows_of
 
 _WINDOWS_AHEAD = 1  # read while the batches of one are used
@@ -102,6 +102,11 @@ class ParquetReader:
     def num_rows(self) -> int:
         """Rows of the whole data set."""
         return self._tables.num_rows
+
+    @property
+    def layout(self) -> Layout:
+        """How the rows lie in files: with the options it decides their order, and so where a resumed epoch goes on."""
+        return self._tables.layout
 
     @property
     def batches_per_epoch(self) -> int:
