@@ -31,8 +31,9 @@ from training.loop import Loop, LoopSettings
 from training.optimizers import Optimizers
 from training.process_group import Group, process_group
 from training.reader import ParquetReader, ReaderOptions
-from training.retriever.model import TowerShape, TwoTower
-from training.retriever.objective import RetrieverModel, RetrieverTask
+from training.retriever.item_facts import ItemFacts
+from training.retriever.model import RetrieverModel, TowerShape, TwoTower
+from training.retriever.objective import RetrieverTask
 from training.retriever.train import objective_of
 from training.retriever.trends import RecentSales
 from training.row_groups import MANIFEST_SUFFIX
@@ -93,12 +94,11 @@ def make_task(num_items: int, group: Group) -> RetrieverTask:
     period = np.repeat(np.arange(PERIODS), num_items // 2)
     items = np.concatenate([rng.choice(num_items, num_items // 2, replace=False) + 1 for _ in range(PERIODS)])
     sales = RecentSales.of_rows(period, items, rng.integers(1, 50, len(items)).astype(np.float32), num_items, PERIODS)
-    share = torch.ones(num_items + 1) / num_items
-    is_known = torch.arange(num_items + 1) > 0
+    facts = ItemFacts(share=torch.ones(num_items + 1) / num_items, is_known=torch.arange(num_items + 1) > 0)
     torch.manual_seed(SEED)
     shape = TowerShape(CUSTOMERS, num_items, TOWER.dim, TOWER.user_tower, TOWER.pooling, num_blocks=TOWER.num_blocks)
     model = RetrieverModel(TwoTower(shape), TOWER.temperature, TOWER.learn_temperature, TOWER.trend).to(group.device)
-    return RetrieverTask(model, objective_of(TOWER), share, is_known, sales, None, group, SEED)
+    return RetrieverTask(model, objective_of(TOWER), items=facts, sales=sales, group=group, seed=SEED)
 
 
 @dataclass

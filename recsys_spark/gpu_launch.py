@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import sys
@@ -15,6 +16,8 @@ from pyspark import TaskContext
 from pyspark.sql import SparkSession
 
 from recsys_spark.contracts.errors import ConfigError, TrainingError
+
+log = logging.getLogger("recsys")
 
 _FAILED = "training process failed: "
 _ENDED = re.compile(r"exitcode\s*: (-?\d+)")  # as torchrun lists processes; -9 is often want of memory
@@ -52,6 +55,8 @@ def _uses_gpu(spark: SparkSession, is_local: bool) -> bool:
     amount = float(spark.conf.get(key, "0") or 0)
     if not is_local and 0 < amount < 1:
         raise ConfigError(f"{key} is {amount:g}, but each training process wants a GPU of its own; set it to 1")
+    if not is_local and not amount:
+        log.warning("%s is not set, so the tasks train on CPUs; set it to 1 where executors have GPUs", key)
     return amount > 0
 
 

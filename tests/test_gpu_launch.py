@@ -83,7 +83,7 @@ def test_a_process_that_fails_is_a_training_error_with_its_message(spark, import
 
 
 @pytest.mark.parametrize(("amount", "expected"), [("1", True), ("1.0", True), ("0", False), (None, False), ("", False)])
-def test_processes_use_gpus_where_spark_gives_each_task_one(monkeypatch, amount, expected):
+def test_processes_use_gpus_where_spark_gives_each_task_one_and_say_so_where_not(monkeypatch, caplog, amount, expected):
     given = []
 
     class Distributor:
@@ -96,6 +96,10 @@ def test_processes_use_gpus_where_spark_gives_each_task_one(monkeypatch, amount,
     conf = {} if amount is None else {"spark.task.resource.gpu.amount": amount}
     launch(SimpleNamespace(conf=conf), dict, num_processes=2, launcher="barrier")
     assert given == [expected]
+    said = (
+        "spark.task.resource.gpu.amount is not set, so the tasks train on CPUs; set it to 1 where executors have GPUs"
+    )
+    assert caplog.messages == ([] if expected else [said])
 
 
 def test_tasks_that_would_share_a_gpu_are_refused():

@@ -8,6 +8,8 @@ from dataclasses import dataclass, fields
 import torch
 from torch import Tensor
 
+from recsys_spark.contracts.columns import PAD_IDX
+
 
 @dataclass(frozen=True)
 class RetrieverBatch:
@@ -36,6 +38,11 @@ class RetrieverBatch:
         """The same on a device, in the types stated."""
         moved = {name: getattr(self, name).to(device, non_blocking=True).to(kind) for name, kind in _TYPES.items()}
         return RetrieverBatch(**moved)
+
+    def is_target(self, only_new: bool) -> Tensor:
+        """Places of the basket that hold an item, or one that was never bought before, (B, P)."""
+        is_filled = self.positives != PAD_IDX
+        return is_filled & ~self.is_repeat if only_new else is_filled
 
 
 _TYPES = {

@@ -17,7 +17,7 @@ import torch
 from training.files import read_text
 from training.loop import Trained
 from training.reader import ParquetReader
-from training.row_groups import MANIFEST_SUFFIX
+from training.row_groups import MANIFEST_SUFFIX, Layout
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -49,11 +49,14 @@ def _with_tuples(value: Any) -> Any:
     return tuple(_with_tuples(each) for each in value) if isinstance(value, list) else value
 
 
-def fingerprint(told: Mapping[str, Any], paths: Iterable[str | None], world_size: int) -> str:
-    """Of settings and of the published tables at the paths; ranks read other rows where there are more of them."""
+def fingerprint(told: Mapping[str, Any], paths: Iterable[str | None], world_size: int, layout: Layout) -> str:
+    """Of settings and of the published tables at the paths; ranks read other rows where there are more of them.
+
+    layout: of the training rows. The same content in other row groups is read in another order.
+    """
     manifests = [read_text(path + MANIFEST_SUFFIX) for path in paths if path is not None]
     contents = [json.loads(text)["content"] for text in manifests if text is not None]
-    whole = {**told, "contents": contents, "world_size": world_size}
+    whole = {**told, "contents": contents, "world_size": world_size, "layout": layout}
     return hashlib.sha256(json.dumps(whole, sort_keys=True, default=str).encode()).hexdigest()
 
 

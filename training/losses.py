@@ -35,7 +35,7 @@ def shared_softmax(
     log_q_N: log of the probability that the candidate is among the N. Subtracting it makes the sum an unbiased
     estimate of that over the catalogue (Yi et al., RecSys 2019). A target is there with certainty, so its own logit
     stays as it is (Khrylchenko et al., RecSys 2025, arXiv 2507.09331).
-    masked_BN: candidates that are no negatives of a query: its targets and what else it bought then.
+    masked_BN: candidates that are no negatives of a query: its targets and what else its customer bought.
     """
     others_BN = (logits_BN - log_q_N).masked_fill(masked_BN, -math.inf)
     return _weighted_mean(_loss_against(others_BN.logsumexp(dim=1), logits_BN.gather(1, target_BP)), weight_BP)

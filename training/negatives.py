@@ -53,10 +53,18 @@ def log_inclusion(share_N: Tensor, num_in_batch: int, num_uniform: int, num_item
     return torch.log(-torch.expm1(missed)).clamp_min(-60.0).float()
 
 
-def masked_candidates(candidates_N: Tensor, positives_BP: Tensor) -> Tensor:
-    """The candidates that are positives of a query, so no negatives of it, (B, N); candidates_N is sorted."""
-    place = torch.searchsorted(candidates_N, positives_BP).clamp_max(len(candidates_N) - 1)
-    row, column = (candidates_N[place] == positives_BP).nonzero(as_tuple=True)
-    masked = torch.zeros(len(positives_BP), len(candidates_N), dtype=torch.bool, device=candidates_N.device)
-    masked[row, place[row, column]] = True
-    return masked
+def masked_candidates(candidates_N: Tensor, user_B: Tensor, user_R1: Tensor, positives_RP: Tensor) -> Tensor:
+    """The candidates that a query's customer bought in any row of the global batch, so no negatives of it, (B, N).
+
+    candidates_N is sorted. user_R1, positives_RP: of the rows of all ranks. A basket may lie in several rows, and each
+    of its items would be held against the others.
+    """
+    users_U, row_B = torch.unique(user_B, return_inverse=True)
+    user_R1, positives_RP = user_R1.contiguous(), positives_RP.contiguous()
+    user = torch.searchsorted(users_U, user_R1).clamp_max(len(users_U) - 1)
+    place = torch.searchsorted(candidates_N, positives_RP).clamp_max(len(candidates_N) - 1)
+    is_own = (users_U[user] == user_R1) & (candidates_N[place] == positives_RP)
+    row, column = is_own.nonzero(as_tuple=True)
+    masked_UN = torch.zeros(len(users_U), len(candidates_N), dtype=torch.bool, device=candidates_N.device)
+    masked_UN[user[row, 0], place[row, column]] = True
+    return masked_UN[row_B]

@@ -8,6 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
+from training.parameters import sparse_and_dense
+
 
 class Optimizers:
     """Tables whose gradients are sparse get SparseAdam: a step touches the rows of the batch and no others.
@@ -18,12 +20,11 @@ class Optimizers:
     def __init__(
         self, model: nn.Module, learning_rate: float, weight_decay: float = 0.0, plateau_factor: float = 0.5
     ) -> None:
-        tables = {id(module.weight): module.sparse for module in model.modules() if isinstance(module, nn.Embedding)}
-        parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
-        self._sparse = [parameter for parameter in parameters if tables.get(id(parameter))]
-        matrices = [parameter for parameter in parameters if id(parameter) not in tables and parameter.ndim > 1]
-        apart = {id(parameter) for parameter in (*self._sparse, *matrices)}
-        others = [parameter for parameter in parameters if id(parameter) not in apart]
+        self._sparse, rest = sparse_and_dense(model)
+        tables = {id(module.weight) for module in model.modules() if isinstance(module, nn.Embedding)}
+        is_matrix = {id(parameter): parameter.ndim > 1 and id(parameter) not in tables for parameter in rest}
+        matrices = [parameter for parameter in rest if is_matrix[id(parameter)]]
+        others = [parameter for parameter in rest if not is_matrix[id(parameter)]]
         self._dense = [*matrices, *others]
         self._all: list[torch.optim.Optimizer] = []
         if self._dense:

@@ -13,6 +13,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from recsys_spark.contracts.errors import ConfigError
+from training.parameters import sparse_and_dense
 
 _CPU = torch.device("cpu")
 # The other ranks wait while the first one writes a checkpoint or exports: minutes for large tables.
@@ -67,12 +68,9 @@ class Group:
         """
         if self.world_size == 1:
             return
-        tables = {id(part.weight) for part in model.modules() if isinstance(part, nn.Embedding) and part.sparse}
-        trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
-        for parameter in trained:
-            if id(parameter) in tables:
-                parameter.grad = self._mean_of_rows(parameter)
-        dense = [parameter for parameter in trained if id(parameter) not in tables]
+        sparse, dense = sparse_and_dense(model)
+        for table in sparse:
+            table.grad = self._mean_of_rows(table)
         if dense:
             gradients = [torch.zeros_like(one) if one.grad is None else one.grad for one in dense]
             mean = self.sum(torch.cat([gradient.flatten() for gradient in gradients])) / self.world_size

@@ -22,8 +22,8 @@ from recsys_spark.contracts.checks import one_of, require
 from recsys_spark.contracts.errors import ConfigError
 from training.engines import ENGINES, open_engine
 from training.row_blocks import BlockReader, places_of_blocks
-from training.row_groups import Share, Span, plan_epoch, read_footers
-from training.windows import Batch, Buffer, Window, rebatched, rows_between, windows_of
+from training.row_groups import Layout, Share, Span, plan_epoch, read_footers
+from training.windows import Batch, Buffer, Window, rebatched, rows_between, rows_of_window, windows_of
 
 _WINDOWS_AHEAD = 1  # read while the batches of one are used
 
@@ -32,8 +32,9 @@ _WINDOWS_AHEAD = 1  # read while the batches of one are used
 class ReaderOptions:
     """What a reader yields. batch_size: rows per rank. seed: 1 or more, for Petastorm takes 0 for none.
 
-    shuffle: for training; see ParquetReader. shuffle_rows_buffer: rows that are mixed with one another, those of
-    several row groups; about three such buffers are held in memory. workers: threads that each read a row group.
+    shuffle: for training; see ParquetReader. shuffle_rows_buffer: the most rows that are mixed with one another, those
+    of several row groups; about three such buffers are held in memory. A small data set is mixed in eighths, or by two
+    row groups, so that steps need not wait for all of it. workers: threads that each read a row group.
     pin_memory: has an effect where there is a GPU. keep_together: one of the columns, whose runs of equal values stay
     whole and in order while they, and not rows, are mixed: the candidates of a query, say.
     """
@@ -103,6 +104,11 @@ class ParquetReader:
         return self._tables.num_rows
 
     @property
+    def layout(self) -> Layout:
+        """How the rows lie in files: with the options it decides their order, and so where a resumed epoch goes on."""
+        return self._tables.layout
+
+    @property
     def batches_per_epoch(self) -> int:
         """Batches of one rank, the same on every rank and in every epoch."""
         return self._share.batches
@@ -132,7 +138,7 @@ class ParquetReader:
         pool = ThreadPoolExecutor(options.workers, thread_name_prefix="reader")
         ahead: deque[_Reading] = deque()
         try:
-            for window in windows_of(spans, options.shuffle_rows_buffer):
+            for window in windows_of(spans, rows_of_window(spans, options.batch_size, options.shuffle_rows_buffer)):
                 if skip_rows >= window.rows:
                     skip_rows -= window.rows
                     continue

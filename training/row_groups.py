@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 from recsys_spark.contracts.errors import ArtifactError, SchemaError
 
 MANIFEST_SUFFIX = ".manifest.json"  # of recsys_spark.manifest, which trainers do not import
+Layout = tuple[tuple[int, int, int], ...]  # of each row group: number of the file, index in it, rows
 _FOOTER_READERS = 16
 _MICROSECONDS = np.dtype(np.int64)
 
@@ -54,6 +55,12 @@ class Tables:
     @property
     def num_rows(self) -> int:
         return sum(group.rows for group in self.groups)
+
+    @property
+    def layout(self) -> Layout:
+        """Says whether rows lie as they lay; files have other names each time that they are written."""
+        number = {file: place for place, file in enumerate(dict.fromkeys(group.file for group in self.groups))}
+        return tuple((number[group.file], group.index, group.rows) for group in self.groups)
 
 
 @dataclass(frozen=True)

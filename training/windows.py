@@ -16,6 +16,8 @@ from training.row_groups import ColumnForm, Span
 
 Batch = dict[str, Tensor]  # columns, (B,) or (B, width)
 
+_WINDOWS_PER_EPOCH = 8  # or more
+
 
 @dataclass(frozen=True)
 class Window:
@@ -27,6 +29,15 @@ class Window:
     @property
     def rows(self) -> int:
         return sum(span.rows for span in self.spans)
+
+
+def rows_of_window(spans: Sequence[Span], batch_size: int, max_rows: int) -> int:
+    """How many rows are mixed at once: a part of the epoch, so that the rest is read while the first steps are taken.
+
+    Two row groups at least, for their rows to meet; but never more than `max_rows`.
+    """
+    part = sum(span.rows for span in spans) // _WINDOWS_PER_EPOCH
+    return min(max_rows, max(batch_size, part, 2 * max((span.rows for span in spans), default=0)))
 
 
 def windows_of(spans: Sequence[Span], max_rows: int) -> list[Window]:

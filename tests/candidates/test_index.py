@@ -198,7 +198,9 @@ def test_files_in_a_store_are_copied_once_to_local_disk(tmp_path, monkeypatch):
 def test_a_gpu_finds_what_the_cpu_finds(folder, kind, monkeypatch):
     files = index_tower(folder, EVERY, kind=kind)
     queries, wanted = random_vectors(30, DIM, seed=5)[1:], np.full(30, 12)
-    on_gpu = load_index(files).search(queries, wanted)
+    index = load_index(files)
+    on_gpu = index.search(queries, wanted)
+    assert index._gpu is not None  # None again where the GPU had no memory, and the CPU searched
     monkeypatch.setattr(faiss, "get_num_gpus", lambda: 0)
     load_index.cache_clear()
     on_cpu = load_index(files).search(queries, wanted)

@@ -111,8 +111,7 @@ def test_a_customer_who_was_dormant_for_long_is_told_by_what_he_bought_last(tmp_
 def test_vectors_are_those_of_the_model_that_was_trained(tmp_path, user_tower, context, pooling, tied, num_blocks):
     torch = pytest.importorskip("torch")
     from training.retriever import export
-    from training.retriever.model import PooledHistory, TowerShape, TwoTower
-    from training.retriever.objective import RetrieverModel
+    from training.retriever.model import PooledHistory, RetrieverModel, TowerShape, TwoTower
 
     torch.manual_seed(0)
     options = {"decay_days": 20.0, "num_blocks": num_blocks, "hist_max": HIST_MAX, "context": context}

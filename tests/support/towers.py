@@ -17,8 +17,9 @@ from training.batches import RetrieverBatch
 from training.loop import Loop, LoopSettings, Trained
 from training.optimizers import Optimizers
 from training.process_group import Group
-from training.retriever.model import TowerShape, TwoTower
-from training.retriever.objective import ObjectiveOptions, RetrieverModel, RetrieverTask
+from training.retriever.item_facts import ItemFacts
+from training.retriever.model import RetrieverModel, TowerShape, TwoTower
+from training.retriever.objective import ObjectiveOptions, RetrieverTask
 from training.retriever.trends import RecentSales
 
 NUM_USERS, NUM_ITEMS, NUM_PERIODS = 9, 17, 3
@@ -90,13 +91,19 @@ def make_model(
     return RetrieverModel(TwoTower(shape), temperature, learn_temperature=False, trend=trend)
 
 
-def random_sales(seed: int = 5) -> RecentSales:
+def random_sales() -> RecentSales:
+    period, items, counts, before = sales_rows()
+    return RecentSales.of_rows(period, items, counts, NUM_ITEMS, NUM_PERIODS, before)
+
+
+def sales_rows(seed: int = 5) -> tuple[Any, Any, Any, Any]:
+    """Period, item, count and the count before of what was sold."""
     rng = np.random.default_rng(seed)
     rows = [(period, item) for period in range(NUM_PERIODS) for item in range(1, NUM_ITEMS + 1) if rng.random() < 0.6]
     period, items = (np.array(values, dtype=np.int64) for values in zip(*rows, strict=True))
     counts = rng.integers(1, 30, len(rows)).astype(np.float32)
     before = rng.integers(0, 30, len(rows)).astype(np.float32)
-    return RecentSales.of_rows(period, items, counts, NUM_ITEMS, NUM_PERIODS, before)
+    return period, items, counts, before
 
 
 def random_share(seed: int = 6) -> Tensor:
@@ -114,22 +121,15 @@ def make_task(
     dev: Callable[[], Iterable[RetrieverBatch]] | None = None,
     unknown: Sequence[int] = (),
     share: Tensor | None = None,
+    facts: dict[str, Tensor] | None = None,
     **more: Any,
 ) -> RetrieverTask:
-    """unknown: items without an event up to the cutoff."""
+    """unknown: items without an event up to the cutoff. facts: of ItemFacts."""
     is_known = torch.ones(model.towers.shape.num_items + 1, dtype=torch.bool)
     is_known[[0, *unknown]] = False
-    given = {"side": None, "seed": 11, **more}
-    return RetrieverTask(
-        model,
-        options,
-        random_share() if share is None else share,
-        is_known,
-        sales,
-        group=group or Group(),
-        dev=dev,
-        **given,
-    )
+    items = ItemFacts(random_share() if share is None else share, is_known, **(facts or {}))
+    given = {"group": group or Group(), "seed": 11, "dev": dev, **more}
+    return RetrieverTask(model, options, items=items, sales=sales, **given)
 
 
 _OPTIONS = ObjectiveOptions(num_negatives=8)

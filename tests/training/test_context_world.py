@@ -31,11 +31,11 @@ def queries(feature: str, number: int, seed: int) -> list[Query]:
     2; the other features are drawn too, and say nothing.
     """
     rng, found = np.random.default_rng(seed), []
-    for _ in range(number):
+    for user in range(1, number + 1):
         context = [int(rng.integers(1, min(size, 6) + 1)) for size in CONTEXT_SIZES.values()]
         value = context[FEATURES.index(feature)]
         history = tuple((int(item), 5.0) for item in rng.choice(np.arange(3, NUM_ITEMS + 1), 2, replace=False))
-        found.append(Query(1, history, (1 if value % 2 else 2,), context=tuple(context)))
+        found.append(Query(user, history, (1 if value % 2 else 2,), context=tuple(context)))
     return found
 
 
@@ -83,10 +83,10 @@ def test_items_that_are_told_of_their_sales_find_what_rises_in_the_last_snapshot
 
     def asked(periods: tuple[int, ...], number: int, seed: int) -> list[Query]:
         rng, found = np.random.default_rng(seed), []
-        for _ in range(number):
+        for user in range(1, number + 1):
             history = tuple((int(item), 5.0) for item in rng.choice(np.arange(3, NUM_ITEMS + 1), 2, replace=False))
             drawn = int(rng.choice(periods))
-            found.append(Query(1, history, (1 + drawn % 2,), period=drawn))
+            found.append(Query(user, history, (1 + drawn % 2,), period=drawn))
         return found
 
     def recall(told: bool) -> float:
@@ -106,7 +106,8 @@ def test_items_that_are_told_of_their_sales_find_what_rises_in_the_last_snapshot
         found = []
         for last in (2, 3):  # periods that training has not seen
             later = batch_of(asked((last,), 100, seed=99), hist_max=2, num_targets=1)
-            task.dev, task.sales = lambda later=later: [later], sales(last + 1) if told else None
+            task.dev = lambda later=later: [later]
+            task.catalogue.sales = sales(last + 1) if told else None
             found.append(task.evaluate()["recall@1"])
         return float(np.mean(found))
 

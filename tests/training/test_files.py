@@ -104,6 +104,6 @@ def test_a_fingerprint_changes_with_the_content_of_a_table(root):
         fs, plain = fsspec.core.url_to_fs(f"{root}/t.parquet.manifest.json")
         fs.makedirs(str(Path(plain).parent), exist_ok=True)
         fs.pipe_file(plain, f'{{"content": "{content}"}}'.encode())
-        return fingerprint({}, [f"{root}/t.parquet"], world_size=1)
+        return fingerprint({}, [f"{root}/t.parquet"], world_size=1, layout=())
 
     assert publish("one") == publish("one") != publish("two")

@@ -33,8 +33,8 @@ from training.process_group import Group
 pytestmark = pytest.mark.torch
 
 ROOT = Path(__file__).parents[2]
-# At this rate the dev metric has a plateau, with the random numbers of PyTorch 2.3 and of 2.10.
-RUN = SmallRun(learning_rate=0.8)
+# At this rate the dev metric has a plateau by a clear margin.
+RUN = SmallRun(learning_rate=0.2)
 NUM_STEPS = RUN.settings.max_epochs * RUN.steps
 EVERY_STEP = replace(RUN.settings, checkpoint_seconds=0)
 # Trains RUN with a checkpoint at each step, and says before each which it is.
@@ -46,7 +46,7 @@ from tests.support.towers import SmallRun
 from training.process_group import Group
 
 torch.set_num_threads(1)
-run = SmallRun(learning_rate=0.8)
+run = SmallRun(learning_rate=0.2)
 
 def batches(epoch, skip):
     for step, batch in enumerate(run.batches(epoch, skip, Group()), start=skip):
@@ -134,7 +134,7 @@ def test_a_half_written_checkpoint_does_no_harm(tmp_path, undisturbed):
     with pytest.raises(InterruptedRunError):
         RUN.start(tmp_path, batches=stopping_before(7), settings=EVERY_STEP)
     whole = (tmp_path / "checkpoint.pt").read_bytes()
-    (tmp_path / "checkpoint.tmp").write_bytes(whole[: len(whole) // 2])
+    (tmp_path / "checkpoint.pt.tmp").write_bytes(whole[: len(whole) // 2])
     assert_same(*RUN.start(tmp_path, settings=EVERY_STEP), undisturbed)
 
 
@@ -272,7 +272,7 @@ def test_a_loss_that_is_no_number_stops_with_the_step_and_the_batch(tmp_path, va
     with pytest.raises(TrainingError, match=rf"the loss is {value} in step 1 \(epoch 1\); the batch is kept in"):
         fit(task, tmp_path / "new", rows, max_epochs=5)
     kept = torch.load(tmp_path / "new" / "failed_step_1_rank_0.pt", weights_only=True)
-    assert torch.equal(kept["values"], rows[2:]) or math.isnan(value)
+    assert torch.allclose(kept["values"], rows[2:], equal_nan=True)
     assert kept["values"].untyped_storage().nbytes() == 2 * 4  # not the buffer that the batch is a view of
     assert task.model.weight.item() == pytest.approx(4.9)  # that of one good step
 

@@ -161,11 +161,33 @@ def test_a_head_ends_in_a_layer_norm_and_unit_length_and_without_blocks_in_unit_
 def test_side_features_add_the_mean_of_their_vectors_without_padding():
     towers = towers_of(replace(SHAPE, num_side=4))
     assert towers.side_emb is not None
+    assert bool((towers.side_emb.weight == 0).all())  # until training has seen them
+    torch.nn.init.normal_(towers.side_emb.weight[1:])
     side = torch.tensor([[1, 3, 0], [0, 0, 0]])
     sums = towers.item_emb.weight[[2, 5]].clone()
     sums[0] += towers.side_emb.weight[[1, 3]].mean(dim=0)
     expected = sums / sums.norm(dim=1, keepdim=True)
     assert torch.allclose(towers.items(torch.tensor([2, 5]), side), expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("num_blocks", [0, 2])
+def test_an_item_of_which_nothing_is_known_has_no_vector_and_gradients_that_are_numbers(num_blocks):
+    towers = make_model(replace(SHAPE, num_side=4, num_blocks=num_blocks, trend_input=True)).towers
+    found = towers.items(torch.tensor([0, 2]), torch.tensor([[1], [1]]), torch.zeros(2, 2))
+    assert found.any(dim=1).tolist() == [False, True]
+    (found @ torch.randn(SHAPE.dim)).sum().backward()
+    gradients = [one.grad for one in towers.parameters() if one.grad is not None]
+    gradients = [one.coalesce().values() if one.is_sparse else one for one in gradients]
+    assert all(bool(one.isfinite().all()) and float(one.norm()) < 100 for one in gradients)
+
+
+def test_an_untied_history_of_the_whole_catalogue_reads_its_table_where_it_lies():
+    towers = towers_of(replace(SHAPE, tied=False))
+    batch = batch_of(QUERIES).to(torch.device("cpu"))
+    pooled = [PooledHistory.of(batch.history, batch.history_days, *given) for given in ((EVERY_ITEM,), ())]
+    looked_up, by_place = (towers.users(batch.user_idx, one, torch.empty(0)) for one in pooled)
+    assert torch.equal(looked_up, by_place)
+    assert towers._held(pooled[1], torch.empty(0)) is towers.history_emb.weight
 
 
 @pytest.mark.parametrize("shape", [s for s in ALL_SHAPES if s.pooling == "attention"], ids=name_of)

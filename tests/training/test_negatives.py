@@ -69,12 +69,17 @@ def test_log_inclusion_keeps_its_digits_in_a_large_catalogue():
     assert found.exp().tolist() == pytest.approx([100 / 5e6, 100 / 5e6 + 1e-4], rel=1e-3)
 
 
-def test_masked_candidates_equal_a_loop():
+def test_masked_candidates_equal_a_loop_over_the_rows_of_each_customer():
     made = torch.Generator().manual_seed(5)
     candidates = torch.tensor([2, 3, 5, 7, 8, 11])
-    positives = torch.randint(0, NUM_ITEMS + 1, (40, 4), generator=made)
-    expected = [[candidate in row for candidate in candidates.tolist()] for row in positives.tolist()]
-    assert negatives.masked_candidates(candidates, positives).tolist() == expected
+    positives = torch.randint(0, NUM_ITEMS + 1, (40, 2), generator=made)
+    users = torch.randint(1, 30, (40,), generator=made)
+    own = slice(10, 25)  # the rows of this rank
+    baskets = [(user, set(basket)) for user, basket in zip(users.tolist(), positives.tolist(), strict=True)]
+    bought = {user: set().union(*(basket for one, basket in baskets if one == user)) for user, _ in baskets}
+    expected = [[candidate in bought[user] for candidate in candidates.tolist()] for user in users[own].tolist()]
+    assert negatives.masked_candidates(candidates, users[own], users[:, None], positives).tolist() == expected
+    assert set(users[own].tolist()) & set(users[25:].tolist())
 
 
 def test_the_same_seed_and_step_give_the_same_draws_and_others_others():

@@ -29,7 +29,7 @@ from tests.support.towers import (
 )
 from training import negatives
 from training.process_group import Group
-from training.retriever import objective
+from training.retriever import catalogue, dev_recall
 from training.retriever.export import export_towers
 from training.retriever.model import PooledHistory
 from training.retriever.objective import ObjectiveOptions, RetrieverTask
@@ -78,12 +78,13 @@ def scores(task: RetrieverTask, query: Query) -> list[float]:
     history = PooledHistory.of(batch.history, batch.history_days, EVERY_ITEM)
     user = model.towers.users(batch.user_idx, history, items, batch.context)[0]
     if model.towers.trend is not None:
-        items = model.towers.items(EVERY_ITEM, None, task.sales.inputs(query.period))
+        items = model.towers.items(EVERY_ITEM, None, task.catalogue.sales.inputs(query.period, EVERY_ITEM))
     found = []
     for item in range(NUM_ITEMS + 1):
         logit = float(user @ items[item]) / math.exp(model.log_temperature)
-        if task.sales is not None and model.trend_weight is not None:
-            logit += float(model.trend_weight) * float(task.sales.of_period(query.period)[item])
+        if task.catalogue.sales is not None and model.trend_weight is not None:
+            period, of_item = torch.tensor([query.period]), torch.tensor([item])
+            logit += float(model.trend_weight) * float(task.catalogue.sales.log_counts(period, of_item))
         found.append(logit)
     return found
 
@@ -103,11 +104,12 @@ def slow_shared(task: RetrieverTask, step: int) -> float:
     total = weights = 0.0
     for query in QUERIES:
         logits, targets = scores(task, query), targets_of(query, options)
+        bought = {item for other in QUERIES if other.user == query.user for item in other.positives}
         for target in targets:
             others = sum(
                 math.exp(logits[item]) / (odds if options.log_q else 1.0)
                 for item, odds in q.items()
-                if item not in query.positives
+                if item not in bought
             )
             weight = len(targets) ** -options.basket_exponent
             total += weight * math.log(1 + others / math.exp(logits[target]))
@@ -140,6 +142,7 @@ def test_the_loss_of_a_batch_equals_a_loop_over_queries_targets_and_candidates(o
     task = trainee_of(options, user_tower, told=told)
     slow = slow_per_example if options.form == "per_example" else slow_shared
     assert any(query.repeats for query in QUERIES)
+    assert len({query.user for query in QUERIES}) < len(QUERIES)  # baskets of one customer meet
     for step in (0, 5):
         found = task.loss(batch_of(QUERIES), step).item()
         assert found == pytest.approx(slow(task, step), rel=1e-4)
@@ -154,6 +157,18 @@ def test_a_batch_without_a_target_costs_nothing(form):
     gradient = task.model.towers.item_emb.weight.grad
     assert gradient is not None
     assert bool((gradient.coalesce().values() == 0).all())
+
+
+@pytest.mark.parametrize(("users", "is_costly"), [((1, 1), False), ((1, 2), True)])
+def test_what_a_customer_bought_in_another_row_of_the_batch_is_no_negative(users, is_costly):
+    """Two items in all, one basket that lies in two rows: nothing is left to hold a row's target against."""
+    others = tuple(item for item in range(1, NUM_ITEMS + 1) if item not in (5, 6))
+    task = trainee_of(ObjectiveOptions(num_negatives=4), unknown=others)
+    rows = [Query(user, ((5, 1.0),), (item,)) for user, item in zip(users, (5, 6), strict=True)]
+    loss = task.loss(batch_of(rows), 0)
+    loss.backward()
+    assert (loss.item() > 0) == is_costly
+    assert all(bool(one.grad.coalesce().values().isfinite().all()) for one in [task.model.towers.item_emb.weight])
 
 
 @pytest.mark.parametrize("form", ["shared", "per_example"])
@@ -193,7 +208,8 @@ def as_served(query: Query, unknown_items: tuple[int, ...], unknown_users: tuple
 @pytest.mark.parametrize("tied", [True, False])
 @pytest.mark.parametrize(("items_per_slice", "told"), [(5, False), (1000, False), (5, True)])
 def test_dev_recall_equals_a_loop_over_what_the_protocol_counts(protocol, tied, items_per_slice, told, monkeypatch):
-    monkeypatch.setattr(objective, "_ITEMS_PER_SLICE", items_per_slice)
+    for module in (catalogue, dev_recall):
+        monkeypatch.setattr(module, "ITEMS_PER_SLICE", items_per_slice)
     unknown, strangers = (4, 9), (1, 2)  # whose queries have histories: without, items would tie
     has_examples = torch.tensor([user not in strangers for user in range(NUM_USERS + 1)])
     assert {query.period for query in QUERIES} == set(range(NUM_PERIODS))
@@ -219,7 +235,7 @@ def test_dev_recall_equals_a_loop_over_what_the_protocol_counts(protocol, tied, 
 @pytest.mark.parametrize(("user_tower", "user"), [("history", 5), ("both", 2), ("id", 2)])
 def test_a_dev_query_of_whom_nothing_is_known_is_ranked_by_the_trend_alone(user_tower, user):
     has_examples = torch.arange(NUM_USERS + 1) != 2
-    best = int(random_sales().of_period(NUM_PERIODS - 1).argmax())
+    best = int(random_sales().latest().argmax())
     query = Query(user, ((9, 1.0),) if user_tower != "id" else ((3, 1.0),), (best,))
     given = {"dev": lambda: [batch_of([query])], "unknown": (9,), "k": (1,), "has_examples": has_examples}
     task = trainee_of(ObjectiveOptions(), user_tower, changes={"num_blocks": 2}, **given)

@@ -125,6 +125,25 @@ def test_a_resumed_epoch_does_not_read_what_lies_before(tmp_path, monkeypatch):
     assert len(rows_of(found.epoch(0, skip=7))) == len(opened) == 3
 
 
+def test_the_first_batch_of_a_small_data_set_does_not_wait_for_the_rest(tmp_path, monkeypatch):
+    path = publish(tmp_path / "t.parquet", [[4]] * 32)
+    opened: list[str] = []
+    found = reader(path)
+    read_group = found._engine.read
+    monkeypatch.setattr(found._engine, "read", lambda group: opened.append(group.file) or read_group(group))
+    batches = found.epoch(0)
+    next(batches)
+    assert len(opened) <= 8  # a window of four row groups, and the one after it
+    assert len(rows_of(batches)) == 31
+    assert len(opened) == 32
+
+
+def test_rows_of_two_row_groups_meet_also_in_a_small_data_set(tmp_path):
+    mixed = read(publish(tmp_path / "t.parquet", [[8]] * 6), batch_size=8)
+    assert all(len({row // 8 for row in batch}) == 2 for batch in mixed)
+    assert len({row // 8 for batch in mixed[:2] for row in batch}) == 2  # these two, and no others
+
+
 def test_row_groups_that_come_in_parts_give_the_same_batches(tmp_path, monkeypatch):
     path = publish(tmp_path / "t.parquet", REMAINDERS)
     given = {"columns": ("row", "history"), "shuffle_rows_buffer": 16, "rank": 1, "world_size": 2}

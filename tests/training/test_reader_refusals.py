@@ -110,3 +110,10 @@ def test_options_that_make_no_sense_are_refused(given, said):
 def test_a_position_beyond_the_epoch_is_refused(tmp_path):
     with pytest.raises(PipelineError, match="skip must be from 0 to 6, got 7"):
         reader(publish(tmp_path / "t.parquet", EVEN)).epoch(0, skip=7)
+
+
+def test_a_petastorm_that_is_built_otherwise_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr("training.engines._QUEUE_READER", "_reader_of_another_version")
+    found = reader(publish(tmp_path / "t.parquet", EVEN), engine="petastorm")
+    with pytest.raises(ConfigError, match="engine petastorm: this version's reader has no _reader.*use engine arrow"):
+        next(found.epoch(0))

@@ -51,3 +51,35 @@ def test_a_library_that_is_missing_is_named(monkeypatch, kind):
 def test_without_tracking_nothing_is_reported():
     with tracker("none", ".", "all", {}) as report:
         report(ENTRY)
+
+
+def test_a_store_that_cannot_be_reached_is_told_once_and_ends_nothing(monkeypatch, caplog):
+    mlflow = pytest.importorskip("mlflow")
+
+    def unreachable(**given):
+        raise ConnectionError("nobody listens")
+
+    monkeypatch.setattr(mlflow, "start_run", unreachable)
+    with tracker("mlflow", ".", "all", {"temperature": 0.1}) as report:
+        report(ENTRY)
+        report(ENTRY)
+    assert caplog.messages == [
+        "retriever.tracking: mlflow fails, and the training goes on without: ConnectionError: nobody listens"
+    ]
+
+
+def test_a_store_that_is_lost_on_the_way_leaves_no_run_active(tmp_path, monkeypatch, caplog):
+    mlflow = pytest.importorskip("mlflow")
+    monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
+    mlflow.set_tracking_uri(f"file://{tmp_path}/store")
+    mlflow.set_experiment("towers")
+
+    def lost(*given, **named):
+        raise ConnectionError("gone")
+
+    monkeypatch.setattr(mlflow, "log_metrics", lost)
+    with tracker("mlflow", ".", "all", {}) as report:
+        report(ENTRY)
+        report(ENTRY)
+    assert mlflow.active_run() is None
+    assert len([record for record in caplog.records if record.name == "recsys"]) == 1

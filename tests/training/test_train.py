@@ -20,10 +20,11 @@ from torch import nn
 
 from recsys_spark.contracts.retriever_config import TowerConfig
 from recsys_spark.manifest import SUFFIX
-from tests.support.towers import NUM_ITEMS, NUM_PERIODS, NUM_USERS, batch_of, random_queries, random_sales
+from tests.support.towers import NUM_ITEMS, NUM_PERIODS, NUM_USERS, batch_of, random_queries, sales_rows
 from training.batches import RetrieverBatch
 from training.process_group import Group
 from training.retriever import train
+from training.retriever.item_facts import ItemFacts
 from training.retriever.train import RetrieverJob, train_retriever
 
 pytestmark = pytest.mark.torch
@@ -60,8 +61,7 @@ def job(tmp_path_factory) -> RetrieverJob:
     """All tables of a small world; the last item has no event."""
     folder = tmp_path_factory.mktemp("tables")
     known = np.arange(1, NUM_ITEMS)
-    sales = random_sales()
-    period = np.repeat(np.arange(NUM_PERIODS), np.diff(sales.starts))
+    period, sold, counts, before = sales_rows()
     pairs = [(one, other, 1.0) for one in known for other in known if one != other and one % 2 == other % 2]
     item, neighbour, ppmi = zip(*pairs, strict=True)
     histories = batch_of([replace(query, user=user) for user, query in enumerate(random_queries(5, 8, False), start=1)])
@@ -87,7 +87,7 @@ def job(tmp_path_factory) -> RetrieverJob:
         ),
         sales_path=publish(
             folder / "sales",
-            {"period": period, "item_idx": sales.items, "num_events": sales.counts, "num_before": sales.before},
+            {"period": period, "item_idx": sold, "num_events": counts, "num_before": before},
         ),
         users_path=publish(
             folder / "users", {name: pa.array(getattr(histories, name).tolist(), type_of(name)) for name in held}
@@ -148,7 +148,7 @@ def test_a_tower_that_is_told_of_sales_leaves_the_vectors_of_histories_apart(job
 def test_the_share_of_an_item_is_that_among_the_targets_that_count(job, targets):
     count = np.arange(NUM_ITEMS + 1.0) if targets == "all" else np.arange(NUM_ITEMS + 1.0) % 3
     count[NUM_ITEMS] = 0  # without an event
-    found = train._Items.load(job.items_path, NUM_ITEMS, replace(TOWER, targets=targets)).share
+    found = ItemFacts.load(job.items_path, NUM_ITEMS, replace(TOWER, targets=targets)).share
     assert found.numpy() == pytest.approx(count / count.sum())
 
 
@@ -175,7 +175,7 @@ def test_customers_with_an_example_are_those_of_all_paths(tmp_path):
 
 def test_a_tower_has_no_side_features_but_its_own(job):
     def side(*features: str) -> Any:
-        return train._Items.load(job.items_path, NUM_ITEMS, replace(TOWER, side_features=features)).side
+        return ItemFacts.load(job.items_path, NUM_ITEMS, replace(TOWER, side_features=features)).side
 
     assert side() is None
     assert side("brand")[:3].tolist() == [[0, 0], [2, 0], [3, 0]]
@@ -217,17 +217,53 @@ def test_the_fingerprint_follows_what_decides_the_weights_and_nothing_else(job, 
         into(job, tmp_path), replace(job, engine="petastorm"), replace(job, checkpoint_seconds=1.0),
         replace(job, tracking="mlflow"), replace(job, tracking_folder="/elsewhere"), replace(job, users_path="/other"),
     ]  # fmt: skip
-    assert {one.fingerprint(1) for one in same} == {job.fingerprint(1)}
+    layout = ((0, 0, 9), (1, 0, 9))
+    assert {one.fingerprint(1, layout) for one in same} == {job.fingerprint(1, layout)}
     others = [replace(job, seed=4), replace(job, tower=replace(TOWER, dim=9)), replace(job, clip_norm=2.0)]
     manifest = Path(job.train_paths[0] + SUFFIX)
     text = manifest.read_text()
     try:
         manifest.write_text(json.dumps({"content": "changed"}))
-        changed = job.fingerprint(1)
+        changed = job.fingerprint(1, layout)
     finally:
         manifest.write_text(text)
-    found = {job.fingerprint(1), job.fingerprint(2), changed, *(one.fingerprint(1) for one in others)}
-    assert len(found) == 6
+    found = {job.fingerprint(1, layout), job.fingerprint(2, layout), job.fingerprint(1, ((0, 0, 18),)), changed}
+    assert len({*found, *(one.fingerprint(1, layout) for one in others)}) == 7
+
+
+def test_a_checkpoint_is_not_gone_on_with_where_the_same_examples_lie_in_other_row_groups(job, tmp_path, monkeypatch):
+    """Its place in the epoch is that of other rows there."""
+    whole = pq.read_table(job.train_paths[0])
+    columns = {name: whole.column(name) for name in whole.column_names}
+    relaid = publish(tmp_path / "train", columns, num_files=2)
+    manifest = Path(job.train_paths[0] + SUFFIX).read_text()
+    Path(relaid + SUFFIX).write_text(manifest)
+    given = []
+    monkeypatch.setattr(train, "_loop_settings", lambda *args: given.append(args[2]) or stop())
+
+    def stop():
+        raise KeyboardInterrupt
+
+    for paths in (job.train_paths, (relaid,)):
+        with pytest.raises(KeyboardInterrupt):
+            train_retriever(into(job, tmp_path, train_paths=paths))
+    assert given == [((0, 0, 9), (1, 0, 9), (2, 0, 9), (3, 0, 8)), ((0, 0, 18), (1, 0, 17))]
+
+
+@pytest.mark.parametrize(("ranks", "warned"), [(1, False), (2, False), (3, True)])
+def test_a_batch_that_the_processes_cannot_share_evenly_is_told(job, caplog, ranks, warned):
+    options = train._reader_options(job, Group(world_size=ranks), shuffle=True)
+    assert options.batch_size == 8 // ranks
+    said = "batch_size is 8, but 3 processes share it evenly: a step takes 6 examples"
+    assert caplog.messages == ([said] if warned else [])
+
+
+def test_a_temperature_that_is_learned_leaves_where_it_started(job, tmp_path):
+    for learns in (True, False):
+        tower = replace(TOWER, learn_temperature=learns, temperature=0.3)
+        train_retriever(into(job, tmp_path / str(learns), tower=tower))
+        state = torch.load(tmp_path / str(learns) / "checkpoints" / "checkpoint.pt", weights_only=True)
+        assert (abs(float(state["model"]["log_temperature"].exp()) - 0.3) > 1e-3) == learns
 
 
 @pytest.mark.parametrize(
@@ -238,8 +274,8 @@ def test_bfloat16_is_chosen_where_the_gpu_computes_in_it(job, monkeypatch, preci
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
     on_gpu, on_cpu = (Group(device=torch.device(kind)) for kind in ("cuda", "cpu"))
     chosen = replace(job, precision=precision)
-    assert train._loop_settings(chosen, on_gpu).autocast == expected
-    assert train._loop_settings(chosen, on_cpu).autocast == (precision == "bfloat16")
+    assert train._loop_settings(chosen, on_gpu, ()).autocast == expected
+    assert train._loop_settings(chosen, on_cpu, ()).autocast == (precision == "bfloat16")
 
 
 @pytest.mark.slow

@@ -18,6 +18,7 @@ from training.process_group import Group
 from training.ranker.batches import QUERY, RankerBatch, columns_of, whole_queries
 from training.ranker.schedule import rates_again
 from training.reader import ParquetReader, ReaderOptions
+from training.row_groups import Layout
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,11 +71,11 @@ class RankerJob:
         config = {**told["config"], "gbdt": GbdtConfig(**told["config"]["gbdt"])}
         return cls(**{**told, "config": RankerConfig(**config)})
 
-    def fingerprint(self, world_size: int) -> str:
-        """Changes with whatever a checkpoint may not be gone on with."""
+    def fingerprint(self, world_size: int, layout: Layout) -> str:
+        """Changes with whatever a checkpoint may not be gone on with. layout: of the training rows."""
         told = {name: value for name, value in asdict(self).items() if name not in _FOLDERS}
         told["config"] = {name: value for name, value in told["config"].items() if name not in _OF_NO_CONSEQUENCE}
-        return jobs.fingerprint(told, (*self.train_paths, *self.dev_paths), world_size)
+        return jobs.fingerprint(told, (*self.train_paths, *self.dev_paths), world_size, layout)
 
 
 _FOLDERS = ("out_folder", "checkpoint_folder", "tracking_folder")

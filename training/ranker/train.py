@@ -24,6 +24,7 @@ from training.ranker.objective import ObjectiveOptions, RankerTask
 from training.ranker.sample import sample_rows
 from training.ranker.schedule import rates_of
 from training.ranker.transform import FeatureTransform
+from training.row_groups import Layout
 from training.tracking import tracker
 
 _SEEDS_APART = 100  # the most members there are: no two jobs share one
@@ -83,7 +84,7 @@ def _train_member(
     tracking, run = config.tracking if group.is_first else "none", f"{Path(job.out_folder).name}_{name}"
     with tracker(tracking, job.tracking_folder, run, asdict(config), section="ranker") as report:
         folder = f"{job.checkpoint_folder}/{name}"
-        settings = _loop_settings(job, group, number, seed)
+        settings = _loop_settings(job, group, number, seed, reader.layout)
         trained = Loop(task, optimizers, batches, settings, group, folder, report).run()
     return model.eval(), jobs.summary(trained, reader)
 
@@ -99,7 +100,7 @@ def objective_of(job: RankerJob) -> ObjectiveOptions:
     )
 
 
-def _loop_settings(job: RankerJob, group: Group, number: int, seed: int) -> LoopSettings:
+def _loop_settings(job: RankerJob, group: Group, number: int, seed: int, layout: Layout) -> LoopSettings:
     config = job.config
     found = job.learning_rates[number] if job.learning_rates else ()
     return LoopSettings(
@@ -111,5 +112,5 @@ def _loop_settings(job: RankerJob, group: Group, number: int, seed: int) -> Loop
         checkpoint_seconds=config.checkpoint_seconds,
         autocast=jobs.uses_bfloat16(config.precision, group.device),
         seed=seed,
-        fingerprint=job.fingerprint(group.world_size),
+        fingerprint=job.fingerprint(group.world_size, layout),
     )

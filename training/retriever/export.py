@@ -12,8 +12,8 @@ from torch import Tensor
 
 from recsys_spark.contracts.columns import PAD_IDX
 from training.files import dataset, folder_on_disk
-from training.retriever.model import Head, PooledHistory
-from training.retriever.objective import RetrieverModel, RetrieverTask
+from training.retriever.model import Head, PooledHistory, RetrieverModel
+from training.retriever.objective import RetrieverTask
 
 _ROWS = 8192
 
@@ -29,14 +29,14 @@ def export_towers(model: RetrieverModel, task: RetrieverTask, users_path: str, o
     model.eval()
     if model.towers.user_emb is not None and task.has_examples is not None:
         model.towers.user_emb.weight[~task.has_examples] = 0  # they still hold what they were started with
-    vectors, latest = task.served_vectors()
+    served = task.catalogue.served()
     told = user_tower(model)
-    if latest is not vectors and model.towers.history_emb is None:  # a history looks items up without their sales
-        told["history_emb"] = _array(vectors)
+    if not served.are_one and model.towers.history_emb is None:
+        told["history_emb"] = _array(served.looked_up)
     with folder_on_disk(out_folder) as folder:
-        _write_rows(folder / "item_embeddings.npy", latest)
-        np.save(folder / "item_offsets.npy", _offsets(model, task).numpy())
-        _write_users(model, vectors, users_path, folder / "user_embeddings.npy")
+        _write_rows(folder / "item_embeddings.npy", served.ranked)
+        np.save(folder / "item_offsets.npy", _offsets(task).numpy())
+        _write_users(model, served.looked_up, users_path, folder / "user_embeddings.npy")
         np.savez(folder / "user_tower.npz", **told)
 
 
@@ -71,17 +71,16 @@ def _head(head: Head) -> dict[str, Any]:
     return told
 
 
-def _offsets(model: RetrieverModel, task: RetrieverTask) -> Tensor:
-    if model.trend_weight is None or task.sales is None:
-        return torch.zeros(task.num_items + 1)
-    latest = task.sales.of_period(task.sales.num_periods - 1)
-    return (model.log_temperature.exp() * model.trend_weight * latest).cpu()
+def _offsets(task: RetrieverTask) -> Tensor:
+    model, sales = task.model, task.catalogue.sales
+    if model.trend_weight is None or sales is None:
+        return torch.zeros(task.catalogue.num_items + 1)
+    return (model.log_temperature.exp() * model.trend_weight * sales.latest()).cpu()
 
 
 def _write_users(model: RetrieverModel, vectors: Tensor, users_path: str, path: Path) -> None:
     shape = model.towers.shape
     out = open_memmap(path, mode="w+", dtype=np.float32, shape=(shape.num_users + 1, shape.dim))
-    everything = torch.arange(len(vectors), device=vectors.device)
     for batch in dataset(users_path).to_batches(batch_size=_ROWS):
         if batch.num_rows == 0:
             continue
@@ -91,7 +90,7 @@ def _write_users(model: RetrieverModel, vectors: Tensor, users_path: str, path: 
             for name in ("history", "history_days", "context")
         )
         newest = slice(-shape.hist_max, None)  # a tower beside it may hold more
-        pooled = PooledHistory.of(history[:, newest].long(), days[:, newest], everything)
+        pooled = PooledHistory.of(history[:, newest].long(), days[:, newest])
         found = model.towers.users(users, pooled, vectors, context.long())
         table = model.towers.user_emb
         if shape.user_tower == "id" and table is not None:  # blocks make a vector of nothing too

@@ -80,6 +80,8 @@ class TwoTower(nn.Module):
         untied = shape.user_tower != "id" and not shape.tied
         self.history_emb = _table(shape.num_items, shape.dim, sparse) if untied else None
         self.side_emb = _table(shape.num_side, shape.dim, sparse) if shape.num_side else None
+        if self.side_emb is not None:  # a feature that training never saw says nothing
+            nn.init.zeros_(self.side_emb.weight)
         self.context = ContextVectors(shape.context, shape.dim, sparse) if shape.context else None
         self.trend = nn.Linear(_TREND_INPUTS, shape.dim, bias=False) if shape.trend_input else None
         if self.trend is not None:
@@ -87,7 +89,8 @@ class TwoTower(nn.Module):
         self.attention = nn.Parameter(torch.zeros(shape.dim + 1)) if shape.pooling == "attention" else None
 
     def items(self, items_M: Tensor, side_MS: Tensor | None = None, sales_M2: Tensor | None = None) -> Tensor:
-        """Unit vectors of items, (M, D). side_MS: indices of each item's side features, 0 for padding. sales_M2: of
+        """Unit vectors of items, (M, D); zero for those of which nothing is known. items_M: PAD_IDX for an item without
+        a vector of its own. side_MS: indices of each item's side features, 0 for padding. sales_M2: of
         RecentSales.inputs; without, the vectors that a history looks up.
         """
         vectors: Tensor = self.item_emb(items_M)
@@ -96,7 +99,8 @@ class TwoTower(nn.Module):
             vectors = vectors + self.side_emb(side_MS).sum(dim=1) / filled
         if self.trend is not None and sales_M2 is not None:
             vectors = vectors + self.trend(sales_M2)
-        found: Tensor = self.item_head(vectors)
+        # Also for the gradient, which the unit length of no vector at all makes infinite.
+        found: Tensor = self.item_head(vectors) * vectors.any(dim=1, keepdim=True)
         return found
 
     def users(
@@ -109,8 +113,7 @@ class TwoTower(nn.Module):
         """
         vectors = torch.zeros(len(user_B), self.shape.dim, device=user_B.device)
         if self.shape.user_tower != "id":
-            held_MD = looked_up_MD if self.history_emb is None else self.history_emb(history.items_M)
-            vectors = vectors + self.pool(history, held_MD)
+            vectors = vectors + self.pool(history, self._held(history, looked_up_MD))
         if self.user_emb is not None:
             vectors = vectors + self.user_emb(user_B)
         if self.context is not None and context_BC is not None:
@@ -118,6 +121,13 @@ class TwoTower(nn.Module):
             vectors = vectors + self.context(context_BC) * is_known
         found: Tensor = self.user_head(vectors)
         return found
+
+    def _held(self, history: PooledHistory, looked_up_MD: Tensor) -> Tensor:
+        """The vectors that the places of histories name, (M, D)."""
+        if self.history_emb is None:
+            return looked_up_MD
+        # The catalogue is the table itself: looking all of it up would copy it.
+        return self.history_emb.weight if history.items_M is None else self.history_emb(history.items_M)
 
     def pool(self, history: PooledHistory, vectors_MD: Tensor) -> Tensor:
         """Each history's weighted mean of item vectors, at unit length, (B, D); zero for an empty one."""
@@ -134,6 +144,20 @@ class TwoTower(nn.Module):
         affinity_M = vectors_MD @ self.attention[:-1]
         # Bounded, so that no softmax over each history is needed: its sum is normalised away.
         return torch.exp(4 * torch.tanh(affinity_M[history.place_E]) - ages_E * nnf.softplus(self.attention[-1]))
+
+
+class RetrieverModel(nn.Module):
+    """The towers with what turns cosines into logits: cosine / temperature + trend weight x log recent sales."""
+
+    def __init__(self, towers: TwoTower, temperature: float, learn_temperature: bool, trend: bool) -> None:
+        super().__init__()
+        self.towers = towers
+        self.log_temperature = nn.Parameter(torch.tensor(temperature).log(), requires_grad=learn_temperature)
+        self.trend_weight = nn.Parameter(torch.tensor(0.5)) if trend else None
+
+    def logits(self, cosines: Tensor, trend: Tensor | None) -> Tensor:
+        scaled = cosines.float() / self.log_temperature.exp()
+        return scaled if self.trend_weight is None or trend is None else scaled + self.trend_weight * trend
 
 
 class ContextVectors(nn.Module):
@@ -168,25 +192,30 @@ class ContextVectors(nn.Module):
 class PooledHistory:
     """The E items of B histories without padding, end to end: that of query b begins at start_B[b].
 
-    items_M: the distinct items, ascending; place_E: position of each event's item among them. days_E: how much older an
+    items_M: the distinct items, ascending, None for the whole catalogue from PAD_IDX on; place_E: position of each
+    event's item among them. days_E: how much older an
     event is than the newest of its history. Only ratios of weights count, and those of very old events would be too
     small for float32.
     """
 
-    items_M: Tensor
+    items_M: Tensor | None
     place_E: Tensor
     start_B: Tensor
     days_E: Tensor
 
     @classmethod
-    def of(cls, history_BL: Tensor, days_BL: Tensor, items_M: Tensor) -> PooledHistory:
-        """items_M: sorted items that hold all of the histories. days_BL: of each event, since any one moment."""
+    def of(cls, history_BL: Tensor, days_BL: Tensor, items_M: Tensor | None = None) -> PooledHistory:
+        """items_M: sorted items that hold all of the histories, None for the whole catalogue. days_BL: of each event,
+        since any one moment.
+        """
         filled = history_BL != PAD_IDX
         lengths = filled.sum(dim=1)
         start_B = lengths.cumsum(0) - lengths
         newest_B = days_BL.masked_fill(~filled, torch.inf).amin(dim=1)
         days_E = (days_BL - newest_B[:, None])[filled]
-        return cls(items_M, torch.searchsorted(items_M, history_BL[filled]), start_B, days_E)
+        events_E = history_BL[filled]
+        place_E = events_E if items_M is None else torch.searchsorted(items_M, events_E)
+        return cls(items_M, place_E, start_B, days_E)
 
 
 def _table(num_rows: int, dim: int, sparse: bool) -> nn.Embedding:

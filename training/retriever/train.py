@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -23,10 +24,14 @@ from training.process_group import Group, process_group
 from training.reader import ParquetReader, ReaderOptions
 from training.retriever.export import export_towers
 from training.retriever.initial_vectors import ppmi_vectors
-from training.retriever.model import TowerShape, TwoTower
-from training.retriever.objective import ObjectiveOptions, RetrieverModel, RetrieverTask
+from training.retriever.item_facts import ItemFacts
+from training.retriever.model import RetrieverModel, TowerShape, TwoTower
+from training.retriever.objective import ObjectiveOptions, RetrieverTask
 from training.retriever.trends import RecentSales
+from training.row_groups import Layout
 from training.tracking import tracker
+
+log = logging.getLogger("recsys")
 
 
 @dataclass(frozen=True)
@@ -72,11 +77,11 @@ class RetrieverJob:
         told = jobs.fields_of(text)
         return cls(**{**told, "tower": TowerConfig(**told["tower"])})
 
-    def fingerprint(self, world_size: int) -> str:
-        """Changes with whatever a checkpoint may not be gone on with."""
+    def fingerprint(self, world_size: int, layout: Layout) -> str:
+        """Changes with whatever a checkpoint may not be gone on with. layout: of the training rows."""
         told = {name: value for name, value in asdict(self).items() if name not in _OF_NO_CONSEQUENCE}
         paths = (*self.train_paths, *self.dev_paths, self.items_path, self.sales_path, self.co_purchases_path)
-        return jobs.fingerprint(told, paths, world_size)
+        return jobs.fingerprint(told, paths, world_size, layout)
 
 
 # For the weights, that is.
@@ -91,7 +96,7 @@ def train_retriever(job: RetrieverJob) -> dict[str, Any]:
     Returns the curve, the best epoch and timings. Deterministic on CPU for a seed, however often it was interrupted.
     """
     with process_group() as group:
-        items = _Items.load(job.items_path, job.num_items, job.tower)
+        items = ItemFacts.load(job.items_path, job.num_items, job.tower, job.co_purchases_path)
         knows_sales = job.tower.trend or job.tower.trend_input
         sales = load_sales(job.sales_path, job.num_items, job.num_periods) if knows_sales else None
         model = build_model(job, items).to(group.device)
@@ -99,13 +104,11 @@ def train_retriever(job: RetrieverJob) -> dict[str, Any]:
         task = RetrieverTask(
             model,
             objective_of(job.tower),
-            items.share,
-            items.is_known,
-            sales,
-            items.side,
-            group,
-            job.seed,
-            _dev(job, group),
+            items=items,
+            sales=sales,
+            group=group,
+            seed=job.seed,
+            dev=_dev(job, group),
             has_examples=None if model.towers.user_emb is None else _customers_of(job.train_paths, job.num_users),
         )
         optimizers = Optimizers(model, job.tower.learning_rate, job.tower.weight_decay)
@@ -119,7 +122,7 @@ def train_retriever(job: RetrieverJob) -> dict[str, Any]:
             model.towers.user_head.compile(dynamic=True)
         tracking, name = job.tracking if group.is_first else "none", Path(job.out_folder).name
         with tracker(tracking, job.tracking_folder, name, asdict(job.tower)) as report:
-            settings = _loop_settings(job, group)
+            settings = _loop_settings(job, group, reader.layout)
             loop = Loop(task, optimizers, batches, settings, group, job.checkpoint_folder, report)
             trained = loop.run()
         if group.is_first:
@@ -142,7 +145,7 @@ def objective_of(tower: TowerConfig) -> ObjectiveOptions:
     )
 
 
-def build_model(job: RetrieverJob, items: _Items) -> RetrieverModel:
+def build_model(job: RetrieverJob, items: ItemFacts) -> RetrieverModel:
     """The model at its start, the same on every process."""
     tower = job.tower
     torch.manual_seed(job.seed)
@@ -167,36 +170,6 @@ def build_model(job: RetrieverJob, items: _Items) -> RetrieverModel:
         with torch.no_grad():
             towers.item_emb.weight.copy_(start)
     return RetrieverModel(towers, tower.temperature, tower.learn_temperature, tower.trend)
-
-
-@dataclass(frozen=True)
-class _Items:
-    """By item_idx: share of the targets that count, whether an event up to the cutoff is known, and side features.
-
-    side: of the tower alone, None where it asks for none.
-    """
-
-    share: Tensor
-    is_known: Tensor
-    side: Tensor | None
-
-    @classmethod
-    def load(cls, path: str, num_items: int, tower: TowerConfig) -> _Items:
-        counted = "num_new_targets" if tower.targets == "new" else "num_targets"
-        sides = [f"side_{feature}" for feature in tower.side_features]
-        table = read_table(path, ["item_idx", counted, *sides])
-        index = torch.tensor(table.column("item_idx").to_numpy())
-        count = torch.tensor(table.column(counted).to_numpy(), dtype=torch.float64)
-        share, known = torch.zeros(num_items + 1, dtype=torch.float64), torch.zeros(num_items + 1, dtype=torch.bool)
-        share[index] = count / count.sum().clamp_min(1)
-        known[index] = True
-        if not sides or not len(index):
-            return cls(share.float(), known, None)
-        held = (table.column(name).combine_chunks().flatten().to_numpy() for name in sides)
-        own = torch.cat([torch.tensor(values, dtype=torch.long).view(len(index), -1) for values in held], dim=1)
-        side = torch.zeros(num_items + 1, own.shape[1], dtype=torch.long)
-        side[index] = own
-        return cls(share.float(), known, side)
 
 
 def load_sales(path: str, num_items: int, num_periods: int) -> RecentSales:
@@ -228,9 +201,13 @@ def _dev(job: RetrieverJob, group: Group) -> Any:
 
 
 def _reader_options(job: RetrieverJob, group: Group, shuffle: bool) -> ReaderOptions:
+    size, ranks = job.tower.batch_size, group.world_size
+    if shuffle and group.is_first and size % ranks:
+        taken = max(size // ranks, 1) * ranks
+        log.warning("batch_size is %d, but %d processes share it evenly: a step takes %d examples", size, ranks, taken)
     return ReaderOptions(
         engine=job.engine,
-        batch_size=max(job.tower.batch_size // group.world_size, 1),
+        batch_size=max(size // ranks, 1),
         columns=RETRIEVER_COLUMNS,
         seed=job.seed,
         shuffle=shuffle,
@@ -240,7 +217,7 @@ def _reader_options(job: RetrieverJob, group: Group, shuffle: bool) -> ReaderOpt
     )
 
 
-def _loop_settings(job: RetrieverJob, group: Group) -> LoopSettings:
+def _loop_settings(job: RetrieverJob, group: Group, layout: Layout) -> LoopSettings:
     return LoopSettings(
         max_epochs=job.num_epochs or job.tower.max_epochs,
         patience=job.tower.patience,
@@ -249,5 +226,5 @@ def _loop_settings(job: RetrieverJob, group: Group) -> LoopSettings:
         learning_rates=job.learning_rates,
         autocast=jobs.uses_bfloat16(job.precision, group.device),
         seed=job.seed,
-        fingerprint=job.fingerprint(group.world_size),
+        fingerprint=job.fingerprint(group.world_size, layout),
     )

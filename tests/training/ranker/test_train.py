@@ -280,8 +280,9 @@ def test_settings_that_make_no_sense_are_refused(changes, said):
 def test_the_fingerprint_follows_what_decides_the_weights_and_nothing_else(tables, tmp_path):
     job = ranker_job(tmp_path, *tables)
 
-    def of(world_size: int = 1, config: dict[str, Any] | None = None, **changes: Any) -> str:
-        return replace(job, config=replace(job.config, **(config or {})), **changes).fingerprint(world_size)
+    def of(world_size: int = 1, rows: int = 9, config: dict[str, Any] | None = None, **changes: Any) -> str:
+        changed = replace(job, config=replace(job.config, **(config or {})), **changes)
+        return changed.fingerprint(world_size, layout=((0, 0, rows),))
 
     same = [
         of(out_folder="/other"), of(checkpoint_folder="/other"), of(tracking_folder="/other"),
@@ -296,5 +297,12 @@ def test_the_fingerprint_follows_what_decides_the_weights_and_nothing_else(table
         changed = of()
     finally:
         manifest.write_text(text)
-    others = [of(2), of(seed=4), of(config={"hidden": 9}), of(config={"loss": "bce"}), of(kinds=("log",) * 4)]
-    assert len({of(), changed, *others}) == 7
+    others = [
+        of(2),
+        of(rows=8),
+        of(seed=4),
+        of(config={"hidden": 9}),
+        of(config={"loss": "bce"}),
+        of(kinds=("log",) * 4),
+    ]
+    assert len({of(), changed, *others}) == 8
