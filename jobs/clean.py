@@ -13,6 +13,7 @@ from recsys_spark.contracts.artifacts import (
     SPLIT_CUTOFFS,
 )
 from recsys_spark.contracts.config import PipelineConfig
+from recsys_spark.contracts.errors import DataError
 from recsys_spark.sequences.split import require_parts
 from recsys_spark.stage import Metrics, Stage, StageIO
 
@@ -21,6 +22,8 @@ def run(io: StageIO, config: PipelineConfig) -> Metrics:
     raw = io.read(RAW_LINES)
     cleaned = clean_lines(raw, config.clean, config.split, io.materialise)
     interactions = io.write(INTERACTIONS_CLEAN, cleaned.interactions)
+    if not interactions:
+        raise DataError("clean.coverage left no interaction; lower its thresholds or its rounds")
     if config.split.fold_end:
         require_parts(io.read(INTERACTIONS_CLEAN), cleaned.cutoffs)
     rejected = io.write(REJECTED_LINES, cleaned.rejected)
