@@ -1,7 +1,7 @@
 """CSV files -> source frames, read by Spark, every line with its row number.
 
-Rows are counted as records: 1 is the first record of the file, whatever it holds; empty lines are no records, nor
-are lines of ASCII white space alone in a file that Spark reads line by line.
+Rows are counted as records: 1 is the first record of the file, whatever it holds; lines that are empty or of ASCII
+white space alone are no records (but a line of tabs is one where tabs part columns and Spark reads the file whole).
 Spark splits a large file into blocks and numbers none of its rows, so they are counted first: within one scan
 `monotonically_increasing_id` rises by one from row to row of a block, hence
 
@@ -104,7 +104,8 @@ def _first_records(path: str, config: IngestConfig, whole: bool) -> list[list[st
 
 
 def _records(text: TextIO, separator: str, whole: bool) -> Iterator[list[str]]:
-    lines = text if whole else (line for line in text if line.strip(_TRIMMED))
+    blanks = _TRIMMED.replace(separator, "") if whole else _TRIMMED
+    lines = (line for line in text if line.strip(blanks))  # in quotes too, which changes no number of records
     return (record for record in csv.reader(lines, delimiter=separator, skipinitialspace=True) if record)
 
 

@@ -9,9 +9,7 @@ from pyspark.errors import PySparkException
 
 from recsys_spark.contracts.columns import REQUIRED_COLUMNS
 from recsys_spark.contracts.errors import BadFileError, ConfigError, DataError
-from recsys_spark.ingest.bad_files import BadFiles
 from recsys_spark.ingest.readers import read_sources
-from recsys_spark.privacy.customer_ids import pseudonymised
 from tests.ingest.workbook_files import CSV_HEADER, CSV_LINE, LINE_TEXTS, ingest_config, write_text
 from tests.support.frames import column, rows
 
@@ -208,16 +206,17 @@ def test_a_line_of_tabs_alone_above_the_headers_is_no_row(spark, tmp_path):
     assert rows(lines, "source_row", "invoice_id") == [(3, "2"), (4, "3")]  # row 1 is the title, row 2 the headers
 
 
-@pytest.mark.parametrize(
-    ("above", "line", "rows_above"),
-    [
-        (["Sales", '""', "\u00a0", " \t ", ""], CSV_LINE, 3),  # a line at a time: no white space of ASCII alone
-        (["Sales", '""', "\u00a0", " \t ", ""], CSV_LINE.replace("LAMP", '"LA\nMP"'), 4),  # whole: no empty line
-    ],
-)
-def test_the_headers_are_in_the_row_that_spark_counts(spark, tmp_path, above, line, rows_above):
+@pytest.mark.parametrize("line", [CSV_LINE, CSV_LINE.replace("LAMP", '"LA\nMP"')])  # read a line at a time, and whole
+def test_the_headers_are_in_the_row_that_spark_counts(spark, tmp_path, line):
+    above = ["Sales", '""', "\u00a0", " \t ", ""]  # the last two are no rows: white space of ASCII alone
     lines = read_sources(spark, ingest_config(write_text(tmp_path / "titled.csv", *above, CSV_HEADER, line)))
-    assert rows(lines, "source_row", "invoice_id") == [(rows_above + 2, "536365")]
+    assert rows(lines, "source_row", "invoice_id") == [(5, "536365")]
+
+
+def test_a_line_of_tabs_alone_is_a_row_of_a_file_that_is_read_whole(spark, tmp_path):
+    cells = [text.replace(",", "\t") for text in (",,", CSV_HEADER, CSV_LINE.replace("LAMP", '"LA\n\nMP"'))]
+    lines = read_sources(spark, ingest_config(write_text(tmp_path / "tabs.tsv", "Sales", *cells)))
+    assert rows(lines, "source_row", "description") == [(4, "LA\n\nMP")]
 
 
 @pytest.mark.parametrize("blank", ["\u00a0", " \t", "\u3000\u2009"])
@@ -269,60 +268,6 @@ def test_an_unknown_encoding_is_a_config_error(spark, tmp_path):
     path = write_text(tmp_path / "a.csv", CSV_HEADER, CSV_LINE)
     with pytest.raises(ConfigError, match=r"ingest\.csv_encoding 'klingon' is not known"):
         read_sources(spark, ingest_config(path, csv_encoding="klingon"))
-
-
-@pytest.mark.parametrize("whole", [False, True])
-@pytest.mark.parametrize("separator", [",", ";"])
-def test_blanks_before_a_quote_and_the_sign_of_a_formula_are_no_part_of_an_id(spark, tmp_path, separator, whole):
-    header = CSV_HEADER.replace("stock_code", ' "stock_code"').replace("quantity", '="quantity"')
-    name = '"LAMP, ""tall"";\nred"' if whole else '"LAMP, ""tall""; red"'
-    lines = [
-        f'536365, "85123A",  {name}, ="00123",2011-03-01,=""6"",1',
-        f'536366, "85123A", {name},"=""00123""",2011-03-01,6,1,,',
-    ]
-    quoted = re.compile(r'"(?:[^"]|"")*"|,')
-    texts = (quoted.sub(lambda found: separator if found[0] == "," else found[0], line) for line in (header, *lines))
-    path = write_text(tmp_path / "a.csv", *texts)
-    found = rows(read_sources(spark, ingest_config(path, csv_separator=separator)), *REQUIRED_COLUMNS, "extra")
-    told = name[1:-1].replace('""', '"')
-    assert [row[1:5] for row in found] == 2 * [("85123A", told, "00123", "2011-03-01")]
-    assert [row[-1] for row in found] == [None, None]
-
-
-def test_separators_behind_the_last_column_of_each_line_make_no_line_ragged(spark, tmp_path):
-    lines = [f"{CSV_LINE},", f'{CSV_LINE}, ,""', CSV_LINE.replace("LAMP", '"a, b"') + ",", "1,A", f"{CSV_LINE},x"]
-    found = read_sources(spark, ingest_config(write_text(tmp_path / "a.csv", CSV_HEADER, *lines)))
-    ragged = [None, None, None, '{"ragged_line":"1,A"}', f'{{"ragged_line":"{CSV_LINE},x"}}']
-    assert column(found.orderBy("source_row"), "extra") == ragged
-    kept = pseudonymised(found, b"a key of a test, no secret").filter("invoice_date is not null")
-    assert sorted(column(kept, "source_row")) == [2, 3, 4]
-
-
-def test_a_tsv_is_parted_by_tabs_unless_the_config_says_otherwise(spark, tmp_path):
-    write_text(tmp_path / "a.csv", CSV_HEADER, CSV_LINE)
-    packed = tmp_path / "b.tsv.gz"
-    packed.write_bytes(gzip.compress(f"{CSV_HEADER}\n{CSV_LINE}\n".replace(",", "\t").encode()))
-    assert rows(read_sources(spark, ingest_config(str(tmp_path))), *REQUIRED_COLUMNS) == [LINE_TEXTS, LINE_TEXTS]
-    path = write_text(tmp_path / "c.tsv", CSV_HEADER.replace(",", ";"), CSV_LINE.replace(",", ";"))
-    assert rows(read_sources(spark, ingest_config(path, csv_separator=";")), *REQUIRED_COLUMNS) == [LINE_TEXTS]
-
-
-@pytest.mark.parametrize(("separator", "name"), [(";", "a semicolon"), ("\t", "a tab"), ("|", "a bar")])
-def test_another_separator_is_named(spark, tmp_path, separator, name):
-    path = write_text(tmp_path / "a.csv", *(text.replace(",", separator) for text in (CSV_HEADER, CSV_LINE)))
-    with pytest.raises(DataError, match=rf"a\.csv: no column .* parted by {name}: set ingest\.csv_separator to it"):
-        read_sources(spark, ingest_config(path))
-
-
-@pytest.mark.parametrize("content", ["", "\n\n", " , ,\n"])
-def test_a_file_with_nothing_in_it_is_left_out_where_that_is_asked_for(spark, tmp_path, content):
-    write_text(tmp_path / "a.csv", CSV_HEADER, CSV_LINE)
-    (tmp_path / "bare.csv").write_text(content)
-    with pytest.raises(BadFileError, match=r"bare\.csv is empty"):
-        read_sources(spark, ingest_config(str(tmp_path)))
-    bad = BadFiles(skip=True)
-    assert read_sources(spark, ingest_config(str(tmp_path)), bad).count() == 1
-    assert [file.path.rpartition("/")[2] for file in bad.found] == ["bare.csv"]
 
 
 @pytest.mark.parametrize("content", [f"{CSV_HEADER}\n", f"{CSV_HEADER}\n,,,\n\n"])
