@@ -9,7 +9,7 @@ from typing import Any
 from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 
-from recsys_spark.cleaning.dates import latin_digits
+from recsys_spark.cleaning.numbers import latin_digits
 from recsys_spark.contracts.config import CleanConfig
 from recsys_spark.contracts.errors import DataError
 from recsys_spark.frames import window_over_all
