@@ -42,7 +42,7 @@ setup(
         "matplotlib>=3.7.2",
         "openpyxl>=3.1.0",
         "defusedxml>=0.7.1",  # with it openpyxl refuses XML entities
-        "python-calamine>=0.2.3",
+        "python-calamine>=0.8.3",
         "XlsxWriter>=3.1.0",
         "setuptools>=65; python_version >= '3.12'",  # PySpark 3.5 imports distutils, which it brings back
     ],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from recsys_spark.cleaning.clean import clean_lines
+from recsys_spark.cleaning.date_checks import late_dates, warn_of_late_dates
 from recsys_spark.cleaning.report import funnel
 from recsys_spark.command_line import main
 from recsys_spark.contracts.artifacts import (
@@ -13,6 +14,7 @@ from recsys_spark.contracts.artifacts import (
     SPLIT_CUTOFFS,
 )
 from recsys_spark.contracts.config import PipelineConfig
+from recsys_spark.contracts.errors import DataError
 from recsys_spark.sequences.split import require_parts
 from recsys_spark.stage import Metrics, Stage, StageIO
 
@@ -21,16 +23,21 @@ def run(io: StageIO, config: PipelineConfig) -> Metrics:
     raw = io.read(RAW_LINES)
     cleaned = clean_lines(raw, config.clean, config.split, io.materialise)
     interactions = io.write(INTERACTIONS_CLEAN, cleaned.interactions)
+    if not interactions:
+        raise DataError("clean.coverage left no interaction; lower its thresholds or its rounds")
     if config.split.fold_end:
         require_parts(io.read(INTERACTIONS_CLEAN), cleaned.cutoffs)
     rejected = io.write(REJECTED_LINES, cleaned.rejected)
     report = funnel(raw.count(), io.read(INTERACTIONS_CLEAN), io.read(REJECTED_LINES), config.clean)
+    late = late_dates(io.read(INTERACTIONS_CLEAN))
+    warn_of_late_dates(late, config.clean)
     io.write_json(SPLIT_CUTOFFS, cleaned.cutoffs)
     saw_all = {
         "coverage_saw_all_data": config.clean.coverage.rounds > 0,
         "cancellations_saw_all_data": config.clean.nets_cancellations,
     }
-    io.write_json(CLEANING_REPORT, {"funnel": report, "outliers": cleaned.outliers, **saw_all, **cleaned.cutoffs})
+    facts = {"funnel": report, "late_dates": late, "outliers": cleaned.outliers, **saw_all, **cleaned.cutoffs}
+    io.write_json(CLEANING_REPORT, facts)
     return {"lines": report["lines_read"], "interactions": interactions, "rejected_lines": rejected}
 
 

@@ -9,8 +9,8 @@ from recsys_spark.contracts.artifacts import INGEST_REPORT, RAW_LINES
 from recsys_spark.contracts.config import PipelineConfig
 from recsys_spark.contracts.errors import ConfigError
 from recsys_spark.ingest.bad_files import BadFiles
-from recsys_spark.ingest.readers import read_sources, source_files
-from recsys_spark.ingest.report import ingest_report
+from recsys_spark.ingest.readers import files_passed_over, read_sources, source_files
+from recsys_spark.ingest.report import NotRead, ingest_report, rounded_ids
 from recsys_spark.ingest.splits import splits_kept
 from recsys_spark.ingest.tables import read_tables, table_files
 from recsys_spark.privacy.entry import CustomerEntry
@@ -35,9 +35,14 @@ def run(io: StageIO, config: PipelineConfig) -> Metrics:
     bad = BadFiles(skip=config.ingest.on_bad_file == "skip")
     read = read_tables if config.ingest.tables.transactions else read_sources
     entry, left_out = CustomerEntry.of(config.ingest, config.paths.processed), Observation("forgotten")
+    rounded = Observation("rounded ids")
     with splits_kept(io.spark):
-        lines = io.write(RAW_LINES, entry.admit(read(io.spark, config.ingest, bad), left_out))
-    report = ingest_report(io.read(RAW_LINES), files, bad.found)
+        source = read(io.spark, config.ingest, bad).observe(rounded, *rounded_ids())  # before ids become pseudonyms
+        lines = io.write(RAW_LINES, entry.admit(source, left_out))
+    others = [] if config.ingest.tables.transactions else files_passed_over(config.ingest)
+    beside = NotRead(bad, others, rounded.get)
+    beside.warn()
+    report = ingest_report(io.read(RAW_LINES), files, beside)
     forgotten = left_out.get["lines"] if entry.forgotten else 0
     key = entry.facts().get("pseudonymise_key")
     io.write_json(INGEST_REPORT, {**report, "forgotten_lines": forgotten, "pseudonymise_key": key})

@@ -29,8 +29,7 @@ def export_table(storage: Storage, name: str, form: str, out: str | None, verify
     ConfigError for a name that is no table and for a place that is taken, lies among the artifacts or, of a workbook,
     lacks its folder, ArtifactError for a table that no stage has written or that is damaged.
     """
-    label = name if name.endswith(".parquet") else f"{name}.parquet"
-    schema = _schema_of(label)
+    label, schema = _table_of(name)
     target = out or f"{Path(label).stem}.{form}"
     require_free(target, [storage.location], needs_folder=form == "xlsx")
     frame = storage.read_table(label, schema, verify)
@@ -66,13 +65,14 @@ def _write_by_way_of_root(
         storage.sweep(stage)
 
 
-def _schema_of(label: str) -> Table:
-    """The table that a label belongs to; keys in the path may be anything."""
-    for artifact in ARTIFACTS.values():
-        if artifact.schema is not None and artifact.matches(label):
-            return artifact.schema
+def _table_of(name: str) -> tuple[str, Table]:
+    """The label and schema of the table that a name means, with its suffix or without; keys in it may be anything."""
+    for label in (name, f"{name}.parquet"):  # as it stands first: the folders of shards have no suffix
+        for artifact in ARTIFACTS.values():
+            if artifact.schema is not None and artifact.matches(label):
+                return label, artifact.schema
     tables = sorted(artifact.path for artifact in ARTIFACTS.values() if artifact.kind == "table")
-    raise ConfigError(f"'{label}' is no table; there are {', '.join(tables)}")
+    raise ConfigError(f"'{name}' is no table; there are {', '.join(tables)}")
 
 
 def _without_formulas(frame: DataFrame) -> DataFrame:

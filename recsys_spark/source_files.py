@@ -52,6 +52,29 @@ def expand(patterns: Iterable[str], suffixes: tuple[str, ...]) -> list[str]:
     return sorted(found.values())
 
 
+def passed_over(patterns: Iterable[str], suffixes: tuple[str, ...]) -> list[str]:
+    """Files below the folders among the patterns that `expand` leaves out and somebody may miss, sorted.
+
+    They are of another format, such as `feb.ods`, or of one of the formats and begin with `_`, such as `_may.xlsx`.
+    What begins with `.` or `~$` is none of them, nor is a mark such as `_SUCCESS`, nor what lies in a hidden folder.
+    """
+    missed: set[str] = set()
+    for pattern in patterns:
+        fs, plain = filesystem(pattern)
+        if not fs.isdir(plain):
+            continue
+        folder = plain.rstrip("/")
+        root = fs.unstrip_protocol(folder) if is_local(fs) else pattern.rstrip("/")
+        for path in fs.find(plain):
+            below = path.removeprefix(folder)
+            *folders, name = below.split("/")
+            is_read = path.lower().endswith(suffixes)
+            # Either a hidden file of a format, or a file of none that is not hidden.
+            if not any(map(_is_hidden, folders)) and not name.startswith(("~$", ".")) and is_read == _is_hidden(name):
+                missed.add(root + below)
+    return sorted(missed)
+
+
 def _before_glob(path: str) -> str:
     return "/".join(takewhile(lambda part: not is_glob(part), path.split("/")))
 

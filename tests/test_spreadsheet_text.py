@@ -12,7 +12,7 @@ from pyspark.sql import functions as F
 
 from recsys_spark.contracts.artifacts import RAW_LINES
 from recsys_spark.contracts.errors import ArtifactError, ConfigError
-from recsys_spark.export import FORMATS, _write, export_table
+from recsys_spark.export import FORMATS, _table_of, _write, export_table
 from recsys_spark.paths import is_below
 from recsys_spark.spreadsheet_text import without_formula
 from recsys_spark.storage import Storage
@@ -109,6 +109,15 @@ def test_a_number_that_excel_lacks_is_written_as_text(spark, tmp_path):
     write_workbook(frame, columns, ["id"], "Rows", str(tmp_path / "book.xlsx"))
     sheet = openpyxl.load_workbook(tmp_path / "book.xlsx").worksheets[0]
     assert [cell.value for cell in sheet["B"]] == ["Value", "nan", "-inf", -2.5]
+
+
+def test_a_table_is_named_with_its_suffix_or_without_and_shards_have_none():
+    for name, label in {
+        "raw_lines": "raw_lines.parquet",
+        "raw_lines.parquet": "raw_lines.parquet",
+        "ranker_feats_test_shards": "ranker_feats_test_shards",
+    }.items():
+        assert _table_of(name)[0] == label
 
 
 @pytest.mark.parametrize("name", ["../raw_lines", "/etc/passwd", "raw_lines/../../x", "raw_lines\0", "nothing", ""])

@@ -17,6 +17,7 @@ from recsys_spark.cleaning.aggregate import (
 )
 from recsys_spark.cleaning.cancellations import label_cancelled
 from recsys_spark.cleaning.coverage import label_rare
+from recsys_spark.cleaning.date_checks import require_order_of_day_and_month
 from recsys_spark.cleaning.outliers import describe, fit_bounds, is_outlier, winsorise, with_bounds
 from recsys_spark.cleaning.rules import label_lines
 from recsys_spark.cleaning.text import normal_forms
@@ -59,7 +60,7 @@ class NewLines:
 def clean_lines(raw: DataFrame, config: CleanConfig, split: SplitConfig, materialise: Materialise) -> Cleaned:
     """Apply the rules of preparation in their order.
 
-    Raises DataError where no date parses and where no line is left.
+    Raises DataError where no date parses, many have day and month swapped, or no line is left.
     """
     lines, groups = _grouped(raw, config, materialise)
     aggregated = groups.filter("num_lines > 0")
@@ -107,6 +108,8 @@ def _grouped(raw: DataFrame, config: CleanConfig, materialise: Materialise) -> t
     vocabulary = normal_forms(raw, ("stock_code", "description"))
     labelled = label_lines(raw, config, None if vocabulary.isEmpty() else vocabulary)
     lines = materialise("lines", _passed_or_rejected(labelled, config), partition_by="is_rejected")
+    unread = lines.filter("is_rejected").select("rejected.*").filter("rule = 'unparsed_date'")
+    require_order_of_day_and_month(raw, unread)
     groups = _group(lines.filter("not is_rejected").select("passed.*"), labelled, config, materialise)
     if groups.filter("num_lines > 0").isEmpty():
         _explain_nothing_left(labelled)

@@ -43,10 +43,11 @@ def label_lines(raw: DataFrame, config: CleanConfig, normal_forms: DataFrame | N
 
 
 def _own_rule(config: CleanConfig) -> Column:
-    units, amount = F.col("units"), F.col("amount")
+    units, amount, latest = F.col("units"), F.col("amount"), config.dates.latest
     conditions = {
         **{rule: F.col("ingest_rule") == rule for rule in INGEST_RULES},
         "unparsed_date": F.col("time").isNull(),
+        **({"future_date": F.to_date("time") > F.lit(latest).cast("date")} if latest else {}),
         "missing_customer": F.col("customer").isNull(),
         "missing_stock_code": F.col("code").isNull(),
         "missing_quantity": units.isNull(),

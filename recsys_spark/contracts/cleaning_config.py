@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import date
 
 from recsys_spark.contracts.checks import one_of, require
 
 INGEST_RULES = ("orphan_customer", "orphan_product", "totals_row", "ragged_line")
 CLEAN_RULES = (
     "unparsed_date",
+    "future_date",
     "missing_customer",
     "missing_stock_code",
     "missing_quantity",
@@ -25,6 +27,13 @@ CLEAN_RULES = (
 )
 
 
+def _is_day(text: str | None) -> bool:
+    try:
+        return text is None or date.fromisoformat(text).isoformat() == text
+    except ValueError:
+        return False
+
+
 @dataclass(frozen=True, kw_only=True)
 class DatesConfig:
     formats: tuple[str, ...] = (
@@ -39,12 +48,14 @@ class DatesConfig:
     system: int = 1900
     default_year: int | None = None
     token_means: str = "day"
+    latest: str | None = None
 
     def __post_init__(self) -> None:
         require(self.system in (1900, 1904), "clean.dates.system", "1900 or 1904", self.system)
         one_of(self.token_means, ("day", "year"), "clean.dates.token_means")
         year = self.default_year
         require(year is None or 1900 <= year <= 2200, "clean.dates.default_year", "between 1900 and 2200", year)
+        require(_is_day(self.latest), "clean.dates.latest", "null or an ISO date such as 2011-12-09", self.latest)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -156,7 +156,7 @@ def _unknown_key(key: str) -> str:
     siblings = sorted({name[len(section) :].lstrip(".").split(".")[0] for name in _below(section, known_keys())})
     beside = [f"{section}.{name}".lstrip(".") for name in siblings]
     nearest = [*difflib.get_close_matches(key, beside, n=1), *difflib.get_close_matches(key, known_keys(), n=1)]
-    hint = f"; did you mean '{nearest[0]}'?" if nearest else ""
+    hint = f"; did you mean '{nearest[0]}'?" if nearest else "."
     return f"unknown key '{key}'{hint} Known keys of {section or 'the top level'}: {', '.join(siblings)}"
 
 

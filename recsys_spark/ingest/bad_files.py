@@ -1,4 +1,4 @@
-"""Source files that cannot be read: the first ends the job, or all are left out and told."""
+"""What of the sources is not read: a file that cannot be ends the job or is left out, a hidden sheet is left out."""
 
 from __future__ import annotations
 
@@ -24,10 +24,14 @@ class BadFile:
 
 @dataclass
 class BadFiles:
-    """Takes what cannot be read. skip: `ingest.on_bad_file` is `skip`, for files of lines."""
+    """Takes what is not read. skip: `ingest.on_bad_file` is `skip`, for files of lines.
+
+    hidden_sheets: (file, sheet) of the sheets that no spreadsheet program shows, where all were to be read.
+    """
 
     skip: bool = False
     found: list[BadFile] = field(default_factory=list)
+    hidden_sheets: list[tuple[str, str]] = field(default_factory=list)
 
     def add(self, path: str, problem: str) -> None:
         """Raise BadFileError, or keep the file for the report. problem: one line; see BadFile."""
@@ -36,3 +40,11 @@ class BadFiles:
             raise BadFileError(str(bad))
         log.warning("skipped: %s", bad)
         self.found.append(bad)
+
+    def add_hidden(self, path: str, sheet: str) -> None:
+        """Keep a hidden sheet for the report."""
+        where = f"{PurePosixPath(path).name}, sheet '{sheet}'"
+        log.warning(
+            "%s: hidden, so that it is not read; name the sheets to read in ingest.sheets if it is meant", where
+        )
+        self.hidden_sheets.append((path, sheet))

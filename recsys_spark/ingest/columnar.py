@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import takewhile
 from pathlib import PurePosixPath
@@ -47,6 +47,7 @@ log = logging.getLogger("recsys")
 
 _MAGIC = b"PAR1"
 _NULL_FOLDER = "__HIVE_DEFAULT_PARTITION__"
+_NANOS_AS_LONG = "spark.sql.legacy.parquet.nanosAsLong"
 _LARGEST_WHOLE = 1e18  # within bigint
 _SMALLEST_PLAIN = 1e-6  # Spark writes a smaller decimal with an exponent
 
@@ -100,6 +101,9 @@ def _shape(path: str) -> _Shape | str:
 
 def _source(spark: SparkSession, paths: Sequence[str], shape: _Shape, config: IngestConfig) -> SourceFrame:
     where = shown_names(paths)
+    if any(_is_nanos(type_) for _, type_ in shape.columns):
+        # Without it Spark refuses the file. It stays set: the rows are read later than here, and nothing needs it off.
+        spark.conf.set(_NANOS_AS_LONG, "true")
     try:
         table = spark.read.parquet(*(spark_glob(path) for path in paths))
         num_rows = table.count()
@@ -108,14 +112,24 @@ def _source(spark: SparkSession, paths: Sequence[str], shape: _Shape, config: In
     names = [*table.columns, *shape.depths]
     headers = match_headers(names, config.aliases, where, row=0)
     log.info("%s: %s rows x %d columns; %s", where, f"{num_rows:,}", len(names), headers.describe())
-    return SourceFrame(_texts(table, shape.depths.values()), headers, where)
+    return SourceFrame(_texts(table, shape), headers, where)
 
 
-def _texts(table: DataFrame, depths: Iterable[int]) -> DataFrame:
-    """The text columns and the source columns. depths: of the folders that are columns too."""
+def _is_nanos(arrow_type: str) -> bool:
+    return arrow_type.startswith("timestamp[ns")
+
+
+def _texts(table: DataFrame, shape: _Shape) -> DataFrame:
+    """The text columns, those of folders among them, and the source columns."""
     file = file_uri(F.col("_metadata.file_path"))
-    texts = [as_text(F.col(f"`{field.name}`"), field.dataType) for field in table.schema]
-    texts += [_folder_value(F.element_at(F.split(file, "/"), -1 - depth)) for depth in depths]
+    arrow_types = dict(shape.columns)
+    texts = []
+    for field in table.schema:
+        value, type_ = F.col(f"`{field.name}`"), field.dataType
+        if _is_nanos(arrow_types.get(field.name, "")):  # as pandas writes times; Spark has them as numbers
+            value, type_ = F.timestamp_micros(F.round(value / 1000).cast("bigint")), TimestampType()
+        texts.append(as_text(value, type_))
+    texts += [_folder_value(F.element_at(F.split(file, "/"), -1 - depth)) for depth in shape.depths.values()]
     return table.select(
         *(filled(text).alias(position_name(at)) for at, text in enumerate(texts)),
         file.alias("source_file"),

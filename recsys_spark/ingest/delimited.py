@@ -1,7 +1,7 @@
 """CSV files -> source frames, read by Spark, every line with its row number.
 
-Rows are counted as records: 1 is the first record of the file, whatever it holds; empty lines are no records, nor
-are lines of ASCII white space alone in a file that Spark reads line by line.
+Rows are counted as records: 1 is the first record of the file, whatever it holds; lines that are empty or of ASCII
+white space alone are no records (but a line of tabs is one where tabs part columns and Spark reads the file whole).
 Spark splits a large file into blocks and numbers none of its rows, so they are counted first: within one scan
 `monotonically_increasing_id` rises by one from row to row of a block, hence
 
@@ -20,6 +20,7 @@ import io
 import logging
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import islice
 from typing import TextIO
 
@@ -51,19 +52,34 @@ _BLOCKS = (
     "file_path string, file_block_start bigint, source_file string, first_id bigint, last_id bigint, offset bigint, "
     "last_row bigint"
 )
+_WRAPPED = re.compile('^="(.*)"$', re.DOTALL)
 _TRIMMED = "".join(map(chr, range(ord(" ") + 1)))  # by Java's trim: a line that has nothing left is dropped
 
 
 def read_csv(spark: SparkSession, paths: Sequence[str], config: IngestConfig, bad: BadFiles) -> list[SourceFrame]:
     """Source frames of the files; those that share a header row are read together.
 
-    bad: takes files that are no text. Raises DataError for one that has no header row, or two headers for one column.
-    The session keeps the number of splits that it has now: see `splits_kept`.
+    A .tsv is parted by tabs unless the config names a separator of its own. bad: takes files that are no text, or have
+    nothing in their first rows. Raises DataError for two headers for one column. The session keeps the number of splits
+    that it has now: see `splits_kept`.
     """
+    is_parted_by_tabs = config.csv_separator == IngestConfig.csv_separator
+    tabbed = [path for path in paths if is_parted_by_tabs and path.lower().endswith((".tsv", ".tsv.gz"))]
+    others = [path for path in paths if path not in set(tabbed)]
+    sources = _read(spark, others, config, bad) if others else []
+    return sources + (_read(spark, tabbed, replace(config, csv_separator="\t"), bad) if tabbed else [])
+
+
+def _read(spark: SparkSession, paths: Sequence[str], config: IngestConfig, bad: BadFiles) -> list[SourceFrame]:
+    """Source frames of files with one separator."""
     alike: dict[tuple[int, tuple[str, ...]], tuple[Headers, list[str]]] = {}
     texts = check_texts(spark, paths, config, bad)
     for path, whole in texts.items():
-        headers = find_headers(_first_records(path, config, whole), config.aliases, shown_names([path]))
+        records = _first_records(path, config, whole)
+        if not any(map(any, records)):
+            bad.add(path, f"is empty, or at least its first {config.header_search_rows} rows are; take it out")
+            continue
+        headers = find_headers(records, config.aliases, shown_names([path]))
         alike.setdefault((headers.row, headers.texts), (headers, []))[1].append(path)
     fix_splits(spark)
     sources = []
@@ -81,15 +97,16 @@ def _first_records(path: str, config: IngestConfig, whole: bool) -> list[list[st
     try:
         with fs.open(plain, "rb", compression="infer") as file:
             text = io.TextIOWrapper(file, encoding=python_encoding(config.csv_encoding), errors="replace", newline="")
-            records = _records(text, config.csv_separator, whole)
-            return [[cell.strip() or None for cell in record] for record in islice(records, config.header_search_rows)]
+            records = islice(_records(text, config.csv_separator, whole), config.header_search_rows)
+            return [[_WRAPPED.sub(r"\1", cell.strip()) or None for cell in record] for record in records]
     except (csv.Error, OSError, EOFError) as error:
         raise DataError(f"{shown_names([path])} is no CSV file: {error} ({path})") from error
 
 
 def _records(text: TextIO, separator: str, whole: bool) -> Iterator[list[str]]:
-    lines = text if whole else (line for line in text if line.strip(_TRIMMED))
-    return (record for record in csv.reader(lines, delimiter=separator) if record)
+    blanks = _TRIMMED.replace(separator, "") if whole else _TRIMMED
+    lines = (line for line in text if line.strip(blanks))  # in quotes too, which changes no number of records
+    return (record for record in csv.reader(lines, delimiter=separator, skipinitialspace=True) if record)
 
 
 def _source(spark: SparkSession, paths: list[str], headers: Headers, config: IngestConfig, whole: bool) -> SourceFrame:
@@ -100,8 +117,8 @@ def _source(spark: SparkSession, paths: list[str], headers: Headers, config: Ing
     log.info("%s: %s; %s", where, shape, headers.describe())
     numbered = rows.join(F.broadcast(blocks), on=["file_path", "file_block_start"], how="left")
     frame = numbered.select(
-        *(filled(F.col(position_name(at))).alias(position_name(at)) for at in range(width)),
-        _ragged(config.csv_separator).alias(RAGGED),
+        *(filled(_unwrapped(F.col(position_name(at)))).alias(position_name(at)) for at in range(width)),
+        _ragged(config.csv_separator, width).alias(RAGGED),
         _has_surplus(config.csv_separator, width).alias(SURPLUS),
         "source_file",
         F.lit("").alias("source_sheet"),
@@ -119,6 +136,7 @@ def _scan(spark: SparkSession, paths: list[str], width: int, config: IngestConfi
         encoding=config.csv_encoding,
         quote='"',
         escape='"',
+        ignoreLeadingWhiteSpace=True,  # else a quote behind a blank is part of the cell
         multiLine=whole,
         mode="PERMISSIVE",
         columnNameOfCorruptRecord=RAGGED,
@@ -158,15 +176,27 @@ def _row_number() -> Column:
     return F.when(is_counted, F.col("id") + F.col("offset")).otherwise(F.raise_error(moved).cast("bigint"))
 
 
-def _ragged(separator: str) -> Column:
-    """The text of a line with too many or too few fields, unless there is nothing in it."""
-    return F.when(F.col(RAGGED).rlike(rf'[^{WHITE_SPACE}"{re.escape(separator)}]'), F.col(RAGGED))
+def _unwrapped(text: Column) -> Column:
+    """`00123` of `="00123"`, by which programs keep Excel from making a number of an id."""
+    is_wrapped = text.startswith('="') & text.endswith('"') & (F.length(text) > 2)
+    return F.when(is_wrapped, text.substr(F.lit(3), F.length(text) - 3)).otherwise(text)
+
+
+def _ragged(separator: str, width: int) -> Column:
+    """The text of a line with too many or too few fields, unless nothing is in it or behind its last column."""
+    blanks = rf'[{WHITE_SPACE}"{re.escape(separator)}]*\z'
+    is_whole = rf"\A(?:(?:{_columns(separator, width)}){blanks}|{blanks})"
+    return F.when(~F.col(RAGGED).rlike(is_whole), F.col(RAGGED))
 
 
 def _has_surplus(separator: str, width: int) -> Column:
     """Whether a line holds anything behind its last column: one comma too many has moved all that follows it."""
+    filled_behind = rf'\A{_columns(separator, width)}(?s:.*)[^{WHITE_SPACE}"{re.escape(separator)}]'
+    return F.coalesce(F.col(RAGGED).rlike(filled_behind), F.lit(False))
+
+
+def _columns(separator: str, width: int) -> str:
+    """An expression for the first columns of a line, the separator behind each included."""
     end = re.escape(separator)
     # Atomic, or else what is quoted would be tried once more as if it were not.
-    cell = rf'(?>"(?:[^"]++|"")*+" *(?={end}|\z)|[^{end}]*)'
-    filled_behind = rf'\A(?:{cell}{end}){{{width}}}(?s:.*)[^{WHITE_SPACE}"{end}]'
-    return F.coalesce(F.col(RAGGED).rlike(filled_behind), F.lit(False))
+    return rf'(?:(?> *"(?:[^"]++|"")*+" *(?={end}|\z)|[^{end}]*){end}){{{width}}}'

@@ -96,9 +96,9 @@ def _check_quotes(path: str, encoding: str, separator: str) -> Iterator[pa.Recor
     with fs.open(plain, "rb", compression="infer") as file:
         text = io.TextIOWrapper(file, encoding=encoding, errors="replace", newline="")
         try:
-            for _ in csv.reader(_kept(text, lines), delimiter=separator):
+            for _ in csv.reader(_kept(text, lines), delimiter=separator, skipinitialspace=True):
                 if len(lines) > 1:
-                    next(csv.reader(lines, delimiter=separator, strict=True))
+                    next(csv.reader(lines, delimiter=separator, skipinitialspace=True, strict=True))
                 before += len(lines)
                 lines.clear()
         except csv.Error:

@@ -12,6 +12,7 @@ from recsys_spark.contracts.errors import ConfigError, DataError
 
 Aliases = Mapping[str, Sequence[str]]
 
+_SEPARATORS = {";": "a semicolon", "\t": "a tab", "|": "a bar", ",": "a comma"}
 _TATWEEL = "\u0640"  # stretches Arabic words in print, means nothing
 
 
@@ -93,10 +94,10 @@ def match_headers(texts: Iterable[str | None], aliases: Aliases, where: str, row
         if column is None:
             continue
         if column in found:
-            raise DataError(
-                f"{where}: two headers match {column}: '{trimmed[found[column]]}' and '{text}'; "
-                f"rename one, or list in ingest.aliases.{column} only the one that is meant"
-            )
+            first = trimmed[found[column]]
+            alias = f", or list in ingest.aliases.{column} only the one that is meant"
+            advice = alias if normalise(first) != normalise(text) else " (aliases cannot tell the two apart)"
+            raise DataError(f"{where}: two headers match {column}: '{first}' and '{text}'; rename one{advice}")
         found[column] = position
     return Headers(row, trimmed, {column: found[column] for column in LINE_COLUMNS if column in found})
 
@@ -108,8 +109,16 @@ def require_columns(headers: Headers, required: Iterable[str], aliases: Aliases,
         return
     found = ", ".join(f"'{text}'" for text in headers.texts if text) or "none"
     row = f" in row {headers.row}" if headers.row else ""
-    hints = " ".join(_hint(column, headers, aliases) for column in missing)
+    hints = _separator_hint(headers) or " ".join(_hint(column, headers, aliases) for column in missing)
     raise DataError(f"{where}: no column for {', '.join(missing)}. Headers found{row}: {found}. {hints}")
+
+
+def _separator_hint(headers: Headers) -> str:
+    """What to do where one header is a whole row of them, which another separator would part; empty where none is."""
+    for separator, name in _SEPARATORS.items():
+        if any(text.count(separator) > 1 for text in headers.texts):
+            return f"One header holds several, parted by {name}: set ingest.csv_separator to it."
+    return ""
 
 
 def _hint(column: str, headers: Headers, aliases: Aliases) -> str:

@@ -7,10 +7,12 @@ keeps its word reaches the readers, which hold whole parts in memory. Nothing is
 
 from __future__ import annotations
 
+import re
 import zipfile
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import reduce
 from typing import BinaryIO
 
 _OLE = bytes.fromhex("d0cf11e0a1b11ae1")  # compound file: an .xls of 1997 to 2003, or an encrypted workbook
@@ -23,6 +25,13 @@ _LOCAL_HEADER_BYTES = 30
 _IS_ENCRYPTED = 0x1
 _DOCTYPES = tuple("<!DOCTYPE".encode(encoding) for encoding in ("ascii", "utf-16-le", "utf-16-be"))
 
+_HEAD_BYTES = 4096  # of a sheet's XML; its extent stands before the first row
+_MOST_CELLS = 1 << 28  # 256 columns of all rows that there are
+
+FAR_CELL = (
+    "has a sheet whose last cell ({cell}) lies too far out for calamine; delete the rows and columns behind the lines "
+    "and save it, or set ingest.engine to openpyxl"
+)
 _SAVE_ANEW = "open it in a spreadsheet program and save it anew"
 _IF_TRUE = "if it is genuine, raise {key}"
 
@@ -64,6 +73,29 @@ def check_workbook(file: BinaryIO, limits: UnpackLimits) -> None:
     if head.startswith(_ZIP):
         _check_zip(file, limits)
     file.seek(0)
+
+
+def check_extents(file: BinaryIO) -> None:
+    """Raise BadPackageError for a sheet of .xlsx whose last cell lies absurdly far out; of a checked workbook.
+
+    calamine keeps a sheet as one rectangle: a stray cell XFD1048576 asks for 512 GiB, and the process ends.
+    """
+    if file.read(len(_ZIP)) == _ZIP:
+        with zipfile.ZipFile(file) as package:
+            for name in package.namelist():
+                if re.fullmatch(r"xl/worksheets/[^/]+\.xml", name):
+                    with package.open(name) as part:
+                        _check_extent(part.read(_HEAD_BYTES))
+    file.seek(0)
+
+
+def _check_extent(head: bytes) -> None:
+    stated = re.search(rb'<(?:\w+:)?dimension ref="(?:[A-Z]+\d+:)?([A-Z]+)(\d+)"', head)
+    if stated is None:
+        return
+    width = reduce(lambda number, letter: number * 26 + letter - ord("@"), stated[1], 0)
+    if width * int(stated[2]) > _MOST_CELLS:
+        raise BadPackageError(FAR_CELL.format(cell=f"cell {(stated[1] + stated[2]).decode()}"))
 
 
 def check_gzip(file: BinaryIO, limits: UnpackLimits) -> None:

@@ -16,11 +16,11 @@ from recsys_spark.ingest.delimited import read_csv
 from recsys_spark.ingest.headers import require_columns
 from recsys_spark.ingest.source_frames import SourceFrame, shown_names, to_raw_lines
 from recsys_spark.ingest.workbooks import read_workbooks
-from recsys_spark.source_files import expand
+from recsys_spark.source_files import expand, passed_over
 
 SUFFIXES = {
     "workbook": (".xlsx", ".xlsm", ".xls", ".xlsb"),
-    "csv": (".csv", ".tsv", ".txt", ".csv.gz"),
+    "csv": (".csv", ".tsv", ".txt", ".csv.gz", ".tsv.gz", ".txt.gz"),
     "parquet": (".parquet",),
 }
 
@@ -29,8 +29,16 @@ def source_files(config: IngestConfig) -> list[str]:
     """The files of `ingest.sources`. Raises ConfigError where there are none."""
     if not config.sources:
         raise ConfigError("nothing to ingest: set ingest.sources (files, folders, globs) or ingest.tables.transactions")
-    suffixes = SUFFIXES.get(config.format) or tuple(suffix for group in SUFFIXES.values() for suffix in group)
-    return expand(config.sources, suffixes)
+    return expand(config.sources, _suffixes(config))
+
+
+def files_passed_over(config: IngestConfig) -> list[str]:
+    """Files in the folders of `ingest.sources` that are not read, though their name does not say that they are none."""
+    return passed_over(config.sources, _suffixes(config))
+
+
+def _suffixes(config: IngestConfig) -> tuple[str, ...]:
+    return SUFFIXES.get(config.format) or tuple(suffix for group in SUFFIXES.values() for suffix in group)
 
 
 def read_sources(spark: SparkSession, config: IngestConfig, bad: BadFiles | None = None) -> DataFrame:

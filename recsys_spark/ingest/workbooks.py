@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from pathlib import PurePosixPath
+from typing import Any
 
 import pyarrow as pa
 from pyspark.sql import DataFrame, SparkSession
@@ -18,15 +19,18 @@ from recsys_spark.contracts.config import IngestConfig
 from recsys_spark.contracts.errors import DataError
 from recsys_spark.contracts.schemas import RAW_LINES
 from recsys_spark.ingest.bad_files import BadFiles
-from recsys_spark.ingest.engines import Row, open_workbook
+from recsys_spark.ingest.engines import Row, Span, open_workbook
 from recsys_spark.ingest.file_tasks import one_task_each
 from recsys_spark.ingest.headers import Headers, find_headers, require_columns, unnamed
-from recsys_spark.ingest.packages import BadPackageError, UnpackLimits
+from recsys_spark.ingest.packages import FAR_CELL, BadPackageError, UnpackLimits
 
 log = logging.getLogger("recsys")
 
+ALL_SHEETS = ("all",)
+_OWN_COLUMNS = ("quantity", "line_amount")  # that no line takes from another
 _BATCH_ROWS = 20_000  # bounds the memory of a task beside the engine's own
-_PREVIEW = "path string, sheet string, top string, has_more boolean, num_rows bigint, problem string"
+_CELL_LIMIT = "cell limit exceeded"  # what calamine says of a sheet whose rectangle is too large
+_PREVIEW = "path string, sheet string, top string, has_more boolean, num_rows bigint, is_hidden boolean, problem string"
 _PREVIEW_SCHEMA = pa.schema(
     [
         ("path", pa.string()),
@@ -34,6 +38,7 @@ _PREVIEW_SCHEMA = pa.schema(
         ("top", pa.string()),  # JSON, rows of cell texts
         ("has_more", pa.bool_()),
         ("num_rows", pa.int64()),
+        ("is_hidden", pa.bool_()),
         ("problem", pa.string()),
     ]
 )
@@ -55,6 +60,7 @@ class SheetPreview:
     top: list[Row]
     has_more: bool
     num_rows: int
+    is_hidden: bool
 
     @property
     def where(self) -> str:
@@ -76,9 +82,8 @@ def read_workbooks(spark: SparkSession, paths: Sequence[str], config: IngestConf
     bad: takes files that are no workbook. Raises DataError for a sheet that is not there, and headers that do not fit.
     """
     tasks = []
-    for preview in _chosen(inspect_workbooks(spark, paths, config, bad), config.sheets):
-        headers = find_headers(preview.top, config.aliases, preview.where)
-        require_columns(headers, REQUIRED_COLUMNS, config.aliases, preview.where)
+    for preview in _chosen(inspect_workbooks(spark, paths, config, bad), config.sheets, bad):
+        headers = _headers(preview, config)
         shape = f"{preview.num_rows:,} rows x {len(headers.texts)} columns, headers in row {headers.row}"
         log.info("%s: %s; %s", preview.where, shape, headers.describe())
         if preview.has_more or any(any(row) for row in preview.top[headers.row :]):
@@ -89,6 +94,18 @@ def read_workbooks(spark: SparkSession, paths: Sequence[str], config: IngestConf
         return None
     parse = partial(_parse_sheet, engine=config.engine, totals_words=_folded(config.totals_words))
     return one_task_each(spark, tasks, parse, RAW_LINES.ddl)
+
+
+def _headers(preview: SheetPreview, config: IngestConfig) -> Headers:
+    """Where each column is. Raises DataError, which says how to leave a sheet of something else out."""
+    try:
+        headers = find_headers(preview.top, config.aliases, preview.where)
+        require_columns(headers, REQUIRED_COLUMNS, config.aliases, preview.where)
+    except DataError as error:
+        if config.sheets != ALL_SHEETS:
+            raise
+        raise DataError(f"{error} If the sheet holds no purchase lines, name those that do in ingest.sheets") from None
+    return headers
 
 
 def inspect_workbooks(
@@ -102,38 +119,52 @@ def inspect_workbooks(
         if row["problem"]:
             bad.add(row["path"], row["problem"])
     whole = [row for row in found if not row["problem"]]
-    return [SheetPreview(r["path"], r["sheet"], json.loads(r["top"]), r["has_more"], r["num_rows"]) for r in whole]
+    return [
+        SheetPreview(r["path"], r["sheet"], json.loads(r["top"]), r["has_more"], r["num_rows"], r["is_hidden"])
+        for r in whole
+    ]
 
 
 def _inspect_file(path: str, engine: str, num_top: int, limits: UnpackLimits) -> Iterator[pa.RecordBatch]:
-    found: list[tuple] = []
+    found: list[dict[str, Any]] = []
     try:
         with open_workbook(path, engine, limits) as book:
             for sheet in book.sheet_names():
                 rows = book.rows(sheet)
                 top = list(islice(rows, num_top))
                 has_more = any(any(row) for row in rows)
-                found.append((path, sheet, json.dumps(top), has_more, book.num_rows(sheet), None))
+                facts = {"has_more": has_more, "num_rows": book.num_rows(sheet), "is_hidden": book.is_hidden(sheet)}
+                found.append({"path": path, "sheet": sheet, "top": json.dumps(top), **facts})
     except BadPackageError as error:
-        found = [(path, None, None, None, None, str(error))]
+        found = [{"path": path, "problem": str(error)}]
     except Exception as error:  # the engines raise a dozen kinds for a file that is damaged or something else
-        told = f"{type(error).__name__}: {error}".splitlines()[0]
-        problem = f"is no workbook that {engine} can read: {told}; open it in a spreadsheet program and save it anew"
-        found = [(path, None, None, None, None, problem)]
-    yield pa.RecordBatch.from_pylist(
-        [dict(zip(_PREVIEW_SCHEMA.names, row, strict=True)) for row in found], _PREVIEW_SCHEMA
-    )
+        found = [{"path": path, "problem": _engine_problem(error, engine)}]
+    yield pa.RecordBatch.from_pylist(found, _PREVIEW_SCHEMA)  # what a row lacks is null
 
 
-def _chosen(previews: Iterable[SheetPreview], sheets: tuple[str, ...]) -> list[SheetPreview]:
-    """The sheets that the config names, by name or else by position from 1; all that have a cell for `all`."""
+def _engine_problem(error: Exception, engine: str) -> str:
+    if _CELL_LIMIT in str(error).lower():
+        return FAR_CELL.format(cell="Ctrl+End goes to it")
+    told = f"{type(error).__name__}: {error}".splitlines()[0]
+    return f"is no workbook that {engine} can read: {told}; open it in a spreadsheet program and save it anew"
+
+
+def _chosen(previews: Iterable[SheetPreview], sheets: tuple[str, ...], bad: BadFiles) -> list[SheetPreview]:
+    """The sheets that the config names, by name or else by position from 1; for `all`, those in sight with a cell.
+
+    bad: takes the hidden ones that `all` leaves out: they hold old versions and lists of choices more often than lines.
+    """
     by_file: dict[str, list[SheetPreview]] = {}
     for preview in previews:
         by_file.setdefault(preview.path, []).append(preview)
     chosen = []
     for path, held in by_file.items():
-        if sheets == ("all",):
-            chosen += [preview for preview in held if preview.has_more or any(any(row) for row in preview.top)]
+        if sheets == ALL_SHEETS:
+            used = [preview for preview in held if preview.has_more or any(any(row) for row in preview.top)]
+            chosen += [preview for preview in used if not preview.is_hidden]
+            for preview in used:
+                if preview.is_hidden:
+                    bad.add_hidden(path, preview.name)
             continue
         keys = {str(position): preview for position, preview in enumerate(held, start=1)}
         keys.update({preview.name: preview for preview in held})
@@ -147,11 +178,36 @@ def _chosen(previews: Iterable[SheetPreview], sheets: tuple[str, ...]) -> list[S
 
 def _parse_sheet(task: SheetTask, engine: str, totals_words: frozenset[str]) -> Iterator[pa.RecordBatch]:
     with open_workbook(task.path, engine) as book:
-        lines = _lines(islice(enumerate(book.rows(task.sheet), start=1), task.headers.row, None), task, totals_words)
+        rows = islice(enumerate(book.rows(task.sheet), start=1), task.headers.row, None)
+        lines = _lines(_filled_down(rows, book.merged(task.sheet), task.headers), task, totals_words)
         while batch := list(islice(lines, _BATCH_ROWS)):
             columns = zip(zip(*batch, strict=True), _ARROW_SCHEMA.types, strict=True)
             arrays = [pa.array(values, type_) for values, type_ in columns]
             yield pa.RecordBatch.from_arrays(arrays, schema=_ARROW_SCHEMA)
+
+
+def _filled_down(
+    rows: Iterable[tuple[int, Row]], merged: Iterable[Span], headers: Headers
+) -> Iterator[tuple[int, Row]]:
+    """Give each row with a cell of its own the values of the cells that are merged over it and a row above.
+
+    Not of quantities and amounts: the sum of an invoice is none of its lines' own.
+    """
+    own = {headers.columns[column] for column in _OWN_COLUMNS}
+    spans: dict[int, list[Span]] = {}
+    for span in merged:
+        spans.setdefault(span[0], []).append(span)
+    below: dict[int, tuple[int, str | None]] = {}  # by column: the last row of the span, and its value
+    for number, row in rows:
+        if any(row):
+            for at, (last, value) in below.items():
+                if number <= last and value is not None:
+                    row = row + [None] * (at + 1 - len(row))
+                    row[at] = row[at] or value
+        yield number, row
+        for _, last, at in spans.get(number, ()):
+            if at not in own and at < len(row):
+                below[at] = (last, row[at])
 
 
 def _lines(rows: Iterable[tuple[int, Row]], task: SheetTask, totals_words: frozenset[str]) -> Iterator[tuple]:

@@ -60,6 +60,7 @@ RULES = {
     "totals_row": "line is a total, not a purchase",
     "ragged_line": "line has more fields than there are columns",
     "unparsed_date": "date cannot be read",
+    "future_date": "date is later than there can be",
     "missing_customer": "no customer",
     "missing_stock_code": "no product code",
     "missing_quantity": "no quantity",

@@ -28,7 +28,12 @@ def fit_cutoffs(interactions: DataFrame, config: SplitConfig) -> dict[str, str]:
     if all(dates):
         return {name: iso_in_utc(str(date), f"split.{name}") for name, date in zip(CUTOFFS, dates, strict=True)}
     quantiles = _time_quantiles(interactions, (config.fold_share, config.train_share, config.val_share, 1.0))
-    if None in quantiles or len(set(quantiles)) < len(quantiles):
+    if None in quantiles:
+        raise DataError(
+            "no customer has a second order at a later time, so that there is nothing to learn from or to judge by; "
+            "look whether customer_id and invoice_date are mapped to the right columns, or bring more lines"
+        )
+    if len(set(quantiles)) < len(quantiles):
         raise DataError(
             "too few orders to split by time: the cutoffs at "
             f"{config.fold_share}, {config.train_share} and {config.val_share} of the repeat customers' events, or the "

@@ -220,6 +220,12 @@ def test_rare_items_leave_before_rare_customers(spark):
     ]
 
 
+def test_coverage_that_leaves_nothing_is_an_error(spark):
+    io = MemoryIO(spark).give(RAW_LINES, raw_lines(spark, REGULAR))
+    with pytest.raises(DataError, match=r"clean\.coverage left no interaction"):
+        run(io, PipelineConfig(clean=CleanConfig(coverage=CoverageConfig(rounds=1)), split=DATES))
+
+
 def test_no_parsable_date_is_an_error_with_the_commonest_values(spark):
     with pytest.raises(DataError, match=r"no invoice date parses.*'soon', 'later'"):
         cleaned(spark, [{"invoice_date": "soon"}, {"invoice_date": "soon"}, {"invoice_date": "later"}])

@@ -31,7 +31,15 @@ CASES = {
     "٤٠٥١٣٫٥": "2010-12-01 12:00:00",
     "40513": "2010-12-01 00:00:00",  # Excel's number of that day in the 1900 system
     "40513.351389": "2010-12-01 08:26:00",  # 30360.0 seconds after midnight, rounded to the second
+    "2010-12-01T08:26:00Z": "2010-12-01 08:26:00",
+    "2010-12-01 08:26:00.123 UTC": "2010-12-01 08:26:00",
+    "2010-12-01 08:26:00 GMT+3": "2010-12-01 05:26:00",
+    "2010-12-01 08:26:00-0500": "2010-12-01 13:26:00",
     # No date, and none is made of it
+    "2010-12-01 08:26:00 BST": None,  # British summer time, or Bangladesh's?
+    "2010-12-01 8:26AST": None,
+    "2010-12-01T08:26:00[Europe/London]": None,
+    "2010-12-01 08:26:00 Etc/GMT+3": None,
     "12:30": None,
     "2010": None,
     "2010-12": None,

@@ -31,6 +31,9 @@ CASES = {
     "\u200f١٬٢٣٤٫٥": "1234.5",
     "\u200e-12\u200e": "-12",
     "15.299999999999999": "15.3",
+    "1 234 567.50": "1234567.5",
+    "- 5": "-5",
+    "( 1\u00a0200 )": "-1200",
     # Not guessed, not finite, no number
     "1.234,50": None,
     "12,5": None,
@@ -42,6 +45,12 @@ CASES = {
     "NaN": None,
     "Infinity": None,
     "5 pcs": None,
+    "12 50": None,
+    "12\u00a050": None,
+    "1 234 56": None,
+    "1  234": None,
+    "1 234,567": None,
+    "0 500": None,
     "1\n234": None,  # two numbers in one cell
     "--5": None,
     "": None,

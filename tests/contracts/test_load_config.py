@@ -172,6 +172,11 @@ def test_a_bad_overlay_is_named(tmp_path, text, said):
     assert said in str(caught.value)
 
 
+def test_a_key_that_is_like_none_ends_its_sentence():
+    with pytest.raises(ConfigError, match=r"unknown key 'clean.zzzzqqqq'\. Known keys of clean: "):
+        load_config(pairs=["clean.zzzzqqqq=1"])
+
+
 def test_a_missing_overlay_and_a_folder_are_named(tmp_path):
     with pytest.raises(ConfigError, match=r"nope\.yaml' does not exist"):
         load_config([str(tmp_path / "nope.yaml")])

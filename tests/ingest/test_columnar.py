@@ -26,7 +26,7 @@ ROW = (
 
 def write_table(path, **columns):
     """A file of the project's columns as texts, with these instead; None leaves one out."""
-    length = len(next(iter(filter(None, columns.values())), [0, 0]))
+    length = len(next((values for values in columns.values() if values is not None), [0, 0]))
     whole = {name: [text] * length for name, text in zip(HEADERS, LINE_TEXTS, strict=True)} | columns
     pq.write_table(pa.table({name: values for name, values in whole.items() if values is not None}), path)
 
@@ -130,3 +130,11 @@ def test_what_is_no_number_and_cells_of_any_white_space_are_blank(spark, tmp_pat
         (4, "17850", "\u00a0x"),
         (5, None, None),
     ]
+
+
+def test_times_in_nanoseconds_as_pandas_writes_them_are_read(spark, tmp_path):
+    nanos = [1_298_980_799_600_000_001, None]  # 2011-03-01 11:59:59.6 in UTC
+    for name, type_ in {"plain": pa.timestamp("ns"), "zoned": pa.timestamp("ns", tz="Asia/Riyadh")}.items():
+        write_table(tmp_path / f"{name}.parquet", InvoiceDate=pa.array(nanos, type_))
+    lines = read_sources(spark, ingest_config(str(tmp_path)))
+    assert rows(lines, "invoice_date", "source_row") == 2 * [("2011-03-01T12:00:00", 1)] + 2 * [(None, 2)]

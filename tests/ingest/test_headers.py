@@ -90,6 +90,12 @@ def test_two_headers_for_one_column_are_both_named():
         match_headers(["Qty", "Units"], ALIASES, "x", row=1)
 
 
+def test_of_two_equal_headers_one_must_be_renamed():
+    with pytest.raises(DataError, match="'Amount' and 'amount'; rename one ") as error:
+        match_headers(["Amount", "amount"], ALIASES, "x", row=1)
+    assert "list in" not in str(error.value)
+
+
 def test_an_alias_of_two_columns_is_refused():
     with pytest.raises(ConfigError, match="'code' stands for both"):
         match_headers(["Code"], {"stock_code": ["code"], "customer_id": ["code"]}, "x", row=1)

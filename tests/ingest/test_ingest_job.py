@@ -3,7 +3,7 @@ import logging
 import pytest
 
 from jobs.ingest import STAGE, input_files, run
-from recsys_spark.contracts.artifacts import RAW_LINES
+from recsys_spark.contracts.artifacts import INGEST_REPORT, RAW_LINES
 from recsys_spark.contracts.config import IngestConfig, PathsConfig, PipelineConfig, TablesConfig
 from recsys_spark.contracts.errors import ConfigError, DataError
 from recsys_spark.contracts.load_config import load_config
@@ -44,6 +44,33 @@ def test_the_log_shows_shape_headers_and_mapping(spark, tmp_path, caplog):
         "orders.xlsx, sheet 'March': 3 rows x 8 columns, headers in row 2; mapped invoice_id <- 'InvoiceNo'"
     )
     assert line.endswith("other columns: 'City'")
+
+
+def test_files_that_are_passed_over_and_hidden_sheets_are_told(spark, tmp_path, caplog):
+    write_workbook(tmp_path / "jan.xlsx", {"Lines": [HEADERS, LINE], "Old": [HEADERS, LINE]}, hidden=["Old"])
+    for name in ("feb.ods", "mar.csv.zip", "_may.xlsx", "_SUCCESS", ".jan.csv.crc", "~$jan.xlsx", "_old/a.ods"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("x")
+    io = MemoryIO(spark)
+    with caplog.at_level(logging.WARNING, logger="recsys"):
+        assert run(io, PipelineConfig(ingest=ingest_config(str(tmp_path))))["lines"] == 1
+    report = io.read_json(INGEST_REPORT)
+    assert [path.rpartition("/")[2] for path in report["passed_over_files"]] == ["_may.xlsx", "feb.ods", "mar.csv.zip"]
+    assert report["hidden_sheets"] == [{"file": f"file://{tmp_path}/jan.xlsx", "sheet": "Old"}]
+    assert "_may.xlsx, feb.ods, mar.csv.zip" in caplog.text
+    assert "jan.xlsx, sheet 'Old': hidden" in caplog.text
+
+
+def test_ids_whose_digits_a_spreadsheet_program_cut_off_are_counted(spark, tmp_path, caplog, monkeypatch):
+    monkeypatch.setenv("SOME_KEY", "a key of a test, no secret")
+    codes = ["5.01235E+12", "5.01235E+12", "1E+15", "E+1", "15.0E+3", "5012350000000"]
+    lines = [CSV_LINE.replace("00123", code).replace("17850", codes[0]) for code in codes]
+    path = write_text(tmp_path / "a.csv", CSV_HEADER, *lines)
+    io = MemoryIO(spark)
+    with caplog.at_level(logging.WARNING, logger="recsys"):
+        run(io, PipelineConfig(ingest=ingest_config(path, pseudonymise_key_env="SOME_KEY")))
+    assert io.read_json(INGEST_REPORT)["rounded_ids"] == {"invoice_id": 0, "stock_code": 3, "customer_id": 6}
+    assert "3 lines hold an id such as 5.01235E+12 in stock_code" in caplog.text
 
 
 def test_a_failed_run_leaves_the_lines_of_the_last_one(spark, tmp_path):

@@ -2,12 +2,14 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
+import xlsxwriter
 
 from recsys_spark.contracts.columns import REQUIRED_COLUMNS
 from recsys_spark.contracts.errors import DataError
 from recsys_spark.contracts.schemas import RAW_LINES
+from recsys_spark.ingest.bad_files import BadFiles
 from recsys_spark.ingest.readers import read_sources
-from tests.ingest.workbook_files import HEADERS, LINE, LINE_TEXTS, ingest_config, write_text, write_workbook
+from tests.ingest.workbook_files import HEADERS, LINE, LINE_TEXTS, NOON, ingest_config, write_text, write_workbook
 from tests.support.frames import column, rows
 
 ENGINES = ("calamine", "openpyxl")
@@ -104,6 +106,57 @@ def test_a_sheet_that_is_not_there_is_an_error_that_lists_the_sheets(spark, tmp_
     path = write_workbook(tmp_path / "s.xlsx", {"Jan": [HEADERS, LINE], "Feb": [HEADERS, LINE]})
     with pytest.raises(DataError, match=r"s\.xlsx has no sheet 'Mar' .*it has: 'Jan', 'Feb'"):
         read_sources(spark, ingest_config(path, sheets=("Mar",)))
+
+
+def test_hidden_sheets_are_read_only_where_they_are_named(spark, tmp_path, engine):
+    names = ("Lines", "Old", "_Older", "Empty")
+    sheets = {name: [HEADERS, LINE] if name != "Empty" else [] for name in names}
+    path = write_workbook(tmp_path / "s.xlsx", sheets, hidden=names[1:])
+    bad = BadFiles()
+    lines = read_sources(spark, ingest_config(path, engine=engine), bad)
+    assert column(lines, "source_sheet") == ["Lines"]
+    assert [sheet for _, sheet in bad.hidden_sheets] == ["Old", "_Older"]
+    named = read_sources(spark, ingest_config(path, engine=engine, sheets=("Old", "3")))
+    assert sorted(column(named, "source_sheet")) == ["Old", "_Older"]
+
+
+def test_cells_merged_over_the_lines_of_an_invoice_are_those_of_each_line(spark, tmp_path, engine):
+    lines = [
+        [1, "A", "LAMP", 7, NOON, 1, 10],
+        [None, "B", "DESK", None, None, 2, None],
+        [None, None, None, None, None, None, None],  # no line, though merged cells lie over it
+        [2, "C", "SOFA", 8, NOON, 3, 30],
+        [None, "D", "RUG", None, NOON, None, 40],
+    ]
+    spans = ("A2:A4", "D2:D4", "E2:E4", "G2:G4", "D5:D6", "F5:F6")
+    path = write_workbook(tmp_path / "merged.xlsx", [HEADERS, *lines], merged=spans)
+    found = read_sources(spark, ingest_config(path, engine=engine)).orderBy("source_row")
+    noon = "2011-03-01T12:00:00"
+    assert [tuple(row[name] for name in ("source_row", *REQUIRED_COLUMNS)) for row in found.collect()] == [
+        (2, "1", "A", "LAMP", "7", noon, "1", "10"),
+        (3, "1", "B", "DESK", "7", noon, "2", None),  # an amount over two lines is the amount of neither
+        (5, "2", "C", "SOFA", "8", noon, "3", "30"),
+        (6, None, "D", "RUG", "8", noon, None, "40"),
+    ]
+
+
+@pytest.mark.parametrize("notes", [["Call Riyadh"], ["Qty", "Units"]])
+def test_a_sheet_of_notes_is_an_error_that_says_how_to_leave_it_out(spark, tmp_path, notes):
+    path = write_workbook(tmp_path / "s.xlsx", {"Lines": [HEADERS, LINE], "Notes": [notes]})
+    with pytest.raises(DataError, match=r"sheet 'Notes': .* name those that do in ingest\.sheets"):
+        read_sources(spark, ingest_config(path))
+    assert read_sources(spark, ingest_config(path, sheets=("Lines",))).count() == 1
+
+
+def test_a_cell_far_from_the_others_is_named_before_calamine_breaks_on_it(spark, tmp_path):
+    book = xlsxwriter.Workbook(str(tmp_path / "far.xlsx"))
+    sheet = book.add_worksheet()
+    for number, row in enumerate([HEADERS, LINE_TEXTS]):
+        sheet.write_row(number, 0, row)
+    sheet.write(1_048_575, 16_383, "x")
+    book.close()
+    with pytest.raises(DataError, match=r"far\.xlsx has a sheet whose last cell \(cell XFD1048576\) lies too far out"):
+        read_sources(spark, ingest_config(str(tmp_path / "far.xlsx")))
 
 
 def test_arabic_headers_sheets_files_and_texts(spark, tmp_path, engine):

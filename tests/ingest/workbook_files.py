@@ -21,13 +21,23 @@ CSV_LINE = "536365,00123,LAMP,17850,2011-03-01T12:00:00,6,15.3"
 Rows = Sequence[Sequence[Any]]
 
 
-def write_workbook(path: Path, sheets: Rows | Mapping[str, Rows]) -> str:
-    """A real workbook; plain rows become one sheet 'Lines'. None leaves a cell out, `=` begins a formula in error."""
+def write_workbook(
+    path: Path, sheets: Rows | Mapping[str, Rows], hidden: Sequence[str] = (), merged: Sequence[str] = ()
+) -> str:
+    """A real workbook; plain rows become one sheet 'Lines'. None leaves a cell out, `=` begins a formula in error.
+
+    hidden: sheets that Excel does not show, those that begin with `_` not even in its menu. merged: ranges of every
+    sheet, such as A2:A4, whose first cell keeps its value.
+    """
     book = xlsxwriter.Workbook(str(path))
     moment = book.add_format({"num_format": "yyyy-mm-dd hh:mm:ss"})
     clock = book.add_format({"num_format": "[hh]:mm:ss"})
     for name, rows in (sheets if isinstance(sheets, Mapping) else {"Lines": sheets}).items():
         sheet = book.add_worksheet(name)
+        for span in merged:
+            sheet.merge_range(span, "")
+        if name in hidden:
+            sheet.very_hidden() if name.startswith("_") else sheet.hide()
         for number, row in enumerate(rows):
             for at, value in enumerate(row):
                 if isinstance(value, str) and value.startswith("="):

@@ -65,6 +65,14 @@ def test_every_figure_of_every_document_is_what_stands_there(page, tmp_path):
     assert misspelled(page) == []
 
 
+def test_dates_that_may_be_mistyped_are_warned_of_where_there_are_any(html):
+    late = {"interactions": 2, "first_date": "2062-03-05", "last_date": "2062-03-06", "last_before": "2026-01-09"}
+    documents = {**WHOLE.documents, "cleaning_report": {**CLEANING, "late_dates": late}}
+    said = " ".join(re.sub("<[^>]*>", "", render(replace(WHOLE, documents=documents), CHARTS)).split())
+    assert "2 purchases from 2062-03-05 to 2062-03-06 come after a gap that begins on 2026-01-09" in said
+    assert "Look at the last dates" not in html
+
+
 def test_every_mean_interval_and_difference_of_the_evaluation_is_on_the_page(page):
     places = {figure.place for figure in page.figures if figure.place}
     for split, found in WHOLE.documents["evaluation"]["split"].items():

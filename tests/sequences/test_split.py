@@ -48,6 +48,12 @@ def test_too_few_orders_to_split_is_an_error(spark):
         fit_cutoffs(interactions(spark, [("7", "A", 0), ("7", "B", 1), ("8", "A", 4)]), SplitConfig())
 
 
+def test_customers_who_all_have_one_order_are_an_error_that_asks_for_no_dates(spark):
+    with pytest.raises(DataError, match="no customer has a second order") as error:
+        fit_cutoffs(interactions(spark, [("7", "A", 0), ("7", "B", 0), ("8", "A", 4)]), SplitConfig())
+    assert "split." not in str(error.value)
+
+
 def test_a_test_split_that_would_be_empty_is_an_error(spark):
     # Days 1 to 5 count: 0.9 of the five events is reached on the last of them.
     with pytest.raises(DataError, match="the last one and the end of the data, coincide"):
