@@ -184,8 +184,9 @@ def test_a_cold_customer_gets_recent_popularity(name, ranked):
 @pytest.mark.parametrize("name", NAMES)
 def test_lists_do_not_depend_on_partitions(name, world, ranked):
     model = build_model(name, world["fitted"], SETTINGS)
-    lists = rank(world["asked"].repartition(7), model, world["fitted"].codes, 20)
-    assert {(row.customer_id, row.protocol): row.stock_codes for row in lists.collect()} == ranked[name]
+    for partitions in (7, 64):
+        lists = rank(world["asked"].repartition(partitions), model, world["fitted"].codes, 20)
+        assert {(row.customer_id, row.protocol): row.stock_codes for row in lists.collect()} == ranked[name]
 
 
 @pytest.mark.parametrize("name", ["ease_weights", "nmf_factors", "tifu_vectors"])
