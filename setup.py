@@ -32,7 +32,6 @@ setup(
         "numpy>=1.23.5,<2",
         "scipy>=1.11.1",
         "scikit-learn>=1.3.0",
-        "sparse-dot-topn>=1.1.0",
         "omegaconf>=2.4.0",
         "PyYAML>=6.0",
         "fsspec>=2023.5.0",

@@ -7,6 +7,7 @@ compared is the number of rows of each table and sums that numbering does not ch
 from __future__ import annotations
 
 import shutil
+import unicodedata
 from pathlib import Path
 from typing import Any
 
@@ -20,14 +21,17 @@ _CONTENT = (
     "showroom, sales_channel, year, extra"
 )
 
+# Python sees the texts beyond ASCII alone, as NFKC changes no other.
+_SPELLED = "CREATE MACRO spelled(t) AS CASE WHEN strlen(t) = length(t) THEN t ELSE python_nfkc(t) END"
+
 # Rules that need one line alone. `number` tells lines apart, cheaper than the three source columns.
 _LABELLED = """
 CREATE TEMP TABLE labelled AS
 WITH typed AS (
     SELECT *, row_number() OVER () AS number,
         nullif(trim(customer_id), '') AS customer,
-        nullif(upper(trim(regexp_replace(nfc_normalize(stock_code), '\\s+', ' ', 'g'))), '') AS code,
-        nullif(upper(trim(regexp_replace(nfc_normalize(description), '\\s+', ' ', 'g'))), '') AS text,
+        nullif(upper(trim(regexp_replace(spelled(stock_code), '\\s+', ' ', 'g'))), '') AS code,
+        nullif(upper(trim(regexp_replace(spelled(description), '\\s+', ' ', 'g'))), '') AS text,
         coalesce(
             try_cast(invoice_date AS TIMESTAMP),
             try_strptime(invoice_date, ['%d/%m/%Y %H:%M:%S', '%d/%m/%Y %H:%M', '%d/%m/%Y', '%d-%b-%Y', '%d.%m.%Y'])
@@ -119,18 +123,19 @@ FROM quartiles
 """
 
 _INTERACTIONS = """
-SELECT customer_id, stock_code, invoice_date, invoice_id, description, brand, category, showroom, sales_channel,
-    CASE WHEN NOT coalesce(quantity < quantity_low OR quantity > quantity_high, false) THEN quantity
-        WHEN quantity = floor(quantity)
-        THEN greatest(least(quantity::DOUBLE, floor(quantity_high)), ceil(quantity_low))::DECIMAL(18,4)
-        ELSE greatest(least(quantity::DOUBLE, quantity_high), quantity_low)::DECIMAL(18,4) END AS quantity,
-    line_amount,
-    CASE WHEN coalesce(price < price_low OR price > price_high, false)
-        THEN greatest(least(price, price_high), price_low) ELSE price END AS price,
-    num_lines,
-    coalesce(quantity < quantity_low OR quantity > quantity_high, false)
-        OR coalesce(price < price_low OR price > price_high, false) AS was_winsorised
-FROM (SELECT *, line_amount::DOUBLE / quantity::DOUBLE AS price FROM aggregated), bounds
+SELECT * EXCLUDE (quantity_before, price_moved), price_moved OR quantity <> quantity_before AS was_winsorised FROM (
+    SELECT customer_id, stock_code, invoice_date, invoice_id, description, brand, category, showroom, sales_channel,
+        CASE WHEN NOT coalesce(quantity < quantity_low OR quantity > quantity_high, false) THEN quantity
+            WHEN quantity = floor(quantity)
+            THEN greatest(least(quantity::DOUBLE, greatest(floor(quantity_high), 1)), ceil(quantity_low))::DECIMAL(18,4)
+            ELSE greatest(least(quantity::DOUBLE, quantity_high), quantity_low)::DECIMAL(18,4) END AS quantity,
+        quantity AS quantity_before, line_amount,
+        CASE WHEN coalesce(price < price_low OR price > price_high, false)
+            THEN greatest(least(price, price_high), price_low) ELSE price END AS price,
+        num_lines,
+        coalesce(price < price_low OR price > price_high, false) AS price_moved
+    FROM (SELECT *, line_amount::DOUBLE / quantity::DOUBLE AS price FROM aggregated), bounds
+)
 """
 
 _STATISTICS = """
@@ -237,6 +242,8 @@ def prepare(lines: str, out: Path, threads: int, memory: str) -> None:
     }
     with duckdb.connect(config=config) as database:
         database.execute("SET preserve_insertion_order = false")
+        database.create_function("python_nfkc", _nfkc, ["VARCHAR"], "VARCHAR")
+        database.execute(_SPELLED)
         database.execute(_LABELLED.format(lines=lines, **patterns))
         for step in (_LATE, _CUTOFFS, _BOUNDS):
             database.execute(step)
@@ -255,6 +262,10 @@ def prepare(lines: str, out: Path, threads: int, memory: str) -> None:
             for name, query, length in (("sequences", _SEQUENCES, 50), ("queries", _QUERIES, 200)):
                 with_history = _WITH_HISTORY.format(length=length, within=within)
                 _write(database, out, f"{name}_{split}", query.format(with_history=with_history))
+
+
+def _nfkc(text: str) -> str:
+    return unicodedata.normalize("NFKC", text)
 
 
 def _keep(database: duckdb.DuckDBPyConnection, out: Path, name: str, query: str) -> None:

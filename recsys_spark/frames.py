@@ -8,6 +8,9 @@ from pyspark.sql import functions as F
 from recsys_spark.contracts.errors import SchemaError
 from recsys_spark.contracts.schemas import Table
 
+# Up to this number, rows are sent to all executors: a shuffle of every line costs far more.
+BROADCAST_ROWS = 1_000_000
+
 
 def conform(frame: DataFrame, schema: Table, label: str) -> DataFrame:
     """The table's columns in order; raises SchemaError where the frame lacks one or has another type."""

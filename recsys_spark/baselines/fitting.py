@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cached_property, partial
 
 from pyspark.sql import DataFrame
 
@@ -61,6 +61,14 @@ class Fit:
         """An empty folder that all executors reach, gone when the stage ends."""
         return self.io.scratch(f"{artifact.name}_{self.name}")
 
+    @cached_property
+    def capped_source(self) -> DataFrame:
+        """KNN_SOURCE with the newest items of heavy customers: a table on disk, which both KNNs read several times."""
+        source = self.own(KNN_SOURCE)
+        kept, share_cut = cap_rows(source, self.settings.knn.max_items_per_customer, time="last_time")
+        self.facts["knn_share_cut"] = share_cut
+        return self.io.materialise(f"capped_source_{self.name}", kept) if share_cut else source
+
 
 def write_tables(fit: Fit, models: Sequence[str]) -> dict[str, float]:
     """Publish ITEM_POPULARITY of the fit and the tables that its models need; returns facts for the results."""
@@ -95,18 +103,12 @@ def _user_item_matrix(fit: Fit) -> DataFrame:
     return user_item_matrix(every, fit.cutoff_time)
 
 
-def _capped_source(fit: Fit) -> DataFrame:
-    kept, share_cut = cap_rows(fit.own(KNN_SOURCE), fit.settings.knn.max_items_per_customer, time="last_time")
-    fit.facts["knn_share_cut"] = share_cut
-    return kept
-
-
 def _item_neighbours(fit: Fit) -> DataFrame:
-    return fit_item_neighbours(_capped_source(fit), fit.settings.knn, fit.scratch(ITEM_NEIGHBOURS))
+    return fit_item_neighbours(fit.capped_source, fit.settings.knn, fit.scratch(ITEM_NEIGHBOURS))
 
 
 def _user_neighbours(fit: Fit) -> DataFrame:
-    return fit_user_neighbours(_capped_source(fit), fit.settings.knn, fit.scratch(USER_NEIGHBOURS))
+    return fit_user_neighbours(fit.capped_source, fit.settings.knn, fit.scratch(USER_NEIGHBOURS))
 
 
 def _nmf_factors(fit: Fit) -> DataFrame:

@@ -59,9 +59,9 @@ class FittedTable:
 
 @mapped(_MATRICES_KEPT)
 def _csr(table: FittedTable, row: str, col: str, value: str) -> sparse.csr_matrix:
-    triples = read_columns(table.path, row, col, value)
-    rows, cols = numbers(triples, row), numbers(triples, col)
-    values = numbers(triples, value).astype(np.float64)
+    # One column at a time: a table of neighbours is gigabytes, and each worker process holds its own.
+    rows, cols = (numbers(read_columns(table.path, name), name).astype(np.int32) for name in (row, col))
+    values = numbers(read_columns(table.path, value), value).astype(np.float64, copy=False)
     return csr_of(rows, cols, values)
 
 

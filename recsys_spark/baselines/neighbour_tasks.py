@@ -16,7 +16,7 @@ from recsys_spark.baselines.sparse_blocks import load_block
 from recsys_spark.paths import filesystem
 from recsys_spark.small_files import move
 
-BLOCKS, FOUND = "blocks", "neighbours.parquet"  # below the folder of the product
+FOUND = "neighbours.parquet"  # below the folder of the product
 NUM_PLACES = 4096  # what tasks divide among them, so the most tasks of a product
 _SCHEMA = pa.schema([("col", pa.int64()), ("neighbour", pa.int64()), ("score", pa.float32()), ("rank", pa.int32())])
 _BYTES_PER_NEIGHBOUR = 32  # while found: the sorted keys, what came since, and a copy to sort them
@@ -28,10 +28,13 @@ _GOLDEN_RATIO = (math.sqrt(5) - 1) / 2
 class MultiplyPlan:
     """What every multiplying task needs to know. Blocks without a column are left out.
 
-    num_rows: of the whole matrix, plus one. held_bytes: what a task may hold of neighbours that it has not written.
+    folder: where the neighbours go. packed: where the blocks lie, another folder for each product, as Python workers
+    keep blocks by their path. num_rows: of the whole matrix, plus one. held_bytes: what a task may hold of neighbours
+    that it has not written.
     """
 
     folder: str
+    packed: str
     blocks: tuple[int, ...]
     num_rows: int
     held_bytes: int
@@ -75,15 +78,15 @@ def groups_at(plan: MultiplyPlan, first: int, stop: int) -> Iterator[ColumnGroup
     Blocks lie side by side on 0..NUM_PLACES, and group n of a block at the n-th multiple of the golden ratio, modulo 1,
     of its stretch: so however the places are cut, each part has its share of the long and of the short columns.
     """
-    blocks = f"{plan.folder}/{BLOCKS}"
     start, end = (place * len(plan.blocks) / NUM_PLACES for place in (first, stop))
     for number in range(int(start), math.ceil(end)):
-        own = load_block(blocks, plan.blocks[number], plan.num_rows)
+        own = load_block(plan.packed, plan.blocks[number], plan.num_rows)
         every = enumerate(column_groups(own, plan.rule))
         mine = (group for n, group in every if start <= number + n * _GOLDEN_RATIO % 1 < end)
         for groups in _portions(mine, plan.held_bytes // _BYTES_PER_NEIGHBOUR):
             for other in plan.blocks[number:] + plan.blocks[:number]:  # first the block that is at hand
-                block = load_block(blocks, other, plan.num_rows)
+                # Beside its own block a task holds one more: `load_block` keeps the last.
+                block = own if other == plan.blocks[number] else load_block(plan.packed, other, plan.num_rows)
                 for group in groups:
                     group.visit(block)
             yield from groups

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 import pyarrow as pa
+from pyspark import SparkContext
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 from scipy import sparse
@@ -134,8 +137,6 @@ def _factoriser(config: NmfConfig, seed: int) -> Callable[[Iterable[pa.RecordBat
 def _als_factors(matrix: DataFrame, config: NmfConfig, seed: int, folder: str) -> DataFrame:
     from pyspark.ml.recommendation import ALS
 
-    # ALS cuts its lineage only where there is such a folder.
-    matrix.sparkSession.sparkContext.setCheckpointDir(spark_uri(folder))
     ratings = matrix.select(F.col("user_idx").cast("int"), F.col("item_idx").cast("int"), "weight")
     als = ALS(
         rank=config.num_factors,
@@ -149,10 +150,22 @@ def _als_factors(matrix: DataFrame, config: NmfConfig, seed: int, folder: str) -
         checkpointInterval=_LINEAGE_ITERATIONS,
         seed=seed,
     )
-    factors = als.fit(ratings).itemFactors
+    with _checkpoints_in(folder, matrix.sparkSession.sparkContext):  # ALS cuts its lineage only where it has a folder
+        factors = als.fit(ratings).itemFactors
     return factors.select(
         F.col("id").cast("bigint").alias("item_idx"), F.col("features").cast("array<double>").alias("factors")
     )
+
+
+@contextmanager
+def _checkpoints_in(folder: str, context: SparkContext) -> Iterator[None]:
+    """Within, Spark checkpoints to the folder; then to where it did before, as the folder goes with its stage."""
+    before = context.getCheckpointDir()
+    context.setCheckpointDir(spark_uri(folder))
+    try:
+        yield
+    finally:
+        context.setCheckpointDir(cast(str, before))  # None, too: nowhere
 
 
 @mapped(2)

@@ -23,13 +23,19 @@ def fit_popularity(interactions: DataFrame, item_ids: DataFrame, cutoff_time: st
     These days end with the last event up to the cutoff, which for `full` is the end of the data.
     """
     known = interactions.filter(F.col("invoice_date") <= cutoff(cutoff_time))
-    recent_start = F.max("invoice_date") - F.expr(f"interval {recent_days} days")
-    dated = known.crossJoin(F.broadcast(known.agg(recent_start.alias("recent_start"))))
-    counts = dated.groupBy("stock_code").agg(
-        F.count(F.lit(1)).alias("num_events"),
-        F.count(F.when(F.col("invoice_date") > F.col("recent_start"), 1)).alias("num_recent_events"),
+    counts = (
+        with_recency(known, recent_days)
+        .groupBy("stock_code")
+        .agg(F.count(F.lit(1)).alias("num_events"), F.count_if("is_recent").alias("num_recent_events"))
     )
     return counts.join(item_ids, on="stock_code", how="inner").select(*ITEM_POPULARITY.names)
+
+
+def with_recency(known: DataFrame, recent_days: int) -> DataFrame:
+    """Add is_recent: whether an event is of the `recent_days` that end with the last event."""
+    recent_start = F.max("invoice_date") - F.expr(f"interval {recent_days} days")
+    dated = known.crossJoin(F.broadcast(known.agg(recent_start.alias("recent_start"))))
+    return dated.withColumn("is_recent", F.col("invoice_date") > F.col("recent_start")).drop("recent_start")
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from recsys_spark.arrays import Ints
 from recsys_spark.contracts.columns import LIST_LENGTH
 from recsys_spark.sequences.windows import MICROS_PER_DAY, Events
 
-_PAIRS_PER_BATCH = 2_000_000  # bounds the memory of a batch: (query, earlier event) pairs
+_PAIRS_PER_BATCH = 2_000_000  # bounds the memory of a batch: (query, earlier event) and (query, listed item) pairs
 _DETAILS = {  # arrays of a history that go along with its queries
     "items": "array<bigint>",
     "micros": "array<bigint>",
@@ -133,7 +133,7 @@ def first_not_before(events: Events, customers: Ints, micros: Ints) -> Ints:
 
 
 def _parts(batch: QueryBatch) -> Iterator[QueryBatch]:
-    reached = np.cumsum(batch.num_earlier)
+    reached = np.cumsum(batch.num_earlier + batch.depth)  # a list is as long for a customer without a history
     first = 0
     while first < len(batch):
         before = reached[first - 1] if first else 0

@@ -58,6 +58,11 @@ class ModelSettings:
     tifu: TifuConfig
     nmf: NmfConfig
 
+    @property
+    def without_own_items(self) -> ModelSettings:
+        """The settings of neighbour models that leave what the customer bought before to others."""
+        return replace(self, knn=replace(self.knn, self_weight=0.0), ease=replace(self.ease, self_weight=0.0))
+
 
 @dataclass(frozen=True)
 class Fitted:
@@ -148,10 +153,7 @@ def _new_items(fitted: Fitted, settings: ModelSettings) -> Model:
 def _blend(fitted: Fitted, settings: ModelSettings) -> Model:
     blend = settings.baselines.blend
     # The repeats are those of personal_frequency.
-    new_only = replace(
-        settings, knn=replace(settings.knn, self_weight=0.0), ease=replace(settings.ease, self_weight=0.0)
-    )
-    neighbours = build_model(blend.neighbours, fitted, new_only)
+    neighbours = build_model(blend.neighbours, fitted, settings.without_own_items)
     parts = ((_personal(fitted, settings), blend.personal_weight), (neighbours, blend.neighbours_weight))
     return Blend(fitted.popularity, parts, blend.popularity_weight)
 

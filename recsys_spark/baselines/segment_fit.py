@@ -5,6 +5,7 @@ from __future__ import annotations
 from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 
+from recsys_spark.baselines.popularity import with_recency
 from recsys_spark.contracts.model_config import CATEGORY, SegmentsConfig
 from recsys_spark.contracts.model_schemas import SEGMENT_POPULARITY
 from recsys_spark.sequences.places import usual_places
@@ -28,9 +29,7 @@ def fit_segment_popularity(
     purchases. What he bought in the last `recent_days` counts for each of them by that share.
     """
     known = interactions.filter(F.col("invoice_date") <= cutoff(cutoff_time)).join(item_ids, "stock_code", "inner")
-    recent_start = F.max("invoice_date") - F.expr(f"interval {recent_days} days")
-    dated = known.crossJoin(F.broadcast(known.agg(recent_start.alias("recent_start"))))
-    recent = dated.filter(F.col("invoice_date") > F.col("recent_start"))
+    recent = with_recency(known, recent_days).filter("is_recent")
     bought = recent.groupBy("customer_id", "item_idx").agg(F.count(F.lit(1)).alias("num_events"))
     members = _of_places(known).unionByName(_of_categories(known, categories))
     segment = ("kind", "segment")

@@ -181,9 +181,12 @@ class Tile:
         return self._slices[key]
 
 
-@lru_cache(maxsize=2)
+@lru_cache(maxsize=1)
 def load_block(folder: str, block: int, num_rows: int) -> Block:
-    """A packed block: mapped from a local folder, else read; kept for the next task of the same process."""
+    """A packed block: mapped from a local folder, else read; the last one is kept for the next task of the process.
+
+    A folder's blocks must never change.
+    """
     fs, base = filesystem(folder)
     paths = {name: _array_path(base, block, name) for name in _ARRAYS}
     if isinstance(fs, LocalFileSystem):

@@ -10,7 +10,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from recsys_spark.baselines.fitting import fitted_tables
-from recsys_spark.baselines.query_batches import with_queries
+from recsys_spark.baselines.query_batches import spread, with_queries
 from recsys_spark.baselines.ranking import rank
 from recsys_spark.baselines.registry import Fitted, ModelSettings, ranking_model
 from recsys_spark.baselines.tuning import Changes, K, changed, choose, chosen_settings, tune
@@ -39,7 +39,7 @@ def rank_split(
     """
     models = settings.baselines.ranked
     fitted = fitted_tables(io, fit, models, settings)
-    asked = io.materialise(f"asked_{split}", with_queries(histories, io.read(QUERIES, split=split)))
+    asked = io.materialise(f"asked_{split}", spread(with_queries(histories, io.read(QUERIES, split=split))))
     positives = io.read(SEQUENCES, split=split)
     found = {}
     for name in models:
@@ -86,7 +86,7 @@ def choose_settings(io: StageIO, settings: ModelSettings, histories: DataFrame, 
     queries, positives = io.read(QUERIES, split=split), io.read(SEQUENCES, split=split)
     share = min(settings.baselines.tune_queries / max(queries.count(), 1), 1.0)
     drawn = io.materialise("tuning_queries", drawn_queries(queries, share))
-    asked = io.materialise("tuning_asked", with_queries(histories, drawn))
+    asked = io.materialise("tuning_asked", spread(with_queries(histories, drawn)))
     sampled = io.materialise("tuning_positives", positives.join(drawn, on="query_id", how="left_semi"))
     tried = {}
     for name in models:

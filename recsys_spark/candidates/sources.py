@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from recsys_spark.baselines.item_knn import NeighbourModel
 from recsys_spark.baselines.ranking import Model
@@ -49,9 +49,7 @@ def build_sources(
 ) -> tuple[Source, ...]:
     """One source per name of `source_names`. towers: the trained ones, by name."""
     # What was bought before, the customer's own items propose: the others spend their quotas on the rest.
-    new_only = replace(
-        settings, knn=replace(settings.knn, self_weight=0.0), ease=replace(settings.ease, self_weight=0.0)
-    )
+    new_only = settings.without_own_items
     found = []
     for name in source_names(quotas, tuple(towers)):
         model = towers[TOWER_SOURCES[name]] if name in TOWER_SOURCES else _build(name, fitted, new_only)

@@ -25,10 +25,9 @@ from recsys_spark.contracts.columns import SOURCE_COLUMNS
 from recsys_spark.contracts.config import CLEAN_RULES, INGEST_RULES, CleanConfig, SplitConfig
 from recsys_spark.contracts.errors import DataError
 from recsys_spark.contracts.schemas import INTERACTIONS_CLEAN, REJECTED_LINES
+from recsys_spark.frames import BROADCAST_ROWS
 from recsys_spark.sequences.split import cutoff, fit_cutoffs
 
-# Up to this number, rows are sent to all executors: a shuffle of every line costs far more.
-BROADCAST_ROWS = 1_000_000
 NEED_ALL_LINES = ("outlier", "rare_item", "rare_customer")  # rules that lines which came later are not held against
 
 
@@ -105,8 +104,7 @@ def clean_new_lines(raw: DataFrame, config: CleanConfig, materialise: Materialis
 
 def _grouped(raw: DataFrame, config: CleanConfig, materialise: Materialise) -> tuple[DataFrame, DataFrame]:
     """Lines that passed or were rejected on their own, and one row per interaction key of those that passed."""
-    vocabulary = normal_forms(raw, ("stock_code", "description"))
-    labelled = label_lines(raw, config, None if vocabulary.isEmpty() else vocabulary)
+    labelled = label_lines(raw, config, _vocabulary(raw, materialise))
     lines = materialise("lines", _passed_or_rejected(labelled, config), partition_by="is_rejected")
     unread = lines.filter("is_rejected").select("rejected.*").filter("rule = 'unparsed_date'")
     require_order_of_day_and_month(raw, unread)
@@ -114,6 +112,15 @@ def _grouped(raw: DataFrame, config: CleanConfig, materialise: Materialise) -> t
     if groups.filter("num_lines > 0").isEmpty():
         _explain_nothing_left(labelled)
     return lines, groups
+
+
+def _vocabulary(raw: DataFrame, materialise: Materialise) -> DataFrame | None:
+    """`normal_forms` of codes and descriptions, as `label_lines` takes them: one no-break space makes them a table."""
+    kept = materialise("vocabulary", normal_forms(raw, ("stock_code", "description")))
+    num_texts = kept.count()
+    if num_texts == 0:
+        return None
+    return F.broadcast(kept) if num_texts <= BROADCAST_ROWS else kept
 
 
 def _passed_or_rejected(labelled: DataFrame, config: CleanConfig) -> DataFrame:

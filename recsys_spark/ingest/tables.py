@@ -14,6 +14,7 @@ from recsys_spark.contracts.columns import REQUIRED_COLUMNS
 from recsys_spark.contracts.config import IngestConfig
 from recsys_spark.contracts.errors import ConfigError, DataError
 from recsys_spark.contracts.schemas import RAW_LINES
+from recsys_spark.frames import BROADCAST_ROWS
 from recsys_spark.ingest.bad_files import BadFiles
 from recsys_spark.ingest.headers import require_columns
 from recsys_spark.ingest.readers import SUFFIXES, kind_of, read_native, with_lines
@@ -104,7 +105,10 @@ def _lookup(
         for source in sources
     ]
     table = reduce(DataFrame.unionByName, parts).filter(F.col(key).isNotNull())
-    repeated = table.groupBy(key).count().filter("count > 1").orderBy(key).first()
+    first_repeated = F.min(F.when(F.col("count") > 1, F.struct(key, "count")))
+    facts = table.groupBy(key).count().agg(first_repeated.alias("repeated"), F.count(F.lit(1)).alias("keys")).first()
+    assert facts is not None  # an aggregate without keys has one row
+    repeated = facts["repeated"]
     if repeated is not None:
         secret = key == "customer_id" and config.pseudonymise_key_env is not None
         shown = f"one {key}" if secret else f"{key} '{repeated[key]}'"
@@ -112,7 +116,8 @@ def _lookup(
             f"{sources[0].where} (ingest.tables.{name}): {shown} has {repeated['count']} rows; "
             "each may have one. Remove the others"
         )
-    return table
+    # Behind the join that numbers a CSV file's rows Spark cannot tell how small a table is.
+    return F.broadcast(table) if facts["keys"] <= BROADCAST_ROWS else table
 
 
 def _complete(lines: DataFrame, table: DataFrame, key: str) -> DataFrame:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from itertools import pairwise
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from recsys_spark.baselines import column_similarity, sparse_blocks, thresholds
 from recsys_spark.baselines.column_similarity import SimilarityRule, column_groups
 from recsys_spark.baselines.cost import cap_rows, cost_of_counts, estimate_cost
 from recsys_spark.baselines.neighbour_tasks import NUM_PLACES, MultiplyPlan, groups_at
-from recsys_spark.baselines.neighbours import NEIGHBOURS_DDL, NeighbourOptions, find_neighbours
+from recsys_spark.baselines.neighbours import NEIGHBOURS_DDL, NeighbourOptions, blocks_of, find_neighbours
 from recsys_spark.baselines.sparse_blocks import load_block, pack_block
 from recsys_spark.baselines.thresholds import nth_largest_of_columns, nth_largest_of_rows
 from recsys_spark.baselines.user_knn import fit_user_neighbours
@@ -139,7 +140,9 @@ def test_wherever_the_places_are_cut_each_column_has_one_task(num_blocks: int, h
         mine = items % num_blocks == b
         pack_block(users[mine] + 1, items[mine] + 1, matrix[users, items][mine], f"{tmp_path}/blocks", b)
     rule = SimilarityRule(5, 0.0, 1, matrix.max())
-    plan = MultiplyPlan(str(tmp_path), tuple(range(num_blocks)), len(matrix) + 1, held_bytes, rule)
+    plan = MultiplyPlan(
+        str(tmp_path), f"{tmp_path}/blocks", tuple(range(num_blocks)), len(matrix) + 1, held_bytes, rule
+    )
     for cuts in ([], [1], [NUM_PLACES // 2], [1000, 1365, 1366, 2730, 2731, 4000]):
         groups = [group for part in pairwise([0, *cuts, NUM_PLACES]) for group in groups_at(plan, *part)]
         found = [row for group in groups for row in zip(*(v.tolist() for v in group.neighbours()), strict=True)]
@@ -186,12 +189,31 @@ def test_neighbours_do_not_depend_on_partitions_or_blocks(
     matrix = random_matrix(3, 40, 150, 0.2, whole=False)
     triples = triples_of(spark, matrix)
     expected = slow_neighbours(matrix, k=10)
-    for partitions in (1, 7, 64):
-        shuffled = triples.repartition(partitions, "weight")
-        assert found_by_spark(shuffled, tmp_path / f"p{partitions}", num_neighbours=10) == expected
-    monkeypatch.setattr(NeighbourOptions, "block_nonzeros", len(np.nonzero(matrix)[0]) // 3)
-    assert found_by_spark(triples, tmp_path / "blocks", num_neighbours=10) == expected
-    assert [path.name for path in (tmp_path / "blocks").iterdir()] == ["neighbours.parquet"]
+    for blocks in ("one", "several"):
+        for partitions in (1, 7, 64):
+            shuffled, folder = triples.repartition(partitions, "weight"), tmp_path / f"{blocks}{partitions}"
+            assert found_by_spark(shuffled, folder, num_neighbours=10) == expected
+            assert [path.name for path in folder.iterdir()] == ["neighbours.parquet"]
+        for limit in ("block_nonzeros", "paired_nonzeros"):
+            monkeypatch.setattr(NeighbourOptions, limit, len(np.nonzero(matrix)[0]) // 3)
+
+
+def test_a_folder_used_again_gives_the_neighbours_of_the_new_entries(spark: SparkSession, tmp_path: Path) -> None:
+    for seed in (3, 4):  # of one size: only the content tells the blocks apart
+        matrix = random_matrix(seed, 40, 50, 0.2)
+        matrix[-1, 0] = 1.0
+        triples = triples_of(spark, matrix)
+        assert found_by_spark(triples, tmp_path / "same", num_neighbours=3) == slow_neighbours(matrix, k=3)
+        shutil.rmtree(tmp_path / "same")
+
+
+@given(st.dictionaries(st.integers(0, 50), st.integers(1, 40), min_size=1), st.integers(1, 60))
+def test_blocks_hold_at_most_the_limit_or_one_large_bucket(sizes: dict[int, int], limit: int) -> None:
+    blocks = blocks_of(sizes, limit)
+    assert set(blocks) == set(sizes)
+    for block in set(blocks.values()):
+        mine = [sizes[bucket] for bucket in sizes if blocks[bucket] == block]
+        assert sum(mine) <= max(limit, max(sizes.values()))
 
 
 def test_user_neighbours_are_those_of_the_transposed_matrix(spark: SparkSession, tmp_path: Path) -> None:

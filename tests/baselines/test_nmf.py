@@ -46,6 +46,12 @@ def test_als_finds_the_groups_of_items_that_the_same_customers_take(matrix, tmp_
     assert list(tmp_path.rglob("part-*")) != []  # what ALS goes on from
 
 
+def test_als_leaves_the_checkpoint_folder_of_the_session_as_it_was(matrix, spark, tmp_path):
+    before = spark.sparkContext.getCheckpointDir()
+    fit_nmf_factors(matrix, LARGE, seed=1, folder=str(tmp_path))
+    assert spark.sparkContext.getCheckpointDir() == before
+
+
 def test_as_far_as_the_bound_the_other_way_finds_the_same_groups(matrix, tmp_path):
     fitted = fit_nmf_factors(matrix, NmfConfig(num_factors=2, max_cells=14 * 7), seed=1, folder=str(tmp_path))
     found = {row["item_idx"]: np.array(row["factors"]) for row in fitted.collect()}

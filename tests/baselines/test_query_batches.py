@@ -6,17 +6,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recsys_spark.arrays import items_of_keys, rows_of_keys
+from recsys_spark.baselines import query_batches as query_batches_module
 from recsys_spark.baselines.query_batches import query_batches
 from recsys_spark.candidates.purchases import Purchases
 from recsys_spark.candidates.retrieve import positive_keys
+from recsys_spark.contracts.columns import LIST_LENGTH
 
 HISTORY = st.lists(st.tuples(st.integers(0, 6), st.integers(1, 4)), max_size=8).map(sorted)
 CUSTOMERS = st.lists(st.tuples(HISTORY, st.lists(st.integers(0, 8), min_size=1, max_size=4)), min_size=1, max_size=6)
 LISTS = pa.list_(pa.int64())
 
 
-def batch_of(customers):
-    """Of (history, query times) per customer, a history of (time, item) events."""
+def arrow_of(customers):
+    """Rows of `with_queries`, of (history, query times) per customer, a history of (time, item) events."""
     lists = {
         "items": [[item for _, item in history] for history, _ in customers],
         "micros": [[time for time, _ in history] for history, _ in customers],
@@ -25,7 +27,12 @@ def batch_of(customers):
         "query_micros": [times for _, times in customers],
     }
     columns = {"user_idx": pa.array(range(7, 7 + len(customers))), **{k: pa.array(v, LISTS) for k, v in lists.items()}}
-    [batch] = query_batches(pa.RecordBatch.from_pydict(columns))
+    return pa.RecordBatch.from_pydict(columns)
+
+
+def batch_of(customers):
+    """The same as one batch of queries."""
+    [batch] = query_batches(arrow_of(customers))
     return batch
 
 
@@ -58,3 +65,9 @@ def test_a_part_says_of_its_queries_what_the_whole_says(customers, size):
 def test_a_part_without_queries_has_no_events():
     part = batch_of([([(1, 2)], [3])]).part(slice(1, 1))
     assert (len(part), len(part.events.items), list(told(part))) == (0, 0, [])
+
+
+def test_a_part_is_bounded_in_queries_too_as_each_takes_a_list(monkeypatch):
+    monkeypatch.setattr(query_batches_module, "_PAIRS_PER_BATCH", 3 * LIST_LENGTH)
+    one_event = [([(1, 2)], [3, 4]) for _ in range(4)]  # eight queries of one earlier event and a list each
+    assert [len(part) for part in query_batches(arrow_of(one_event))] == [2, 2, 2, 2]

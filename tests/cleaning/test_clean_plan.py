@@ -9,6 +9,7 @@ import pytest
 from recsys_spark.cleaning import clean
 from recsys_spark.cleaning.clean import clean_lines
 from recsys_spark.contracts.config import CleanConfig, IngestConfig, SplitConfig, TablesConfig
+from recsys_spark.ingest import tables as ingest_tables
 from recsys_spark.ingest.tables import read_tables
 from tests.support.lines import raw_lines
 from tests.support.memory_io import MemoryIO
@@ -35,14 +36,14 @@ def exchanges(capsys):
 def cleaned(spark, exchanges):
     """Cleans LINES; returns the result and the exchanges of each frame that was kept on the way."""
 
-    def run():
+    def run(lines=LINES, split=DATES):
         counts = {}
 
         def materialise(name, frame, partition_by=None):
             counts[name] = exchanges(frame)
             return MemoryIO(spark).materialise(name, frame, partition_by)
 
-        return clean_lines(raw_lines(spark, LINES), CleanConfig(), DATES, materialise), counts
+        return clean_lines(raw_lines(spark, lines), CleanConfig(), split, materialise), counts
 
     return run
 
@@ -52,6 +53,7 @@ def test_cleaning_shuffles_the_hashes_of_keys_and_then_only_lines_whose_key_repe
     assert counts["lines"] == (0, 0)  # typed, labelled and written in one pass
     assert counts["repeated"] == (1, 0)  # a hash per line, no line
     assert counts["groups"] == (1, 1)  # behind a semi join with the repeated keys, which are broadcast
+    assert counts["bounds"][1] == 1  # the keys again: quartiles are of the lines kept on disk, not of the raw ones
     assert exchanges(result.interactions) == (0, 2)  # the keys again, and the bounds
     assert exchanges(result.rejected)[0] == 0
 
@@ -63,7 +65,34 @@ def test_where_most_keys_repeat_every_line_is_shuffled_once(cleaned, exchanges, 
     assert exchanges(result.interactions) == (0, 1)
 
 
-def test_three_tables_are_joined_by_a_shuffle_of_both_sides_each(spark, tmp_path, exchanges):
+def test_texts_that_unicode_spells_otherwise_are_found_once_and_sent_to_every_task(cleaned, monkeypatch):
+    lines = [*LINES, {"description": "GLASS\u00a0JAR"}]  # one no-break space
+    result, counts = cleaned(lines)
+    assert counts["lines"] == (0, 2)  # no line is shuffled: codes and descriptions are looked up in a broadcast each
+    assert "GLASS JAR" in {row.description for row in result.interactions.select("description").collect()}
+    monkeypatch.setattr(clean, "BROADCAST_ROWS", 0)
+    assert cleaned(lines)[1]["lines"][0] > 0  # too many texts for that
+
+
+def test_cutoffs_by_shares_read_the_lines_kept_on_disk(cleaned, exchanges, monkeypatch):
+    """Who cuts by shares orders a customer's times: the lines behind them are neither cleaned nor shuffled anew."""
+    seen = []
+    fit_cutoffs = clean.fit_cutoffs
+
+    def spied(interactions, split):
+        seen.append(exchanges(interactions))
+        return fit_cutoffs(interactions, split)
+
+    monkeypatch.setattr(clean, "fit_cutoffs", spied)
+    days = [{"stock_code": f"S{n}", "invoice_date": f"2011-01-{n:02d}T10:00:00"} for n in range(1, 21)]
+    result, counts = cleaned([*days, days[0] | {"extra": "{}"}], SplitConfig())
+    assert seen == [(0, 1)]  # the keys of the repeated lines alone
+    assert counts["lines"] == (0, 0)
+    assert exchanges(result.interactions) == (0, 2)
+
+
+@pytest.fixture
+def three_tables(tmp_path):
     header = "invoice_id,stock_code,customer_id,invoice_date,quantity,line_amount"
     texts = {
         "transactions": f"{header}\n1,A1,7,2011-01-05,2,3.50\n2,B2,8,2011-01-06,1,1.00\n",
@@ -72,9 +101,18 @@ def test_three_tables_are_joined_by_a_shuffle_of_both_sides_each(spark, tmp_path
     }
     for name, text in texts.items():
         (tmp_path / f"{name}.csv").write_text(text)
-    tables = TablesConfig(**{name: str(tmp_path / f"{name}.csv") for name in texts})
-    lines = read_tables(spark, IngestConfig(tables=tables))
-    # Spark cannot tell how small products and customers are: behind the join that numbers a CSV file's rows (one
-    # broadcast each, three files) it takes every table for a large one.
+    return IngestConfig(tables=TablesConfig(**{name: str(tmp_path / f"{name}.csv") for name in texts}))
+
+
+def test_products_and_customers_are_sent_to_the_transactions(spark, three_tables, exchanges):
+    lines = read_tables(spark, three_tables)
+    # A broadcast each, and one each for the join that numbers the rows of three CSV files.
+    assert exchanges(lines) == (0, 5)
+    assert lines.count() == 2
+
+
+def test_tables_too_large_for_that_are_joined_by_a_shuffle_of_both_sides(spark, three_tables, exchanges, monkeypatch):
+    monkeypatch.setattr(ingest_tables, "BROADCAST_ROWS", 0)
+    lines = read_tables(spark, three_tables)
     assert exchanges(lines) == (4, 3)
     assert lines.count() == 2

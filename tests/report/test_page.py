@@ -186,6 +186,14 @@ def test_the_verdict_and_the_interval_beside_it_are_the_corrected_ones(interval,
     assert sentence in page.sections["summary"]
 
 
+@pytest.mark.parametrize(("share_cut", "told"), [(0.125, True), (0.0, False)])
+def test_the_share_that_the_cap_on_heavy_customers_cut_is_told_where_there_is_one(share_cut, told):
+    results = {"fit": {"val": {"knn_share_cut": share_cut}}}
+    html = render(replace(WHOLE, documents={**WHOLE.documents, "baseline_results": results}), CHARTS)
+    assert ("max_items_per_customer" in html) == told
+    assert ("knn_share_cut" in html) == told  # the place of the figure
+
+
 def test_one_of_a_thing_is_no_plural():
     changed = evaluation()
     models = changed["split"]["test"]["protocols"]["all_items"]["models"]
