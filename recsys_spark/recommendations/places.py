@@ -55,7 +55,8 @@ def _first_free(barred: Numbers, is_new: Flags, is_there: Flags, top_n: int) -> 
     free = is_there & (barred == 0)
     taken = free & (free.cumsum(axis=1) <= top_n)
     lacks = np.tile(taken.sum(axis=1) < top_n, (2, 1))
-    return Filled(*np.nonzero(taken), _passed_over(barred, taken, is_new, lacks, by_kind=False), lacks)
+    rows, columns = np.nonzero(taken)
+    return Filled(rows, columns, _passed_over(barred, taken, is_new, lacks, by_kind=False), lacks)
 
 
 def _place_by_place(
