@@ -63,7 +63,7 @@ def _train(io: StageIO, config: PipelineConfig, variant: Variant) -> tuple[Fitte
     settings = variant.config
     job = RankerJob(
         features=tuple(feature.name for feature in variant.features),
-        kinds=tuple(feature.kind for feature in variant.features),
+        kinds=settings.transforms(feature.kind for feature in variant.features),
         train_paths=(io.path(RANKER_FEATS, part="train"),),
         dev_paths=(io.path(RANKER_FEATS, part="dev"),),
         out_folder=io.scratch(variant.name),

@@ -219,12 +219,11 @@ COMMANDS = {
         for stage in (*STAGES, ablate.STAGE)
     },
 }
-_MORE_THAN_A_STAGE = {  # stages whose command takes arguments of its own
-    "baselines": (_baselines_arguments, partial(run_alone, baselines.STAGE)),
-    "evaluate": (_evaluate_arguments, _evaluate),
-    "recommend": (_recommend_arguments, _recommend),
+COMMANDS |= {  # stages whose command takes arguments of its own
+    "baselines": Command(_purpose(baselines.STAGE), _baselines_arguments, partial(run_alone, baselines.STAGE)),
+    "evaluate": Command(_purpose(evaluate.STAGE), _evaluate_arguments, _evaluate),
+    "recommend": Command(_purpose(recommend.STAGE), _recommend_arguments, _recommend),
 }
-COMMANDS |= {name: Command(COMMANDS[name].help, *own) for name, own in _MORE_THAN_A_STAGE.items()}
 
 if __name__ == "__main__":
     console()

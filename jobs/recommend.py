@@ -44,6 +44,7 @@ from recsys_spark.recommendations.fitted_rules import (
 )
 from recsys_spark.recommendations.lists import Lister, list_items, passed_over, queries_at
 from recsys_spark.recommendations.moment import (
+    FresherSales,
     before,
     fit_at,
     last_event,
@@ -70,12 +71,12 @@ def run(io: StageIO, config: PipelineConfig) -> Metrics:
     options = config.recommend
     protocol = "first_purchase" if options.share_new == 1 else "all_items"
     best = io.read_json(EVALUATION)["best"][protocol]
-    at = _moment(io, config)
+    at = asked_moment(io, config)
     items = io.read(ITEMS_CLEAN)
     if options.as_of:  # what an item is called, and where it belongs, may have changed since
         items = io.materialise("known_texts", known_texts(at.before, io.read(ITEM_ID_MAP)))
     lister = Lister(
-        model=named_model(io, best, protocol, at.fit, model_settings(config)),
+        model=named_model(at.io, best, protocol, at.fit, model_settings(config)),
         policy=policy_of(options, options.top_n),
         rules=fitted_rules(io, items, options, config.ingest, config.clean.dates, at.before),
         evidence=fitted_evidence(io, model_settings(config), options.reasons.recent_items, at.fit),
@@ -92,19 +93,20 @@ def run(io: StageIO, config: PipelineConfig) -> Metrics:
 
 
 @dataclass(frozen=True)
-class _Moment:
-    """What there was at the moment. fit: the one that is asked; before: the interactions before the moment; asked:
-    every customer's query with what was bought before it.
+class AskedMoment:
+    """What there was at the moment. fit: the one that is asked; io: with the daily sales of all lines; before: the
+    interactions before the moment; asked: every customer's query with what was bought before it.
     """
 
     fit: str
+    io: StageIO
     moment: DataFrame
     before: DataFrame
     customer_ids: DataFrame
     asked: DataFrame
 
 
-def _moment(io: StageIO, config: PipelineConfig) -> _Moment:
+def asked_moment(io: StageIO, config: PipelineConfig) -> AskedMoment:
     options = config.recommend
     interactions, customer_ids, item_ids = (io.read(table) for table in SOURCES)
     as_of = iso_in_utc(options.as_of, "recommend.as_of") if options.as_of else None
@@ -114,13 +116,20 @@ def _moment(io: StageIO, config: PipelineConfig) -> _Moment:
         new = only_new_lines(interactions, options.new_lines, config.ingest, config.clean, entry, io.materialise)
         interactions = io.materialise("interactions", interactions.unionByName(new.interactions))
         customer_ids = with_new_customers(customer_ids, interactions, io.num_rows(CUSTOMER_ID_MAP))
+        io = FresherSales.of(io, interactions, item_ids)
     moment = moment_after(interactions, as_of)
-    merge_minutes = config.sequences.merge_minutes
-    places = config.baselines.uses_segments or config.retriever.uses_places
-    histories = customer_histories(interactions, item_ids, customer_ids, merge_minutes, True, with_places=places)
+    known = before(interactions, moment)
+    histories = customer_histories(
+        known,  # cut before orders are merged: a later one would take the time of an order before the moment
+        item_ids,
+        customer_ids,
+        config.sequences.merge_minutes,
+        with_quantities=True,
+        with_places=config.baselines.uses_segments or config.retriever.uses_places,
+    )
     queries = queries_at(customer_ids, interactions, moment)
     asked = io.materialise("asked", spread(with_queries(histories, queries)))
-    return _Moment(fit, moment, before(interactions, moment), customer_ids, asked)
+    return AskedMoment(fit, io, moment, known, customer_ids, asked)
 
 
 def input_files(config: PipelineConfig) -> list[str]:

@@ -36,10 +36,13 @@ SOURCES = (artifacts.INTERACTIONS_CLEAN, artifacts.ITEM_ID_MAP, artifacts.CUSTOM
 def run(io: StageIO, config: PipelineConfig) -> Metrics:
     results: dict[str, Any] = {"format": 1, "trained": {}, "split": {}}
     if config.ranker.ranked:
-        job = None
-        for fit in PARTS_OF_RANKER:
-            if config.ranker.refit or job is None:
-                job, results["trained"][fit] = _train(io, config, fit, next(iter(results["trained"].values()), None))
+        first, *later = PARTS_OF_RANKER
+        job, found = _train(io, config, first)
+        results["trained"][first] = found
+        _publish(io, job, first)
+        for fit in later:
+            if config.ranker.refit:
+                job, results["trained"][fit] = _train(io, config, fit, found)
             _publish(io, job, fit)
         scored = _score(io)
         results["split"] = _rank(io, config, scored)
@@ -60,7 +63,7 @@ def _train(
     features = chosen_features(config.features.set, sources)
     job = RankerJob(
         features=tuple(feature.name for feature in features),
-        kinds=tuple(feature.kind for feature in features),
+        kinds=settings.transforms(feature.kind for feature in features),
         train_paths=tuple(io.path(RANKER_FEATS, part=part) for part in PARTS_OF_RANKER[fit]),
         dev_paths=(io.path(RANKER_FEATS, part="dev"),),
         out_folder=io.scratch(fit),

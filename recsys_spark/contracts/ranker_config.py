@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from recsys_spark.contracts.checks import one_of, require
@@ -10,7 +11,7 @@ GBDT_MODELS = ("lambdarank", "binary")
 RANKER_MODELS = ("mlp", *GBDT_MODELS, "none")
 TWO_STAGE = "two_stage"  # the model of candidates, their features and a ranker
 SCHEDULES = ("cosine", "plateau")  # of the learning rate
-VARIANTS = ("base", "no_ranker", "bce", "lambdarank", "groups", "sources")  # of ablations
+VARIANTS = ("base", "no_ranker", "bce", "plain", "lambdarank", "groups", "sources")  # of ablations
 TRANSFORMS = ("log", "standard", "quantile")  # of a feature on its way into the MLP
 
 
@@ -60,8 +61,9 @@ class AblationsConfig:
 class RankerConfig:
     """negatives_per_positive: for `bce`, 0 keeps all. feature_drop: share of rows that train without drop_features.
 
-    batch_rows: of a step, on each process, at least the candidates of a query. schedule: `cosine` lets the learning
-    rate fall over max_epochs. num_seeds: members whose scores are averaged.
+    heavy_tails: how features of kind `log` enter the MLP. batch_rows: of a step, on each process, at least the
+    candidates of a query. schedule: `cosine` lets the learning rate fall over max_epochs. num_seeds: members of the MLP
+    whose scores are averaged; LightGBM has one booster for each head.
     """
 
     model: str = "mlp"
@@ -71,6 +73,7 @@ class RankerConfig:
     feature_drop: float = 0.0
     drop_features: tuple[str, ...] = ("dot_uv",)
     within_query: bool = True
+    heavy_tails: str = "log"
     negatives_per_positive: int = 0
     batch_rows: int = 4096
     learning_rate: float = 0.001
@@ -92,6 +95,7 @@ class RankerConfig:
     def __post_init__(self) -> None:
         one_of(self.model, RANKER_MODELS, "ranker.model")
         one_of(self.loss, ("listwise", "bce"), "ranker.loss")
+        one_of(self.heavy_tails, ("log", "quantile"), "ranker.heavy_tails")
         one_of(self.schedule, SCHEDULES, "ranker.schedule")
         for key in ("dropout", "feature_drop"):
             require(0 <= getattr(self, key) < 1, f"ranker.{key}", "at least 0, below 1", getattr(self, key))
@@ -111,6 +115,14 @@ class RankerConfig:
     def ranked(self) -> tuple[str, ...]:
         """Names of the models that rank: the two stages together, unless there is no ranker."""
         return () if self.model == "none" else (TWO_STAGE,)
+
+    def transforms(self, kinds: Iterable[str]) -> tuple[str, ...]:
+        """How features of these kinds enter the MLP, of TRANSFORMS.
+
+        >>> RankerConfig(heavy_tails="quantile").transforms(["standard", "log"])
+        ('standard', 'quantile')
+        """
+        return tuple(self.heavy_tails if kind == "log" else kind for kind in kinds)
 
     @property
     def num_trainers(self) -> int:

@@ -49,8 +49,8 @@ def compare_runs(first: Run, second: Run, config: EvaluationConfig, seed: int) -
     protocols = {}
     for protocol in PROTOCOLS:
         pairs = {model: (f"first:{model}", f"second:{model}") for model in shared}
-        chosen = (one.get(protocol, one[ALL_ITEMS]) for one in best)
-        pairs["best"] = (f"first:{next(chosen)}", f"second:{next(chosen)}")
+        best_first, best_second = (one.get(protocol, one[ALL_ITEMS]) for one in best)
+        pairs["best"] = (f"first:{best_first}", f"second:{best_second}")
         protocols[protocol] = {name: _differences(sums, protocol, pair) for name, pair in pairs.items()}
     differs = what_differs(first.manifests(), second.manifests())
     return {"split": SPLIT, "positives": positives, "protocols": protocols, "what_differs": differs}

@@ -9,19 +9,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import reduce
 
-from pyspark.sql import Column, DataFrame, Window
+from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 
 from recsys_spark.evaluation.protocols import counted_positives
-from recsys_spark.sequences.split import iso_in_utc
+from recsys_spark.sequences.split import cutoff, iso_in_utc
 
 
-def customer_activity(interactions: DataFrame, customer_id_map: DataFrame, cutoff: str) -> DataFrame:
+def customer_activity(interactions: DataFrame, customer_id_map: DataFrame, cutoff_time: str) -> DataFrame:
     """user_idx, num_events (up to the cutoff) and first_time (of all events) of every customer.
 
-    cutoff: ISO time in UTC; an event at exactly the cutoff counts.
+    cutoff_time: ISO time in UTC; an event at exactly the cutoff counts.
     """
-    is_early = F.col("invoice_date") <= timestamp(cutoff)
+    is_early = F.col("invoice_date") <= cutoff(cutoff_time)
     events = interactions.groupBy("customer_id").agg(
         F.count_if(is_early).alias("num_events"), F.min("invoice_date").alias("first_time")
     )
@@ -62,7 +62,7 @@ def judged(frame: DataFrame, split: str, test_end: str | None) -> DataFrame:
     """The rows of a split's SEQUENCES or QUERIES that are judged: of test those up to `evaluation.test_end`."""
     if split != "test" or not test_end:
         return frame
-    return frame.filter(F.col("event_time") <= timestamp(iso_in_utc(test_end, "evaluation.test_end")))
+    return frame.filter(F.col("event_time") <= cutoff(iso_in_utc(test_end, "evaluation.test_end")))
 
 
 def of_judged(frame: DataFrame, queries: DataFrame, split: str, test_end: str | None) -> DataFrame:
@@ -70,8 +70,3 @@ def of_judged(frame: DataFrame, queries: DataFrame, split: str, test_end: str | 
     if split != "test" or not test_end:
         return frame
     return frame.join(judged(queries, split, test_end).select("query_id"), on="query_id", how="left_semi")
-
-
-def timestamp(iso: str) -> Column:
-    """A time of the config or of split_cutoffs.json, in UTC, as a column."""
-    return F.lit(iso).cast("timestamp")

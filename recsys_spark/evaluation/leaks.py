@@ -145,11 +145,11 @@ def _comparable(
         if artifact.keys == ("fit",):
             for fit in _EARLY_FITS:
                 if run.storage.manifest(artifact.path_of(fit=fit)):
-                    tables = (_named(one, one.table(artifact, fit=fit)) for one in (run, planted))
-                    yield artifact.path_of(fit=fit), next(tables), next(tables)
+                    own, other = (_named(one, one.table(artifact, fit=fit)) for one in (run, planted))
+                    yield artifact.path_of(fit=fit), own, other
     for model, split in product(models, SPLIT_OF_FIT.values()):
-        lists = (one.table(RANKINGS, model=model, split=split).drop("query_id") for one in (run, planted))
-        yield RANKINGS.path_of(model=model, split=split), next(lists), until_last(next(lists), "event_time")
+        own, other = (one.table(RANKINGS, model=model, split=split).drop("query_id") for one in (run, planted))
+        yield RANKINGS.path_of(model=model, split=split), own, until_last(other, "event_time")
 
 
 def _named(run: Run, frame: DataFrame) -> DataFrame:

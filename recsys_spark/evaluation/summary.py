@@ -13,7 +13,7 @@ from pyspark.sql import functions as F
 from recsys_spark.contracts.config import EvaluationConfig
 from recsys_spark.evaluation.bootstrap import read_sums, resampled_sums
 from recsys_spark.evaluation.diversity import customer_diversity
-from recsys_spark.evaluation.facts import customer_activity, hits, positive_facts, timestamp
+from recsys_spark.evaluation.facts import customer_activity, hits, positive_facts
 from recsys_spark.evaluation.list_metrics import (
     LIST_K,
     all_lists,
@@ -25,6 +25,7 @@ from recsys_spark.evaluation.protocols import ALL_ITEMS
 from recsys_spark.evaluation.segments import customer_segment_hits, customer_segment_totals, with_segments
 from recsys_spark.evaluation.sums import Sums, as_cells, customer_hits, customer_totals
 from recsys_spark.evaluation.waterfall import count_positives, reached_by_candidates, reached_by_lists
+from recsys_spark.sequences.split import cutoff
 
 Materialise = Callable[[str, DataFrame], DataFrame]
 ModelKey = tuple[str, str]  # model and protocol
@@ -109,7 +110,7 @@ def _list_cells(
 ) -> list[DataFrame]:
     queries = facts.select("query_id", "user_idx").distinct()
     chosen = queries.orderBy(F.xxhash64("query_id", F.lit(seed)), "query_id").limit(diversity_queries)
-    early = frames.interactions.filter(F.col("invoice_date") <= timestamp(frames.cutoff))
+    early = frames.interactions.filter(F.col("invoice_date") <= cutoff(frames.cutoff))
     buyers = early.select("stock_code", "customer_id").distinct()
     return [
         as_cells("lists", customer_list_sums(lists, bits)),
@@ -118,8 +119,8 @@ def _list_cells(
 
 
 def _is_within(time: Column, after: str, until: str | None) -> Column:
-    is_after = time > timestamp(after)
-    return is_after if until is None else is_after & (time <= timestamp(until))
+    is_after = time > cutoff(after)
+    return is_after if until is None else is_after & (time <= cutoff(until))
 
 
 def _shares(facts: DataFrame) -> dict[str, float | None]:

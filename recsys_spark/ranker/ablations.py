@@ -26,6 +26,14 @@ from recsys_spark.ranker.places import METRICS, Resampled
 
 WHOLE = "whole"
 JUDGED_BY = (Metric(PER_POSITIVE, "recall", 20), Metric(PER_POSITIVE, "ndcg", 20))
+PLAIN: dict[str, Any] = {  # the MLP as it is mostly built: pointwise, hard negatives, rows without dot_uv
+    "model": "mlp",
+    "loss": "bce",
+    "negatives_per_positive": 4,
+    "feature_drop": 0.1,
+    "drop_features": ("dot_uv",),
+    "within_query": False,
+}
 log = logging.getLogger("recsys")
 
 
@@ -56,6 +64,8 @@ def variants(
             found.append(Variant(name, every, config, is_trained=False))
         elif name == "bce":
             found.append(_variant(name, every, replace(config, model="mlp", loss="bce")))
+        elif name == "plain":
+            found.append(_variant(name, every, replace(config, **PLAIN)))
         elif name == "lambdarank":
             found.append(_variant(name, every, replace(config, model="lambdarank")))
         elif name == "groups":

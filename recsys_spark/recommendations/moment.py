@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import logging
+import uuid
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from recsys_spark.baselines.rolling import item_days
 from recsys_spark.cleaning.clean import Materialise, NewLines, clean_new_lines
+from recsys_spark.contracts.artifacts import ITEM_DAYS, Artifact
 from recsys_spark.contracts.columns import INTERACTION_KEY
 from recsys_spark.contracts.config import CleanConfig, IngestConfig, TablesConfig
 from recsys_spark.contracts.errors import ConfigError
 from recsys_spark.entities.id_maps import dense_index
 from recsys_spark.ingest.readers import read_sources
+from recsys_spark.paths import spark_uri
 from recsys_spark.privacy.entry import CustomerEntry
 from recsys_spark.sequences.split import cutoff
+from recsys_spark.stage import StageIO
 
 _FITS_OF_CUTOFFS = ("train", "val")  # whose rankers there are
 log = logging.getLogger("recsys")
@@ -55,6 +60,25 @@ def with_new_customers(customer_ids: DataFrame, interactions: DataFrame, num_kno
     new = interactions.select("customer_id").join(customer_ids, on="customer_id", how="left_anti")
     numbered = dense_index(new, "customer_id", "user_idx").withColumn("user_idx", F.col("user_idx") + num_known)
     return customer_ids.unionByName(numbered.select(*customer_ids.columns))
+
+
+@dataclass
+class FresherSales(StageIO):
+    """A stage's io in which ITEM_DAYS counts later lines too, as who counts sales every day would have it."""
+
+    item_days: str = ""
+
+    @classmethod
+    def of(cls, io: StageIO, interactions: DataFrame, item_ids: DataFrame) -> FresherSales:
+        """interactions: all lines, those of the run among them. What is read is remembered with the reads of `io`."""
+        folder = io.scratch(f"item_days_{uuid.uuid4().hex}")  # a name of its own: processes outlive a run
+        item_days(interactions, item_ids).write.parquet(spark_uri(folder))
+        return cls(io.stage, io.storage, io.config, io.verify, io.inputs, io.outputs, io.sources, item_days=folder)
+
+    def path_and_content(self, artifact: Artifact, **keys: str) -> tuple[str, str]:
+        if artifact == ITEM_DAYS:
+            return self.item_days, self.item_days
+        return super().path_and_content(artifact, **keys)
 
 
 def moment_after(interactions: DataFrame, as_of: str | None) -> DataFrame:

@@ -1,7 +1,6 @@
 """From rankings to lists: the rules of the business, how many products are new, how many of one group. NumPy alone.
 
-Every list is filled place by place: the best item that no rule bars, of the kind (new to the customer or not) whose
-turn it is. Behind the ranking stand the popular items.
+Every list is filled place by place (see places.py). Behind the ranking stand the popular items.
 """
 
 from __future__ import annotations
@@ -13,7 +12,8 @@ import numpy.typing as npt
 
 from recsys_spark.arrays import Flags, Floats, Ints, find, items_of_keys, pair_keys, rows_of_keys
 from recsys_spark.baselines.ranking import Lists, Popular
-from recsys_spark.recommendations.rules import NUMBER_OF, RULES, ItemRules, Numbers, with_pairs
+from recsys_spark.recommendations.places import Cap, Filled, fill
+from recsys_spark.recommendations.rules import NUMBER_OF, RULES, ItemRules, with_pairs
 
 _CELLS = 4_000_000  # of the matrices of one part of the queries
 _FIRST_REACH, _REACH_GROWS = 256, 8  # popular items looked at behind a ranking, and by how much more if too few
@@ -65,7 +65,7 @@ class Entries:
 @dataclass(frozen=True)
 class Asked:
     """Q queries. micros: their times, (Q,). bought, excluded: `pair_keys` of (query, item), ascending: what the
-    customer bought before, and what is not for him.
+    customer bought before, and what is not for that customer.
     """
 
     micros: Ints
@@ -78,10 +78,14 @@ class Asked:
 
 @dataclass(frozen=True)
 class FilledLists:
-    """passed_over: how many entries of each query's ranking each of RULES kept out before the list was full, (Q, R)."""
+    """passed_over: how many entries of each query's ranking each of RULES kept out before the list was full, (Q, R).
+
+    wants_more: whether the list is short of entries, or, where a share is asked for, of new ones, (Q,).
+    """
 
     chosen: Entries
     passed_over: Ints
+    wants_more: Flags
 
 
 def entries_of(lists: Lists, asked: Asked) -> Entries:
@@ -117,21 +121,25 @@ def _other_repeats(repeats: Entries, asked: Asked, popular: Popular) -> Entries:
 def make_lists(
     ranked: Entries, asked: Asked, policy: Policy, rules: ItemRules, popular: Popular, new_only: bool = False
 ) -> FilledLists:
-    """The lists of all queries. new_only: the popular items behind are to be new to the customer too."""
+    """The lists of all queries. new_only: the popular items behind are to be new to the customer too.
+
+    Where too few of the ranking are left, or too few new ones where a share is asked for, as many popular items as it
+    takes are looked at.
+    """
     found = _part_by_part(ranked, asked, policy, rules)
-    short = np.bincount(found.chosen.rows, minlength=len(asked)) < policy.top_n
     behind, reach = np.flatnonzero(rules.barred[popular.items] == 0), _FIRST_REACH
-    while short.any():
+    while found.wants_more.any():
+        rows = np.flatnonzero(found.wants_more)
         tail = Popular(popular.items[behind[:reach]], popular.scores[behind[:reach]])
-        rows = np.flatnonzero(short)
         step = max(_CELLS // max(len(tail.items), 1), 1)
-        again = []
+        chosen, wants_more = [found.chosen.at(~found.wants_more[found.chosen.rows])], np.zeros(len(asked), dtype=bool)
         for first in range(0, len(rows), step):  # a cap that cannot be met leads to the end of the catalogue
             part = rows[first : first + step]
             longer = _with_tail(ranked.at(np.isin(ranked.rows, part)), part, tail, asked, new_only)
-            again.append(_part_by_part(longer, asked, policy, rules).chosen)
-        found = replace(found, chosen=_joined(found.chosen.at(~short[found.chosen.rows]), *again))
-        short = (np.bincount(found.chosen.rows, minlength=len(asked)) < policy.top_n) & (reach < len(behind))
+            again = _part_by_part(longer, asked, policy, rules)
+            chosen.append(again.chosen)
+            wants_more[part] = again.wants_more[part] & (reach < len(behind))
+        found = FilledLists(_joined(*chosen), found.passed_over, wants_more)
         reach *= _REACH_GROWS
     return found
 
@@ -152,86 +160,37 @@ def _part_by_part(ranked: Entries, asked: Asked, policy: Policy, rules: ItemRule
     sizes = np.bincount(ranked.rows, minlength=len(asked))
     step = max(_CELLS // max(int(sizes.max(initial=0)), 1), 1)
     places, passed = [np.zeros(0, dtype=np.int64)], np.zeros((len(asked), len(RULES)), dtype=np.int64)
+    wants_more = np.zeros(len(asked), dtype=bool)
     bounds = np.concatenate([[0], np.cumsum(sizes)])
     for first in range(0, len(asked), step):
         last = min(first + step, len(asked))
         part = ranked.at(np.arange(bounds[first], bounds[last]))
-        taken, passed[first:last] = _fill(replace(part, rows=part.rows - first), first, last, asked, policy, rules)
-        places.append(taken + bounds[first])
-    return FilledLists(ranked.at(np.concatenate(places)), passed)
+        filled = _fill(replace(part, rows=part.rows - first), first, last, asked, policy, rules)
+        places.append(bounds[first:last][filled.rows] + filled.columns)
+        passed[first:last] = filled.passed_over
+        wants_more[first:last] = filled.lacks[1]  # all repeats are among the entries where a share is asked for
+    return FilledLists(ranked.at(np.concatenate(places)), passed, wants_more)
 
 
-def _fill(part: Entries, first: int, last: int, asked: Asked, policy: Policy, rules: ItemRules) -> tuple[Ints, Ints]:
-    """Fill the lists of the queries [first, last), all of them one place at a time: positions of the entries taken, by
-    query and place, and how many each rule kept out. Matrices are (queries, entries of the longest ranking).
-    """
-    rows, place = part.rows, np.arange(len(part.rows)) - np.searchsorted(part.rows, part.rows)
-    shape = (last - first, int(place.max(initial=-1)) + 1)
-    barred = np.zeros(shape, dtype=np.int8)
+def _fill(part: Entries, first: int, last: int, asked: Asked, policy: Policy, rules: ItemRules) -> Filled:
+    """Fill the lists of the queries [first, last) from their entries, laid out as one row per query."""
+    rows, columns = part.rows, np.arange(len(part.rows)) - np.searchsorted(part.rows, part.rows)
+    shape = (last - first, int(columns.max(initial=-1)) + 1)
+
+    def laid_out(values: npt.NDArray) -> npt.NDArray:
+        matrix = np.zeros(shape, dtype=values.dtype)
+        matrix[rows, columns] = values
+        return matrix
+
     own = rules.barring(part.items, asked.micros[rows + first])
-    barred[rows, place] = with_pairs(own, pair_keys(rows + first, part.items), asked.excluded)
-    free, is_new, position = np.zeros(shape, bool), np.zeros(shape, bool), np.zeros(shape, np.int64)
-    free[rows, place], is_new[rows, place] = barred[rows, place] == 0, part.is_new
-    position[rows, place] = np.arange(len(rows))
-    caps = {"max_per_category": (policy.max_per_category, rules.category)}
-    caps["max_per_brand"] = (policy.max_per_brand, rules.brand)
-    capped = []
-    for rule, (most, group_of) in caps.items():
-        if most is not None:
-            groups = np.zeros(shape, np.int64)
-            groups[rows, place] = group_of[part.items]
-            capped.append((NUMBER_OF[rule], most, groups))
-    taken, turns = np.zeros(shape, bool), policy.wants_new()
-    if turns is None and not capped:  # no choice hangs on those before it
-        taken = free & (free.cumsum(axis=1) <= policy.top_n)
-        return position[taken], _passed_over(barred, taken, is_new, False, policy.top_n)
-    order = []
-    for turn in range(policy.top_n):
-        active = np.flatnonzero(free.any(axis=1))
-        if not len(active):
-            break
-        choice = free[active].argmax(axis=1)
-        if turns is not None:
-            wanted = free[active] & (is_new[active] == turns[turn])
-            choice = np.where(wanted.any(axis=1), wanted.argmax(axis=1), choice)
-        taken[active, choice], free[active, choice] = True, False
-        order.append((active, position[active, choice]))
-        for number, most, groups in capped:
-            _close_full_groups(active, groups, groups[active, choice], most, number, taken, free, barred)
-    return _by_query(order), _passed_over(barred, taken, is_new, turns is not None, policy.top_n)
-
-
-def _close_full_groups(
-    active: Ints, groups: Ints, chosen: Ints, most: int, number: int, taken: Flags, free: Flags, barred: Numbers
-) -> None:
-    """Bar what is left of the groups that the last choice has filled; group 0 has no bound."""
-    same = groups[active] == chosen[:, None]
-    is_full = ((same & taken[active]).sum(axis=1) >= most) & (chosen > 0)
-    closed = same & free[active] & is_full[:, None]
-    barred[active] = np.where(closed, number, barred[active])
-    free[active] = free[active] & ~closed
-
-
-def _passed_over(barred: Numbers, taken: Flags, is_new: Flags, by_kind: bool, top_n: int) -> Ints:
-    """Of each query the barred entries by rule that stand before the last one taken of their kind, or anywhere where
-    the list is not full.
-    """
-    counts = np.zeros((len(barred), len(RULES)), dtype=np.int64)
-    is_short = taken.sum(axis=1) < top_n
-    for kind in (True, False) if by_kind else (None,):
-        own = np.ones_like(taken) if kind is None else is_new == kind
-        reached = (taken & own)[:, ::-1].cumsum(axis=1)[:, ::-1] > 0  # something of the kind was taken here or behind
-        rows, places = np.nonzero((barred > 0) & own & (reached | is_short[:, None]))
-        np.add.at(counts, (rows, barred[rows, places] - 1), 1)
-    return counts
-
-
-def _by_query(order: list[tuple[Ints, Ints]]) -> Ints:
-    """Positions that were taken place by place, query by query and in the order of the places."""
-    nothing = np.zeros(0, dtype=np.int64)
-    rows = np.concatenate([nothing, *(rows for rows, _ in order)])
-    positions = np.concatenate([nothing, *(positions for _, positions in order)])
-    return positions[np.argsort(rows, kind="stable")]
+    barred = with_pairs(own, pair_keys(rows + first, part.items), asked.excluded)
+    bounds = (
+        ("max_per_category", policy.max_per_category, rules.category),
+        ("max_per_brand", policy.max_per_brand, rules.brand),
+    )
+    caps = [Cap(NUMBER_OF[name], most, laid_out(of[part.items])) for name, most, of in bounds if most is not None]
+    is_there = laid_out(np.ones(len(rows), dtype=bool))
+    return fill(laid_out(barred), laid_out(part.is_new), is_there, policy.top_n, policy.wants_new(), caps)
 
 
 def _joined(*parts: Entries) -> Entries:

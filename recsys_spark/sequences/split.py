@@ -67,7 +67,7 @@ def require_parts(interactions: DataFrame, cutoffs: dict[str, str]) -> None:
 
 
 def cutoff(iso: str) -> Column:
-    """A cutoff as a timestamp column."""
+    """A cutoff, or another time that the config names, as a timestamp column; iso: in UTC."""
     return F.lit(iso).cast("timestamp")
 
 

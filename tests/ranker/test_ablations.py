@@ -28,8 +28,11 @@ def test_each_variant_lacks_what_its_name_says():
     assert names["whole"] - names["without_price"] == {"price_gap"}
     assert [each.name for each in found.values() if not each.is_trained] == ["no_ranker"]
     assert (found["lambdarank"].config.model, found["bce"].config.loss) == ("lambdarank", "bce")
+    plain = found["plain"].config
+    assert (plain.loss, plain.negatives_per_positive, plain.feature_drop, plain.within_query) == ("bce", 4, 0.1, False)
+    assert plain.drop_features == ("dot_uv",)
     groups = {feature.group for feature in FEATURES}
-    assert set(found) == {"whole", "base", "no_ranker", "bce", "lambdarank"} | {
+    assert set(found) == {"whole", "base", "no_ranker", "bce", "plain", "lambdarank"} | {
         f"without_{part}" for part in (*groups, *QUOTAS)
     }
 

@@ -145,6 +145,23 @@ def test_a_share_of_new_products_is_kept_although_rules_bar_some():
     assert passed == {"withdrawn": [1], "out_of_stock": [1]}
 
 
+def test_popular_new_products_come_before_repeats_where_rules_leave_too_few_new_ones():
+    """Of the new ones the ranking has 7 alone, which is withdrawn."""
+    few = {"bought": [[1, 2, 3, 4]], "new": [[7]], "popular": (7, 8, 9)}
+    assert made([[1, 2, 3, 4]], Policy(3, share_new=1.0), barring(withdrawn=7), **few) == (
+        [[8, 9, 1]],
+        {"withdrawn": [1]},
+    )
+
+
+def test_a_category_that_is_full_does_not_cost_new_products_their_share():
+    """All new ones that are ranked are of one category; the catalogue has others."""
+    rules = grouped({7: 5, 8: 5, 9: 5})
+    few = {"bought": [[1, 2, 3, 4]], "new": [[7, 8, 9]], "popular": (9, 10, 11)}
+    policy = Policy(4, share_new=0.5, max_per_category=1)
+    assert made([[1, 2, 3, 4]], policy, rules, **few) == ([[7, 1, 10, 2]], {"max_per_category": [2]})
+
+
 def test_repeats_that_the_ranking_does_not_reach_take_their_places_before_new_products():
     found = made([[7, 8, 1], [9, 7]], Policy(4, share_new=0.25), bought=[[1, 2, 3], [5]], popular=(3, 7, 8, 9, 2, 6))
     assert found == ([[1, 7, 3, 2], [9, 7, 3, 8]], {})  # 5 may not be ranked
@@ -196,6 +213,7 @@ WORLDS = st.fixed_dictionaries(
         "brand": st.lists(st.integers(0, 3), min_size=13, max_size=13),
         "barred": st.lists(st.sampled_from([0, 0, 0, 2, 7]), min_size=13, max_size=13),
         "bought": st.sets(st.integers(1, 12), max_size=6),
+        "popular": st.permutations(range(1, 13)).flatmap(lambda p: st.integers(0, 12).map(lambda size: p[:size])),
         "share": st.sampled_from([None, 0.0, 0.4, 1.0]),
         "caps": st.tuples(st.sampled_from([None, 1, 2]), st.sampled_from([None, 1, 2])),
         "top_n": st.integers(1, 8),
@@ -204,7 +222,7 @@ WORLDS = st.fixed_dictionaries(
 
 
 def slow(order: list[int], bought: set[int], policy: Policy, rules: ItemRules) -> list[int]:
-    """The list that a person would make of one ranking, place by place."""
+    """The list that a person would make of one order of products, place by place."""
     found: list[int] = []
 
     def fits(item: int) -> bool:
@@ -237,18 +255,19 @@ def test_lists_under_any_rules_are_those_that_a_person_would_make(world):
         brand=np.array(world["brand"]),
     )
     policy = Policy(world["top_n"], world["share"], *world["caps"])
-    bought = [sorted(world["bought"])] * len(world["ranking"])
+    bought, popular = [sorted(world["bought"])] * len(world["ranking"]), world["popular"]
     new = [[item for item in order if item not in world["bought"]] for order in world["ranking"]]
-    chosen, passed = made(world["ranking"], policy, rules, bought=bought, new=new)
+    chosen, passed = made(world["ranking"], policy, rules, bought=bought, new=new, popular=popular)
     for row, (order, found) in enumerate(zip(world["ranking"], chosen, strict=True)):
-        ranked = order if policy.share_new is None else [i for i in order if i in world["bought"]] + new[row]
-        assert found == slow(ranked, world["bought"], policy, rules)
+        behind = [item for item in popular if item not in order]
+        assert found == slow([*order, *behind], world["bought"], policy, rules)
         for most, group in ((policy.max_per_category, rules.category), (policy.max_per_brand, rules.brand)):
             counts = np.bincount(group[found], minlength=4)[1:]
             assert most is None or counts.max() <= most
         if policy.share_new is None:
-            assert found == [item for item in order if item in found]  # the order of the model stays
-            reached = len(order) if len(found) < policy.top_n else order.index(found[-1])
+            ranked = [item for item in found if item in order]
+            assert ranked == [item for item in order if item in found]  # the order of the model stays
+            reached = len(order) if len(ranked) < policy.top_n else order.index(ranked[-1])
             left_out = sum(item not in found for item in order[:reached])
             assert sum(counts[row] for counts in passed.values()) == left_out
 

@@ -39,7 +39,7 @@ class Candidates:
 
     @classmethod
     def of(cls, batches: Iterable[RankerBatch], head: str) -> Candidates:
-        """Raises DataError where there is no row."""
+        """The rows of all batches."""
         features, label, sizes = [], [], []
         for batch in batches:
             rows = rows_of_head(batch, head)
@@ -47,8 +47,6 @@ class Candidates:
             label.append(batch.label[rows].numpy())
             sizes.append(torch.bincount(batch.query[rows]).numpy())
         found = cls(*map(np.concatenate, (features, label, sizes)))
-        if not len(found.label):
-            raise DataError(f"no candidate is there for the head '{head}', which ranks what customers have not bought")
         return cls(found.features, found.label, found.query_sizes[found.query_sizes > 0])
 
 
@@ -66,6 +64,8 @@ def train_gbdt(job: RankerJob, group: Group) -> dict[str, Any]:
     for place, head in enumerate(HEADS):
         reader = open_reader(job, job.train_paths, _ALONE, job.seed, shuffle=False)
         train = Candidates.of(whole_queries(reader, job.features, epoch=0), head)
+        if not len(train.label):
+            raise DataError(f"no candidate is there for the head '{head}', which ranks what customers have not bought")
         if head == "all":
             require_positives(int(train.label.sum()))
         held_out = _held_out(dev(), head) if dev else None

@@ -33,16 +33,20 @@ class HashSample:
         is_small = hashes_N <= self._limit
         self._added.append((hashes_N[is_small], rows_NF[is_small]))
         if sum(len(hashes) for hashes, _ in self._added) >= self._size:
-            self.rows()
+            self._compact()
 
     def rows(self) -> tuple[Hashes, Rows]:
         """The hashes, ascending, and their rows."""
+        self._compact()
+        return self._hashes, self._rows
+
+    def _compact(self) -> None:
+        """Keep the smallest hashes of all that was added, ascending."""
         hashes, rows = zip((self._hashes, self._rows), *self._added, strict=True)
         order = np.argsort(np.concatenate(hashes), kind="stable")[: self._size]
         self._hashes, self._rows, self._added = np.concatenate(hashes)[order], np.concatenate(rows)[order], []
         if len(order) == self._size:
             self._limit = self._hashes[-1]
-        return self._hashes, self._rows
 
 
 def sample_rows(batches: Iterable[Batch], features: Sequence[str], group: Group, size: int = SAMPLE_ROWS) -> Rows:

@@ -124,19 +124,6 @@ def test_trees_end_with_their_best_round_on_the_dev_slice(tables, tmp_path):
     assert json.loads(json.dumps(found)) == found
 
 
-def test_trees_take_all_rounds_where_the_dev_slice_has_no_positive_of_a_head(tables, tmp_path, caplog):
-    need_lightgbm()
-    dev = planted(20, seed=2)
-    dev.label[~dev.is_repeat] = 0
-    path = publish_candidates(tmp_path / "repeats.parquet", dev)
-    trees = replace(TREES, num_rounds=7)
-    job = ranker_job(tmp_path, tables[0], path, replace(LONGER, model="lambdarank", gbdt=trees))
-    told = train_ranker(job)["boosters"]
-    assert told["first"] == {"rounds": 7, "curve": []}
-    assert len(told["all"]["curve"]) > 1
-    assert "no positive for the head 'first'" in caplog.text
-
-
 def test_without_a_dev_slice_members_train_for_all_epochs(tables, tmp_path):
     found = train_ranker(ranker_job(tmp_path, tables[0], None))
     assert [member["best_epoch"] for member in found["members"]] == [2, 2]
@@ -229,15 +216,6 @@ def test_trees_without_lightgbm_name_the_extra(tables, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "lightgbm", None)
     with pytest.raises(ConfigError, match="cannot be imported .* install the extra gbdt"):
         train_ranker(ranker_job(tmp_path, *tables, replace(CONFIG, model="binary")))
-
-
-def test_trees_for_new_items_alone_need_some(tables, tmp_path):
-    need_lightgbm()
-    rows = planted(20)
-    rows.is_repeat[:] = True
-    path = publish_candidates(tmp_path / "t.parquet", rows)
-    with pytest.raises(DataError, match="no candidate is there for the head 'first'"):
-        train_ranker(ranker_job(tmp_path, path, None, replace(LONGER, model="lambdarank")))
 
 
 def test_a_job_comes_back_from_its_text(tables, tmp_path):
