@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import reduce
+from operator import xor
+from pathlib import PurePosixPath
 from weakref import WeakKeyDictionary
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from fsspec import AbstractFileSystem
 from numpy.typing import NDArray
 from pandas.util import hash_array
 from pyspark import TaskContext
@@ -77,6 +81,26 @@ def row_hashes(batch: pa.RecordBatch) -> Hashes:
     for number, column in enumerate(batch.columns):
         total = mix((total + np.uint64(number)).view(np.int64)) + _hashes(column)
     return mix(total.view(np.int64))
+
+
+def written_tables(fs: AbstractFileSystem, folders: Sequence[str], parts: DataFrame) -> list[tuple[int, int] | None]:
+    """Rows and fingerprint of each table whose part files computing `parts` writes; None for one without rows.
+
+    folders: of the tables, in the order of their numbers. Files of tasks that failed or ran twice go.
+    """
+    for folder in folders:
+        fs.makedirs(folder, exist_ok=True)
+    written = parts.collect()
+    facts: list[tuple[int, int] | None] = []
+    for number, folder in enumerate(folders):
+        own = [part for part in written if part["table"] == number]
+        names = {part["name"] for part in own}
+        for path in fs.find(folder):
+            if PurePosixPath(path).name not in names:
+                fs.rm(path)
+        rows = sum(part["rows"] for part in own)
+        facts.append((rows, reduce(xor, (part["hash"] for part in own), 0)) if own else None)
+    return facts
 
 
 def _hashes(column: pa.Array) -> Hashes:

@@ -1,4 +1,4 @@
-"""The shape every stage has, what it may touch, and when it can be skipped."""
+"""The shape every stage has, what it may touch, and how it is run."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from recsys_spark.code_version import __version__, code_digest
 from recsys_spark.contracts.artifacts import Artifact
 from recsys_spark.contracts.config import PipelineConfig
 from recsys_spark.contracts.errors import ArtifactError, LockedError, StageGraphError
+from recsys_spark.freshness import ABSENT, config_of, facts_of, is_fresh, recipe_of
 from recsys_spark.manifest import Manifest, digest_of, library_versions
 from recsys_spark.part_files import TablesKernel
 from recsys_spark.plurals import as_size
-from recsys_spark.source_files import SOURCE, SourceState, is_source, source_digests
+from recsys_spark.source_files import SourceState
 from recsys_spark.storage import Storage
 
-ABSENT = "absent"  # stands for the content of an optional input that was not there
 Metrics = dict[str, Any]
 log = logging.getLogger("recsys")
 
@@ -234,59 +234,6 @@ def run_stage(
     told = {"stage": stage.name, "event": "done", "seconds": seconds, "metrics": metrics, **measured}
     log.info("%s: %s (%s)", stage.name, facts or "done", _cost(seconds, measured), extra={"facts": told})
     return Outcome(stage.name, False, metrics, seconds)
-
-
-def config_of(stage: Stage, config: PipelineConfig) -> dict[str, Any]:
-    """The config sections that a stage declares, as plain values."""
-    return {section: dataclasses.asdict(getattr(config, section)) for section in stage.sections}
-
-
-def facts_of(stage: Stage, config: PipelineConfig) -> dict[str, str]:
-    """The facts that a stage declares, named as sources are."""
-    return {SOURCE + name: digest for name, digest in (stage.facts(config) if stage.facts else {}).items()}
-
-
-def given_to(stage: Stage, config: PipelineConfig) -> dict[str, str]:
-    """Digests of all that a stage is given and no stage wrote, by `source:<name>`: source files, and its facts."""
-    return source_digests(stage.sources(config) if stage.sources else ()) | facts_of(stage, config)
-
-
-def recipe_of(stage: Stage, config: PipelineConfig, given: dict[str, str]) -> str:
-    """Digest of all that a stage's outputs follow from, except what other stages wrote. given: of `given_to`."""
-    return digest_of([config_of(stage, config), config.seed, code_digest(stage.module), given])
-
-
-def is_fresh(
-    record: dict[str, Any], recipe: str, storage: Storage, verify: str, outputs: Storage | None = None
-) -> bool:
-    """Whether a stage's record matches its recipe and inputs, and its outputs are whole.
-
-    outputs: where these lie, if not where the inputs do.
-    """
-    if record["recipe"] != recipe or not reads_the_same(record, storage):
-        return False
-    made_in = outputs or storage
-    try:
-        return all(made_in.require(label, verify).content == content for label, content in record["outputs"].items())
-    except ArtifactError as error:
-        log.warning("%s", error)
-        return False
-
-
-def reads_the_same(record: dict[str, Any], storage: Storage) -> bool:
-    """Whether the artifacts that a stage read are what they were then."""
-    for label, content in record["inputs"].items():
-        if is_source(label):
-            continue
-        manifest = storage.manifest(label)
-        if content != (ABSENT if manifest is None else manifest.content):
-            return False
-    return True
-
-
-def has_outputs(record: dict[str, Any], storage: Storage) -> bool:
-    """Whether all artifacts that a stage wrote are there, whatever they hold by now."""
-    return all(storage.manifest(label) is not None for label in record["outputs"])
 
 
 def _cost(seconds: float, measured: Mapping[str, Any]) -> str:

@@ -6,8 +6,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from functools import partial, reduce
-from operator import xor
+from functools import partial
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -20,7 +19,7 @@ from recsys_spark.contracts.schemas import Table
 from recsys_spark.file_facts import part_entries, sha256_in
 from recsys_spark.frames import conform, empty_frame
 from recsys_spark.manifest import SUFFIX, FileEntry, Manifest, content_of, require_rows
-from recsys_spark.part_files import TablesKernel, parts_of, parts_of_tables
+from recsys_spark.part_files import TablesKernel, parts_of, parts_of_tables, written_tables
 from recsys_spark.paths import filesystem, place_below, put_text, python_path, require_own_folder, spark_glob, spark_uri
 from recsys_spark.privacy.forgotten import LIST as FORGOTTEN
 from recsys_spark.session import SessionSource, end_own, started
@@ -243,20 +242,7 @@ class Storage:
 
     def _written(self, stage: str, labels: Sequence[str], parts: DataFrame) -> list[tuple[int, int] | None]:
         """Rows and fingerprint of each table whose part files computing `parts` writes; None for one without rows."""
-        folders = [self._staged(stage, label) for label in labels]
-        for folder in folders:
-            self._fs.makedirs(self._at(folder), exist_ok=True)
-        written = parts.collect()
-        found: list[tuple[int, int] | None] = []
-        for number, folder in enumerate(folders):
-            own = [part for part in written if part["table"] == number]
-            names = {part["name"] for part in own}
-            for path in self._fs.find(self._at(folder)):
-                if PurePosixPath(path).name not in names:
-                    self._fs.rm(path)  # of a task that failed or ran twice
-            rows = sum(part["rows"] for part in own)
-            found.append((rows, reduce(xor, (part["hash"] for part in own), 0)) if own else None)
-        return found
+        return written_tables(self._fs, [self._at(self._staged(stage, label)) for label in labels], parts)
 
     def _below(self, label: str) -> str:  # as Python opens it anywhere
         return place_below(self._place, label)

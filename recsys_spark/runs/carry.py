@@ -10,10 +10,11 @@ from pathlib import Path, PurePosixPath
 from fsspec import AbstractFileSystem
 
 from recsys_spark.contracts.config import PipelineConfig
+from recsys_spark.freshness import given_to, has_outputs, is_fresh, recipe_of
 from recsys_spark.manifest import SUFFIX
 from recsys_spark.paths import filesystem
 from recsys_spark.small_files import is_local, write_whole
-from recsys_spark.stage import Stage, given_to, has_outputs, is_fresh, recipe_of
+from recsys_spark.stage import Stage
 from recsys_spark.storage import Storage
 
 

@@ -10,11 +10,11 @@ from fsspec import AbstractFileSystem
 
 from recsys_spark.contracts.errors import ConfigError
 from recsys_spark.contracts.stages import STAGE_NAMES
+from recsys_spark.freshness import has_outputs
 from recsys_spark.runs.lock import LockRules, living_owner, locked
 from recsys_spark.runs.record import RunRecord
 from recsys_spark.runs.root import RunRoot
 from recsys_spark.small_files import is_local
-from recsys_spark.stage import has_outputs
 from recsys_spark.storage import Storage
 
 _WAIT_SECONDS = 60.0

@@ -11,9 +11,10 @@ from recsys_spark.code_version import code_digest
 from recsys_spark.contracts.config import PipelineConfig
 from recsys_spark.contracts.dotted import flat
 from recsys_spark.contracts.errors import ArtifactError, PipelineError
+from recsys_spark.freshness import ABSENT, config_of, given_to, recipe_of
 from recsys_spark.manifest import Manifest
 from recsys_spark.source_files import SOURCE, is_source
-from recsys_spark.stage import ABSENT, Stage, config_of, given_to, recipe_of
+from recsys_spark.stage import Stage
 from recsys_spark.storage import Storage
 
 _SHOWN = 3  # of the names that a reason lists

@@ -16,6 +16,7 @@ from recsys_spark.contracts.config import PipelineConfig, SessionConfig
 from recsys_spark.contracts.errors import ArtifactError, LockedError
 from recsys_spark.contracts.stages import STAGE_NAMES
 from recsys_spark.error_causes import cause_in_one_line
+from recsys_spark.freshness import given_to, is_fresh, reads_the_same, recipe_of
 from recsys_spark.manifest import library_versions
 from recsys_spark.runs.carry import carry, carry_fresh
 from recsys_spark.runs.choose import Wanted, furthest, place_of, run_to_work_in
@@ -27,7 +28,7 @@ from recsys_spark.runs.root import RunRoot
 from recsys_spark.runs.spill import Spill
 from recsys_spark.session import get_session
 from recsys_spark.source_files import is_source
-from recsys_spark.stage import Outcome, Stage, given_to, is_fresh, reads_the_same, recipe_of, run_stage
+from recsys_spark.stage import Outcome, Stage, run_stage
 from recsys_spark.storage import Storage
 
 _LOGGED = ("rows_in", "rows_out", "bytes_out", "peak_memory", "spilled_bytes")
