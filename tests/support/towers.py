@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow  # noqa: F401  before torch
+import pyarrow as pa  # before torch
+import pyarrow.parquet as pq
 import torch
 from torch import Tensor
 
@@ -190,3 +191,17 @@ def largest_gap(one: dict[str, Tensor], other: dict[str, Tensor]) -> float:
     """Of two states with the same names."""
     assert one.keys() == other.keys()
     return max(float((one[name] - other[name]).abs().max()) for name in one)
+
+
+def write_histories(path: Path, queries: Sequence[Query]) -> None:
+    """USER_HISTORIES of the queries' customers."""
+    batch = batch_of(queries)
+    table = pa.table(
+        {
+            "user_idx": batch.user_idx.numpy(),
+            "history": pa.array(batch.history.tolist(), pa.list_(pa.int32())),
+            "history_days": pa.array(batch.history_days.tolist(), pa.list_(pa.float32())),
+            "context": pa.array(batch.context.tolist(), pa.list_(pa.int32())),
+        }
+    )
+    pq.write_table(table, path)

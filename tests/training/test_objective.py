@@ -8,8 +8,6 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 import torch
 
@@ -26,6 +24,7 @@ from tests.support.towers import (
     random_sales,
     random_share,
     rows_of,
+    write_histories,
 )
 from training import negatives
 from training.process_group import Group
@@ -48,7 +47,7 @@ FORMS = [
 ]
 
 
-def trainee_of(
+def task_of(
     options: ObjectiveOptions,
     user_tower: str = "history",
     trend: bool = True,
@@ -139,7 +138,7 @@ def slow_per_example(task: RetrieverTask, step: int) -> float:
 )
 @pytest.mark.parametrize("options", FORMS, ids=str)
 def test_the_loss_of_a_batch_equals_a_loop_over_queries_targets_and_candidates(options, user_tower, told):
-    task = trainee_of(options, user_tower, told=told)
+    task = task_of(options, user_tower, told=told)
     slow = slow_per_example if options.form == "per_example" else slow_shared
     assert any(query.repeats for query in QUERIES)
     assert len({query.user for query in QUERIES}) < len(QUERIES)  # baskets of one customer meet
@@ -150,7 +149,7 @@ def test_the_loss_of_a_batch_equals_a_loop_over_queries_targets_and_candidates(o
 
 @pytest.mark.parametrize("form", ["shared", "per_example"])
 def test_a_batch_without_a_target_costs_nothing(form):
-    task = trainee_of(ObjectiveOptions(form=form, targets="new", num_negatives=4))
+    task = task_of(ObjectiveOptions(form=form, targets="new", num_negatives=4))
     loss = task.loss(batch_of([Query(1, ((2, 1.0),), (2,), repeats=(2,))]), 0)
     loss.backward()
     assert loss.item() == 0
@@ -163,7 +162,7 @@ def test_a_batch_without_a_target_costs_nothing(form):
 def test_what_a_customer_bought_in_another_row_of_the_batch_is_no_negative(users, is_costly):
     """Two items in all, one basket that lies in two rows: nothing is left to hold a row's target against."""
     others = tuple(item for item in range(1, NUM_ITEMS + 1) if item not in (5, 6))
-    task = trainee_of(ObjectiveOptions(num_negatives=4), unknown=others)
+    task = task_of(ObjectiveOptions(num_negatives=4), unknown=others)
     rows = [Query(user, ((5, 1.0),), (item,)) for user, item in zip(users, (5, 6), strict=True)]
     loss = task.loss(batch_of(rows), 0)
     loss.backward()
@@ -174,7 +173,7 @@ def test_what_a_customer_bought_in_another_row_of_the_batch_is_no_negative(users
 @pytest.mark.parametrize("form", ["shared", "per_example"])
 def test_what_is_first_sold_after_the_cutoff_is_no_negative(form):
     later = range(5, NUM_ITEMS + 1)
-    task = trainee_of(ObjectiveOptions(form=form, num_negatives=200), unknown=tuple(later))
+    task = task_of(ObjectiveOptions(form=form, num_negatives=200), unknown=tuple(later))
     task.loss(batch_of([Query(1, ((2, 1.0),), (3,))]), 0).backward()
     gradient = task.model.towers.item_emb.weight.grad
     assert gradient is not None
@@ -216,7 +215,7 @@ def test_dev_recall_equals_a_loop_over_what_the_protocol_counts(protocol, tied, 
     whole = batch_of(QUERIES)
     parts = [rows_of(whole, first, last) for first, last in ((0, 7), (7, 7), (7, 12))]  # a rank may have an empty one
     options = {"dev": lambda: parts, "unknown": unknown, "k": (1, 4, 40), "has_examples": has_examples}
-    task = trainee_of(ObjectiveOptions(dev_protocol=protocol), "both", told=told, changes={"tied": tied}, **options)
+    task = task_of(ObjectiveOptions(dev_protocol=protocol), "both", told=told, changes={"tied": tied}, **options)
     counted = ObjectiveOptions(targets="new" if protocol == "first_purchase" else "all")
     hits, count = {1: 0, 4: 0, 40: 0}, 0
     for query in QUERIES:
@@ -238,7 +237,7 @@ def test_a_dev_query_of_whom_nothing_is_known_is_ranked_by_the_trend_alone(user_
     best = int(random_sales().latest().argmax())
     query = Query(user, ((9, 1.0),) if user_tower != "id" else ((3, 1.0),), (best,))
     given = {"dev": lambda: [batch_of([query])], "unknown": (9,), "k": (1,), "has_examples": has_examples}
-    task = trainee_of(ObjectiveOptions(), user_tower, changes={"num_blocks": 2}, **given)
+    task = task_of(ObjectiveOptions(), user_tower, changes={"num_blocks": 2}, **given)
     task.model.eval()
     with torch.no_grad():
         task.model.trend_weight.fill_(1e-3)  # any vector would outweigh it
@@ -246,24 +245,11 @@ def test_a_dev_query_of_whom_nothing_is_known_is_ranked_by_the_trend_alone(user_
 
 
 def test_a_dev_slice_without_targets_gives_no_metric():
-    task = trainee_of(
+    task = task_of(
         ObjectiveOptions(dev_protocol="first_purchase"), dev=lambda: [batch_of([Query(1, ((2, 1.0),), (2,), (2,))])]
     )
     assert task.evaluate() == {}
-    assert trainee_of(ObjectiveOptions()).evaluate() == {}
-
-
-def write_histories(path, queries: list[Query]) -> None:
-    batch = batch_of(queries)
-    table = pa.table(
-        {
-            "user_idx": batch.user_idx.numpy(),
-            "history": pa.array(batch.history.tolist(), pa.list_(pa.int32())),
-            "history_days": pa.array(batch.history_days.tolist(), pa.list_(pa.float32())),
-            "context": pa.array(batch.context.tolist(), pa.list_(pa.int32())),
-        }
-    )
-    pq.write_table(table, path)
+    assert task_of(ObjectiveOptions()).evaluate() == {}
 
 
 @pytest.mark.filterwarnings("error")
@@ -276,7 +262,7 @@ def test_exported_vectors_and_offsets_rank_as_the_model_does_at_the_cutoff(tmp_p
     write_histories(tmp_path / "users.parquet", queries)
     has_examples = torch.arange(NUM_USERS + 1) != queries[0].user
     given = {"unknown": (4,), "has_examples": has_examples}
-    task = trainee_of(ObjectiveOptions(), user_tower, trend=trend, told=told, **given)
+    task = task_of(ObjectiveOptions(), user_tower, trend=trend, told=told, **given)
     export_towers(task.model, task, str(tmp_path / "users.parquet"), tmp_path / "out")
     items, offsets, users = (
         np.load(tmp_path / "out" / f"{name}.npy") for name in ("item_embeddings", "item_offsets", "user_embeddings")
