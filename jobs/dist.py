@@ -62,7 +62,9 @@ def pack_environment(wheel: Path, target: Path, extras: str) -> None:
 
 
 def _pip(python: str, *words: str) -> None:
-    subprocess.run([python, "-m", "pip", words[0], "-qq", "--disable-pip-version-check", *words[1:]], check=True)
+    # -I: with the sources on PYTHONPATH, whose egg-info says that they are installed, pip would leave the wheel out.
+    command = [python, "-I", "-m", "pip", words[0], "-qq", "--disable-pip-version-check", *words[1:]]
+    subprocess.run(command, check=True)
 
 
 def main() -> None:
