@@ -37,7 +37,8 @@ def source_ranks(config: PipelineConfig, split: str, num_queries: int, depth: in
     """
     io = StageIO(STAGE, open_storage(config), config)
     interactions, item_ids, customer_ids = (io.read(table) for table in SOURCES)
-    histories = customer_histories(interactions, item_ids, customer_ids, config.sequences.merge_minutes)
+    minutes, places = config.sequences.merge_minutes, config.retriever.uses_places
+    histories = customer_histories(interactions, item_ids, customer_ids, minutes, with_places=places)
     queries = io.read(artifacts.QUERIES, split=split).orderBy(F.xxhash64("query_id"), "query_id").limit(num_queries)
     settings = ModelSettings(config.baselines, config.knn, config.ease, config.tifu, config.nmf)
     asked = spread(with_queries(histories, queries))

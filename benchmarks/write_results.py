@@ -44,6 +44,7 @@ def write_results(runs: Mapping[str, str], results: Path = RESULTS) -> Path:
     ]
     if figures:
         sections.append(benchmark_section(figures))
+        sections += [contribution_table(found) for found in figures if "contribution" in found["detail"]]
     sections += [path.read_text(encoding="utf-8") for path in sorted(results.glob("*.md"))]
     page = results.with_suffix(".md")
     page.write_text("\n".join(sections), encoding="utf-8")
@@ -67,6 +68,18 @@ def benchmark_section(figures: Sequence[Mapping[str, Any]]) -> str:
     return "## Benchmarks\n\n" + _table(
         ["figure", "value", "goal", "holds", "command", "date", "machine", "versions"], rows
     )
+
+
+def contribution_table(found: Mapping[str, Any]) -> str:
+    """What each source of candidates finds alone, by places of a query, and what the union of 200 loses without it."""
+    detail = found["detail"]
+    sizes = list(detail["union"])
+    rows = [["union", "", *(f"{detail['union'][size]:.4f}" for size in sizes), ""]]
+    for source, lost in detail["contribution"].items():
+        recall = [f"{detail['alone'][source][size]:.4f}" for size in sizes]
+        rows.append([source, f"{detail['quotas'][source]:g}", *recall, f"{lost:+.4f}"])
+    header = ["source", "quota", *(f"recall of {size}" for size in sizes), "union without it"]
+    return f"### `{found['name']}`\n\n" + _table(header, rows)
 
 
 def run_section(name: str, root: Path) -> str:

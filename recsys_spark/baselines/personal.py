@@ -9,11 +9,12 @@ import numpy as np
 from recsys_spark.baselines.popularity import FittedPopularity
 from recsys_spark.baselines.query_batches import QueryBatch
 from recsys_spark.baselines.ranking import Popular, Scored
+from recsys_spark.sequences.windows import MICROS_PER_DAY
 
 
 @dataclass(frozen=True)
 class PersonalFrequency:
-    """score(item) = sum over the customer's earlier events of the item of 2 ** (-days before / half_life_days)."""
+    """score(item) = the sum over the customer's earlier events of the item that `decayed` takes."""
 
     fitted: FittedPopularity
     half_life_days: float
@@ -23,9 +24,20 @@ class PersonalFrequency:
         return self.fitted.behind()  # below every item of the customer's own
 
     def score(self, batch: QueryBatch) -> Scored:
-        rows, positions = batch.earlier()
-        weights = np.exp2(-batch.days_before(rows, positions) / self.half_life_days)
-        return sum_pairs(rows, batch.events.items[positions], weights)
+        return decayed(batch, self.half_life_days)
+
+
+def decayed(batch: QueryBatch, half_life_days: float) -> Scored:
+    """What each query's customer bought before it: the sum of 2 ** (-days / half_life_days) over an item's events.
+
+    Days are counted back from the customer's last purchase and not from the query. That scales all scores of a query
+    alike; counted from the query, those of a dormant customer would all be rounded to 0, and their order lost.
+    """
+    rows, positions = batch.earlier()
+    last = np.maximum(batch.end - 1, 0)
+    micros = batch.events.micros
+    days = (micros[last[rows]] - micros[positions]) / MICROS_PER_DAY
+    return sum_pairs(rows, batch.events.items[positions], np.exp2(-days / half_life_days))
 
 
 def sum_pairs(rows: np.ndarray, items: np.ndarray, weights: np.ndarray) -> Scored:

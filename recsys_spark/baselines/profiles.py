@@ -13,29 +13,23 @@ import numpy as np
 from scipy import sparse
 
 from recsys_spark.arrays import Floats, Ints
-from recsys_spark.baselines.personal import sum_pairs
+from recsys_spark.baselines.personal import decayed
 from recsys_spark.baselines.popularity import FittedPopularity
 from recsys_spark.baselines.query_batches import QueryBatch
 from recsys_spark.baselines.ranking import SCORE_DECIMALS, Scored
-from recsys_spark.sequences.windows import MICROS_PER_DAY
 
 _PRODUCT_ENTRIES = 4_000_000  # multiply-adds of one part; an entry takes 12 bytes, and a few copies of it exist
 
 
 def profiles(batch: QueryBatch, half_life_days: float) -> sparse.csr_matrix:
-    """What each query's customer bought before it, (Q, items): sum of 2 ** (-days / half_life_days) per item.
+    """`personal.decayed` as a matrix, (Q, items).
 
-    Days are counted back from the customer's last purchase and not from the query. That is a scale of a row's own: it
-    leaves an order by the profile alone as it is, and moves it where the score has a part that does not scale alike:
-    the neighbours of user_knn, the prior of new items, the cap of nmf, and the self weights of item_knn and ease, which
-    go with the square of the profile.
+    That it counts days from the customer's last purchase is a scale of a row's own: it leaves an order by the profile
+    alone as it is, and moves it where the score has a part that does not scale alike: the neighbours of user_knn, the
+    prior of new items, the cap of nmf, and the self weights of item_knn and ease, which go with the square of the
+    profile.
     """
-    rows, positions = batch.earlier()
-    last = np.maximum(batch.end - 1, 0)
-    micros = batch.events.micros
-    days = (micros[last[rows]] - micros[positions]) / MICROS_PER_DAY
-    sums = sum_pairs(rows, batch.events.items[positions], np.exp2(-days / half_life_days))
-    return as_rows(sums, len(batch))
+    return as_rows(decayed(batch, half_life_days), len(batch))
 
 
 def heaviest_of_rows(matrix: sparse.csr_matrix, number: int) -> sparse.csr_matrix:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import logging
-import os
 from typing import Any
 
 import faiss
-from pyspark import TaskContext
+
+from recsys_spark.task_gpu import gpu_of_task
 
 GPU_LIMIT = 2048  # largest k and number of probes on a GPU
 _SCRATCH_BYTES = 256 << 20  # of one process; several may share a GPU
@@ -28,7 +28,7 @@ class Gpu:
         if self._is_given_up or num_gpus == 0 or getattr(index, "nprobe", 0) > GPU_LIMIT:
             return None
         try:
-            return faiss.index_cpu_to_gpu(self._held(), _device_of_task(num_gpus), index)
+            return faiss.index_cpu_to_gpu(self._held(), gpu_of_task(num_gpus), index)
         except RuntimeError as error:
             self.give_up(error)
             return None
@@ -49,21 +49,3 @@ class Gpu:
 
 
 GPU = Gpu()
-
-
-def device_at(address: str, num_gpus: int, visible: str | None) -> int:
-    """The number by which this process knows a GPU that Spark calls by an address; the first where it sees no such.
-
-    visible: CUDA_VISIBLE_DEVICES, whose GPUs a process counts from 0.
-
-    >>> device_at("3", 4, None), device_at("3", 2, "2,3"), device_at("3", 1, "3"), device_at("3", 2, "0,1")
-    (3, 1, 0, 0)
-    """
-    names = [name.strip() for name in visible.split(",")] if visible else [str(number) for number in range(num_gpus)]
-    return names.index(address) if address in names[:num_gpus] else 0
-
-
-def _device_of_task(num_gpus: int) -> int:
-    context = TaskContext.get()
-    given = context.resources().get("gpu") if context is not None else None
-    return device_at(given.addresses[0], num_gpus, os.environ.get("CUDA_VISIBLE_DEVICES")) if given else 0

@@ -11,17 +11,18 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from recsys_spark.arrays import Ints, find, items_of_keys, pair_keys, rows_of_keys
+from recsys_spark.arrays import Flags, Ints, find, items_of_keys, pair_keys, rows_of_keys
 from recsys_spark.baselines.ranking import SCORE_DECIMALS, Scored
+from recsys_spark.contracts.candidate_config import is_proposed
 
 _FUSION = 60  # the paper's constant: how little a first rank is worth above a second
 
 
 @dataclass(frozen=True)
 class SourceRanking:
-    """What one source scored: pairs ascending by query and item, each with its rank among those it may propose.
+    """What one source lists: pairs ascending by query and item, each with its rank among those it may propose.
 
-    ranks: from 1; 0 for what the source may not propose. All arrays are (P,).
+    ranks: from 1 to the depth of the list; 0 for what the source may not propose. All arrays are (P,).
     """
 
     keys: Ints
@@ -43,21 +44,23 @@ class CandidateRows:
         return pair_keys(self.rows, self.items)
 
 
-def rank_source(scored: Scored, seen: Ints, proposes_seen: bool) -> SourceRanking:
+def rank_source(scored: Scored, seen: Ints, proposes_seen: bool, depth: int) -> SourceRanking:
     """Rank what a source scored: of each query the items bought before, or all others.
 
+    The list of a query ends with the `depth`-th item that the source may propose. A model scores more of them the more
+    the customer bought; ranks and scores from behind the end would tell that of the customer and nothing of the item.
     seen: ascending keys of the pairs that were bought before. Ties go by item_idx.
     """
     keys = pair_keys(scored.rows, scored.items)
     by_pair = np.argsort(keys)
     keys, scores = keys[by_pair], np.round(scored.scores[by_pair], SCORE_DECIMALS)
-    allowed = np.flatnonzero(find(seen, keys)[1] == proposes_seen)
-    rows = rows_of_keys(keys[allowed])
-    # Stable, so that ties keep the order of items, and rows that of queries.
-    best_first = allowed[np.lexsort((-scores[allowed], rows))]
-    ranks = np.zeros(len(keys), dtype=np.int64)
-    ranks[best_first] = _places(rows) + 1
-    return SourceRanking(keys, ranks, scores)
+    is_allowed = find(seen, keys)[1] == proposes_seen
+    rows = rows_of_keys(keys)
+    best_first = np.lexsort((-scores, rows))  # stable, so that ties keep the order of items
+    reached = np.empty(len(keys), dtype=np.int64)  # of what may be proposed, down to each pair
+    reached[best_first] = _running_counts(is_allowed[best_first], rows)
+    kept = reached < depth + is_allowed
+    return SourceRanking(keys[kept], np.where(is_allowed, reached, 0)[kept], scores[kept])
 
 
 def union(
@@ -72,7 +75,7 @@ def union(
     A source proposes items up to rank `quota`; are_repeats: which sources propose what was bought before, the others
     propose the rest. Their order: see fused_order.
     """
-    keys = [one.keys[(one.ranks > 0) & (one.ranks <= quota)] for one, quota in zip(listed, quotas, strict=True)]
+    keys = [one.keys[is_proposed(one.ranks, quota)] for one, quota in zip(listed, quotas, strict=True)]
     found = candidate_rows(np.unique(np.concatenate(keys)), listed)
     is_repeat = (found.ranks[:, are_repeats] > 0).any(axis=1)
     order = fused_order(found.rows, found.ranks, is_repeat, quotas, repeat_share)
@@ -97,6 +100,12 @@ def fused_order(
     place[by_group] = _places(groups[by_group])
     share = np.where(is_repeat, repeat_share, 1 - repeat_share)
     return np.lexsort(((place + 1) / share, rows))
+
+
+def _running_counts(flags: Flags, groups: Ints) -> Ints:
+    """How many flags are set from the first entry of each group down to each entry; groups: ascending."""
+    before = np.concatenate([[0], np.cumsum(flags)])
+    return before[1:] - before[np.searchsorted(groups, groups)]
 
 
 def _places(groups: Ints) -> Ints:

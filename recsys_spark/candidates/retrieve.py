@@ -36,13 +36,18 @@ class Retriever:
         return self._union(self.listed(batch))
 
     def listed(self, batch: QueryBatch) -> list[SourceRanking]:
-        """What each source scored, in the order of the sources."""
+        """The list of each source, in the order of the sources.
+
+        A list reaches as deep as a query has places for candidates: beyond its quota a source still says how it ranks
+        what others propose.
+        """
         seen = Purchases.of(batch).keys
         found = []
         for source in self.sources:
-            scored = source.model.score(replace(batch, depth=source.quota))
+            depth = max(source.quota, self.max_per_query)
+            scored = source.model.score(replace(batch, depth=depth))
             eligible = eligible_only(scored, source.model.popular().eligible)
-            found.append(rank_source(eligible, seen, source.proposes_seen))
+            found.append(rank_source(eligible, seen, source.proposes_seen, depth))
         return found
 
     def propose_and_force(self, batch: QueryBatch, positives: Ints) -> tuple[CandidateRows, CandidateRows]:

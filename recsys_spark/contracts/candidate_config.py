@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
+from typing import Any
 
 from recsys_spark.contracts.checks import one_of, require
 
@@ -41,6 +42,17 @@ class QuotasConfig:
 SOURCES = tuple(each.name for each in fields(QuotasConfig))
 REPEAT_SOURCES = ("own", "due")
 TOWER_SOURCES = {f"two_tower_{tower}": tower for tower in ("all", "first", "plain")}
+
+
+def is_proposed(rank: Any, quota: Any) -> Any:
+    """Whether a source proposes what it ranks so, of arrays of NumPy or columns of Spark.
+
+    Beyond its quota a source ranks what only others propose. What it does not list has the rank 0, in features 1000.
+
+    >>> [is_proposed(rank, 60) for rank in (0, 1, 60, 61, 1000)]
+    [False, True, True, False, False]
+    """
+    return (rank > 0) & (rank <= quota)
 
 
 def source_names(quotas: QuotasConfig, trained: tuple[str, ...]) -> tuple[str, ...]:

@@ -29,7 +29,7 @@ _PROPOSED = (
 )
 
 CANDIDATES = Table(grain=("query_id",), columns=(*_ASKED, *_PROPOSED))
-CANDIDATES_FORCED = CANDIDATES  # the items are the positives that no source proposed
+CANDIDATES_FORCED = CANDIDATES  # the items are the positives that the candidates lack
 
 ITEM_FACTS = Table(
     grain=("item_idx",),

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
+from math import inf
 
 from recsys_spark.contracts.candidate_config import SOURCES
 from recsys_spark.contracts.context import RECENCY_DAYS, RECENCY_NAMES
@@ -21,12 +22,13 @@ _SOURCE_CLOCKS = {  # of those that are not FIT_AND_QUERY: sources rank apart wh
     "due": BEFORE_QUERY,
     "rolling_popularity": f"{BEFORE_DAY}, and the customer's before the query",
 }
-_LONG_AGO = 1000.0  # days, orders or a rank: the value of what never happened
+LONG_AGO = 1000.0  # days, orders or a rank: the value of what never happened, and the largest of what did
 
 
 @dataclass(frozen=True)
 class Feature:
-    """One feature. clock: what it may know. missing: its value where it does not apply.
+    """One feature. clock: what it may know. missing: its value where it does not apply; where that is LONG_AGO, no
+    value lies above it: what never happened is the longest ago.
 
     kind: how a model takes it in: `log` (sign * log1p of the size) or `standard`; both are standardised afterwards.
     """
@@ -38,6 +40,11 @@ class Feature:
     meaning: str
     missing: float = 0.0
     kind: str = "standard"
+
+    @property
+    def largest(self) -> float:
+        """The largest value that the feature takes."""
+        return LONG_AGO if self.missing == LONG_AGO else inf
 
 
 def _standard(name: str, unit: str, clock: str, meaning: str, missing: float = 0.0) -> Feature:
@@ -69,10 +76,10 @@ _REPEAT = _group(
     _log("times_bought", "orders", BEFORE_QUERY, "times the customer bought the item"),
     _standard("rate_per_order", "share", BEFORE_QUERY, "share of the customer's orders that hold the item"),
     _standard("rate_since_first", "share", BEFORE_QUERY, "the same share of the orders since the first with the item"),
-    _log("days_since_last", "days", BEFORE_QUERY, "days since the customer last bought the item", _LONG_AGO),
-    _log("days_since_first", "days", BEFORE_QUERY, "days since the customer first bought the item", _LONG_AGO),
-    _log("orders_since_last", "orders", BEFORE_QUERY, "orders of the customer since the last with the item", _LONG_AGO),
-    _log("mean_gap", "days", BEFORE_QUERY, "mean days between the customer's purchases of the item", _LONG_AGO),
+    _log("days_since_last", "days", BEFORE_QUERY, "days since the customer last bought the item", LONG_AGO),
+    _log("days_since_first", "days", BEFORE_QUERY, "days since the customer first bought the item", LONG_AGO),
+    _log("orders_since_last", "orders", BEFORE_QUERY, "orders of the customer since the last with the item", LONG_AGO),
+    _log("mean_gap", "days", BEFORE_QUERY, "mean days between the customer's purchases of the item", LONG_AGO),
     _log("overdue", "gaps", BEFORE_QUERY, "days since the customer last bought the item over mean_gap"),
     _log("quantity_last", "units", BEFORE_QUERY, "quantity when the customer last bought the item"),
 )
@@ -85,9 +92,7 @@ _RECENT = _group(
 )
 _CYCLE = _group(
     "cycle",
-    _log(
-        "item_gap", "days", UP_TO_CUTOFF, "days between a customer's purchases of the item, geometric mean", _LONG_AGO
-    ),
+    _log("item_gap", "days", UP_TO_CUTOFF, "days between a customer's purchases of the item, geometric mean", LONG_AGO),
     _standard("item_overdue", "log ratio", FIT_AND_QUERY, "days since the last purchase of the item over item_gap"),
 )
 _SIMILARITY = _group(
@@ -120,9 +125,9 @@ _AFFINITY = _group(
 _CATEGORY = _group(
     "category",
     _log(
-        "days_since_category", "days", FIT_AND_QUERY, "days since the last purchase from the item's category", _LONG_AGO
+        "days_since_category", "days", FIT_AND_QUERY, "days since the last purchase from the item's category", LONG_AGO
     ),
-    _log("orders_since_category", "orders", FIT_AND_QUERY, "orders since the last with the item's category", _LONG_AGO),
+    _log("orders_since_category", "orders", FIT_AND_QUERY, "orders since the last with the item's category", LONG_AGO),
     _log("category_times", "events", FIT_AND_QUERY, "purchases of the customer from the item's category"),
     _log("category_times_28", "events", FIT_AND_QUERY, "those purchases in the last 28 days"),
     _log("category_items", "items", FIT_AND_QUERY, "distinct items of the category that the customer bought"),
@@ -140,7 +145,7 @@ _CUSTOMER = _group(
     _log("num_items", "items", BEFORE_QUERY, "distinct items that the customer bought"),
     _log("basket_size", "items", BEFORE_QUERY, "mean items of the customer's orders"),
     _log("days_since_order", "days", BEFORE_QUERY, "days since the customer's last order"),
-    _log("order_gap", "days", BEFORE_QUERY, "mean days between the customer's orders", _LONG_AGO),
+    _log("order_gap", "days", BEFORE_QUERY, "mean days between the customer's orders", LONG_AGO),
     _standard("share_new", "share", BEFORE_QUERY, "share of the customer's last 50 events that were first purchases"),
 )
 _CONTEXT = _group(
@@ -172,7 +177,7 @@ _RECENCY = _group(
 _SOURCES = _group(
     "sources",
     *(
-        _log(f"rank_{each}", "rank", _clock_of(each), f"rank of the item in source {each}", _LONG_AGO)
+        _log(f"rank_{each}", "rank", _clock_of(each), f"rank of the item in source {each}", LONG_AGO)
         for each in SOURCES
     ),
     *(_standard(f"score_{each}", "score", _clock_of(each), f"score of the item in source {each}") for each in SOURCES),

@@ -39,20 +39,25 @@ class FeatureBuilder:
     recent_items: int
     similar_items: int
 
-    def columns(self, batch: QueryBatch, candidates: CandidateRows) -> dict[str, npt.NDArray[np.float32]]:
-        """Every feature of contracts/features.py by name, (C,) each; one that is not chosen has its missing value."""
-        found = self._found(batch, candidates)
+    def columns(
+        self, batch: QueryBatch, candidates: CandidateRows, purchases: Purchases | None = None
+    ) -> dict[str, npt.NDArray[np.float32]]:
+        """Every feature of contracts/features.py by name, (C,) each; one that is not chosen has its missing value.
+
+        purchases: those of the batch, where they are at hand.
+        """
+        found = self._found(batch, candidates, Purchases.of(batch) if purchases is None else purchases)
         chosen = {feature.name for feature in chosen_features(self.which, self.sources)}
         size = len(candidates.rows)
         return {
-            feature.name: found[feature.name].astype(np.float32)
+            feature.name: np.minimum(found[feature.name], feature.largest).astype(np.float32)
             if feature.name in chosen and feature.name in found
             else np.full(size, feature.missing, dtype=np.float32)
             for feature in FEATURES
         }
 
-    def _found(self, batch: QueryBatch, candidates: CandidateRows) -> dict[str, np.ndarray]:
-        facts, purchases = load_item_facts(self.facts), Purchases.of(batch)
+    def _found(self, batch: QueryBatch, candidates: CandidateRows, purchases: Purchases) -> dict[str, np.ndarray]:
+        facts = load_item_facts(self.facts)
         of_query = customer_features(batch, purchases, self.hist_max)
         found = {name: values[candidates.rows] for name, values in of_query.items()}
         sales = load_daily_sales(self.daily_sales)

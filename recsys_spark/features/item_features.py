@@ -95,7 +95,7 @@ class ItemFacts:
 @mapped(_TABLES_KEPT)
 def load_item_facts(table: FittedTable) -> ItemFacts:
     """Once per Python process."""
-    columns = read_columns(table.path)
+    columns = read_columns(table.path).sort_by("item_idx")  # sums of floats depend on the order of the part files
     items = numbers(columns, "item_idx")
 
     def by_item(values: np.ndarray, unknown: float = 0) -> np.ndarray:

@@ -17,6 +17,7 @@ from recsys_spark.candidates.last_basket import last_order_start
 from recsys_spark.candidates.merge import CandidateRows
 from recsys_spark.contracts.columns import PAD_IDX
 from recsys_spark.sequences.windows import window_values
+from recsys_spark.task_gpu import gpu_of_task
 
 Vectors = npt.NDArray[np.float32]
 _BYTES_AT_A_TIME = 64 << 20  # of candidates' vectors
@@ -31,7 +32,7 @@ def similarity_features(
 
     vectors: of unit length by item_idx, (num_items + 1, D), zero for padding and unknown items.
     """
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = _device()
     mean = _means(batch, np.maximum(batch.start, batch.end - hist_max), vectors)
     last = _means(batch, last_order_start(batch), vectors)
     norm = np.linalg.norm(mean, axis=1)
@@ -62,6 +63,12 @@ def similarity_features(
         "sim_max": sim_max,
         "sim_last_basket": sim_last,
     }
+
+
+def _device() -> torch.device:
+    if not torch.cuda.is_available():
+        return torch.device("cpu")
+    return torch.device("cuda", gpu_of_task(torch.cuda.device_count()))
 
 
 def _largest(item_QMD: torch.Tensor, window: Ints, vectors: Vectors, newest: tuple[int, int]) -> torch.Tensor:

@@ -22,7 +22,7 @@ from recsys_spark.ranker.shard_scores import score_shards
 from recsys_spark.stage import StageIO
 
 WITHOUT_RANKER = "candidates"  # the order in which they are proposed
-END_TO_END = "end_to_end"  # positives that no source proposed are missed
+END_TO_END = "end_to_end"  # positives that the candidates lack are missed
 FORCED_RANKED = "forced_ranked_optimistic"  # they are ranked too, which says more than retrieval can give
 _BUCKETS = 1 << 20
 

@@ -80,7 +80,7 @@ def offered_positives(candidates: DataFrame, repeat_sources: tuple[str, ...]) ->
 
 
 def missed_positives(forced: DataFrame) -> DataFrame:
-    """PLACES_DDL of positives that no source proposed: without a rank. forced: their rows of RANKER_FEATS."""
+    """PLACES_DDL of positives that the candidates lack: without a rank. forced: their rows of RANKER_FEATS."""
     every, first = (F.lit(protocol) for protocol in LIST_PROTOCOLS)
     counted = F.when(F.col("is_repeat"), F.array(every)).otherwise(F.array(every, first))
     return forced.select("user_idx", F.explode(counted).alias("protocol"), F.lit(None).cast("bigint").alias("rank"))

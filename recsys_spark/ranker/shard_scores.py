@@ -21,6 +21,7 @@ from recsys_spark.baselines.query_batches import QueryBatch, spread, with_querie
 from recsys_spark.baselines.ranking import Popular, Scored, rankings_of
 from recsys_spark.candidates.retrieve import as_lists
 from recsys_spark.candidates.tower_files import FittedFile
+from recsys_spark.contracts.candidate_config import is_proposed
 from recsys_spark.contracts.columns import LIST_PROTOCOLS
 from recsys_spark.contracts.ranker_config import TWO_STAGE
 from recsys_spark.contracts.schemas import RANKINGS
@@ -176,7 +177,7 @@ def _proposed(rows: pa.RecordBatch, quotas: Mapping[str, int]) -> npt.NDArray[np
     """Whether any of the sources ranks the candidate within its quota; (N,)."""
     found = np.zeros(rows.num_rows, dtype=bool)
     for source, quota in quotas.items():
-        found |= rows.column(f"rank_{source}").to_numpy() <= quota
+        found |= is_proposed(rows.column(f"rank_{source}").to_numpy(), quota)
     return found
 
 

@@ -17,7 +17,7 @@ from recsys_spark.candidates.merge import CandidateRows
 from recsys_spark.candidates.retrieve import Retriever
 from recsys_spark.candidates.tower_files import FittedFile
 from recsys_spark.contracts.artifacts import ITEM_POPULARITY, RANKER_BEST
-from recsys_spark.contracts.candidate_config import CandidatesConfig, FeaturesConfig
+from recsys_spark.contracts.candidate_config import CandidatesConfig, FeaturesConfig, is_proposed
 from recsys_spark.contracts.ranker_config import TWO_STAGE
 from recsys_spark.features.build import FeatureBuilder
 from recsys_spark.features.fitted_builder import fitted_builder
@@ -54,12 +54,9 @@ class TwoStageModel:
         )
 
     def ranks_of_proposers(self, ranks: npt.NDArray[np.int32]) -> dict[str, npt.NDArray[np.int32]]:
-        """Ranks of candidates, (C, S), by source, 0 where it did not propose the item.
-
-        A source also ranks, beyond its quota, what only others proposed.
-        """
+        """Ranks of candidates, (C, S), by source, 0 where it did not propose the item."""
         by_source = zip(self.retriever.sources, ranks.T, strict=True)
-        return {source.name: np.where(own <= source.quota, own, 0) for source, own in by_source}
+        return {source.name: np.where(is_proposed(own, source.quota), own, 0) for source, own in by_source}
 
     def _score(self, batch: QueryBatch) -> tuple[CandidateRows, Floats]:
         """The candidates and their scores by head, (C, 2)."""

@@ -9,6 +9,7 @@ from typing import Any
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
+from recsys_spark.contracts.candidate_config import is_proposed
 from recsys_spark.evaluation.protocols import ALL_ITEMS
 from recsys_spark.report.sample_reasons import short_reason
 
@@ -149,7 +150,7 @@ def _ranked(number: int, source: str, quota: int) -> Column:
     """The rank 0 where the source did not propose the item. number: its place in the config, which breaks ties."""
     rank = F.col(f"one.rank_{source}")
     return F.struct(
-        F.when(rank <= quota, rank).otherwise(0).alias("rank"),
+        F.when(is_proposed(rank, quota), rank).otherwise(0).alias("rank"),
         F.lit(number).alias("number"),
         F.lit(source).alias("source"),
     )

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from recsys_spark.contracts.candidate_config import SOURCES
+from recsys_spark.contracts.candidate_config import SOURCES, is_proposed
 
 
 def source_contributions(candidates: DataFrame, quotas: Mapping[str, int]) -> dict[str, Any]:
@@ -30,7 +30,7 @@ def source_contributions(candidates: DataFrame, quotas: Mapping[str, int]) -> di
     ]
     for source in used:
         sums += [
-            F.sum(F.size(F.filter(f"rank_{source}", _within(quotas[source])))).alias(f"proposed_{source}"),
+            _num_proposed(source, quotas[source]).alias(f"proposed_{source}"),
             _num_of(source).alias(f"found_{source}"),
             _num_of(source, by_at_most=1).alias(f"alone_{source}"),
         ]
@@ -41,17 +41,18 @@ def source_contributions(candidates: DataFrame, quotas: Mapping[str, int]) -> di
     return {**totals, "sources": each}
 
 
+def _num_proposed(source: str, quota: int) -> Column:
+    """Number of candidates that a source proposed."""
+    return F.sum(F.size(F.filter(f"rank_{source}", lambda rank: is_proposed(rank, quota))))
+
+
 def _num_of(source: str, by_at_most: int = len(SOURCES)) -> Column:
     """Number of hits that a source proposed, of those that so many sources proposed at most."""
     return F.sum(F.size(F.filter("hits", lambda hit: hit[source] & (hit["num"] <= by_at_most))))
 
 
-def _within(quota: int) -> Callable[[Column], Column]:
-    return lambda rank: (rank > 0) & (rank <= quota)
-
-
 def _proposers(row: Column, quotas: Mapping[str, int]) -> Column:
     """Of a candidate by source whether that proposed it, and by how many it was."""
-    proposed = {source: _within(quota)(row[f"rank_{source}"]) for source, quota in quotas.items() if quota}
+    proposed = {source: is_proposed(row[f"rank_{source}"], quota) for source, quota in quotas.items() if quota}
     num = sum((flag.cast("int") for flag in proposed.values()), F.lit(0))
     return F.struct(num.alias("num"), *(flag.alias(source) for source, flag in proposed.items()))

@@ -6,7 +6,8 @@ of one customer at one time; a window is a half-open range of event positions.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,8 +36,8 @@ class Events:
     def of_customers(self, first: int, last: int) -> Events:
         """The events of the customers [first, last) alone; the others keep their places, without events."""
         begin, end = self.offsets[first], self.offsets[last]
-        held = {name: values for name, values in vars(self).items() if name != "offsets" and values is not None}
-        cut = {name: values[begin:end] for name, values in held.items()}
+        held = {each.name: getattr(self, each.name) for each in fields(self) if each.name != "offsets"}
+        cut = {name: values[begin:end] for name, values in held.items() if values is not None}
         return replace(self, offsets=np.clip(self.offsets, begin, end) - begin, **cut)
 
     @property
@@ -44,19 +45,19 @@ class Events:
         """Position of the first event of each event's customer, (E,)."""
         return np.repeat(self.offsets[:-1], np.diff(self.offsets))
 
-    @property
+    @cached_property
     def order_start(self) -> Ints:
         """Position of the first event of each event's order, (E,)."""
         is_start = self._starts_order()
         return np.flatnonzero(is_start)[np.cumsum(is_start) - 1] if len(self.items) else np.zeros(0, np.int64)
 
-    @property
+    @cached_property
     def order_number(self) -> Ints:
         """Number of each event's order within its customer, from 1, (E,)."""
         running = np.cumsum(self._starts_order())
         return running - running[self.customer_start] + 1 if len(self.items) else np.zeros(0, np.int64)
 
-    @property
+    @cached_property
     def first_bought(self) -> Ints:
         """Position of the customer's first event of the same item, (E,)."""
         customer = np.repeat(np.arange(len(self.offsets) - 1), np.diff(self.offsets))

@@ -22,20 +22,28 @@ def told(listed):
 
 
 def test_a_source_ranks_what_it_may_propose_and_keeps_the_scores_of_the_rest():
-    found = rank_source(scored((0, 9, 0.5), (0, 4, 0.9), (0, 3, 0.5), (1, 2, 0.1), (1, 8, 0.2)), SEEN, False)
+    found = rank_source(scored((0, 9, 0.5), (0, 4, 0.9), (0, 3, 0.5), (1, 2, 0.1), (1, 8, 0.2)), SEEN, False, 9)
     assert told(found) == [(0, 3, 1), (0, 4, 0), (0, 9, 2), (1, 2, 0), (1, 8, 1)]  # of a tie the least item first
     assert found.scores.tolist() == [0.5, 0.9, 0.5, 0.1, 0.2]
 
 
 def test_a_source_of_repeats_ranks_nothing_else():
-    found = rank_source(scored((0, 9, 0.5), (0, 4, 0.1), (0, 7, 0.2), (1, 8, 0.3)), SEEN, True)
+    found = rank_source(scored((0, 9, 0.5), (0, 4, 0.1), (0, 7, 0.2), (1, 8, 0.3)), SEEN, True, 9)
     assert told(found) == [(0, 4, 2), (0, 7, 1), (0, 9, 0), (1, 8, 0)]
 
 
+def test_a_list_ends_with_the_last_item_that_may_be_proposed_down_to_its_depth():
+    pairs = ((0, 9, 0.5), (0, 4, 0.9), (0, 3, 0.5), (0, 7, 0.4), (0, 5, 0.1), (1, 2, 0.1), (1, 8, 0.2), (1, 9, 0.1))
+    found = rank_source(scored(*pairs), SEEN, False, depth=2)
+    # 7 was bought before and stands behind the second of the others, 5 is the third of them.
+    assert told(found) == [(0, 3, 1), (0, 4, 0), (0, 9, 2), (1, 2, 0), (1, 8, 1), (1, 9, 2)]
+    assert found.scores.tolist() == [0.5, 0.9, 0.5, 0.1, 0.2, 0.1]
+
+
 def test_what_several_sources_propose_goes_first_and_both_kinds_share_the_places():
-    repeats = rank_source(scored((0, 4, 2.0), (0, 7, 1.0), (1, 2, 1.0)), SEEN, True)
-    others = rank_source(scored((0, 1, 9.0), (0, 5, 8.0), (0, 6, 7.0), (0, 4, 6.0), (1, 3, 1.0)), SEEN, False)
-    more = rank_source(scored((0, 5, 3.0), (0, 6, 2.0)), SEEN, False)
+    repeats = rank_source(scored((0, 4, 2.0), (0, 7, 1.0), (1, 2, 1.0)), SEEN, True, 9)
+    others = rank_source(scored((0, 1, 9.0), (0, 5, 8.0), (0, 6, 7.0), (0, 4, 6.0), (1, 3, 1.0)), SEEN, False, 9)
+    more = rank_source(scored((0, 5, 3.0), (0, 6, 2.0)), SEEN, False, 9)
     quotas, are_repeats = np.array([4, 2, 1]), np.array([True, False, False])
     candidates = union([repeats, others, more], quotas, are_repeats, max_per_query=4, repeat_share=0.5)
     # Never bought: 5 scores 2/62 + 1/61, 1 scores 2/61; 6 is beyond both quotas. Bought before: 4, then 7.
@@ -62,5 +70,5 @@ def test_a_kind_that_runs_out_leaves_its_places_to_the_other():
 
 
 def test_a_batch_without_proposals_has_no_candidates():
-    nothing = rank_source(Scored(np.zeros(0, int), np.zeros(0, int), np.zeros(0)), SEEN, False)
+    nothing = rank_source(Scored(np.zeros(0, int), np.zeros(0, int), np.zeros(0)), SEEN, False, 9)
     assert union([nothing, nothing], np.array([3, 3]), np.array([True, False]), 5, 0.5).ranks.shape == (0, 2)

@@ -43,7 +43,10 @@ def slow(events, customer, item):
     brand = item % 3
     user = customer + 1
     sold = 0 if user == NUM_CUSTOMERS else item if item % 2 == user % 2 else 1
-    told |= {"showroom_sales": sold, "showroom_share": sold / (item + 1), "channel_sales": 0, "channel_share": 0}
+    by_channel = [0 if channel == item % 4 else item + channel for channel in range(3)]
+    told |= {"showroom_sales": sold, "showroom_share": sold / (item + 1)}
+    told["channel_sales"] = 0 if user == NUM_CUSTOMERS else by_channel[user % 3]
+    told["channel_share"] = told["channel_sales"] / sum(by_channel)
     told["brand_share"] = sum(code % 3 == brand for _, code, _ in before) / len(before) if brand else 0
     told |= slow_calendar(date(1970, 1, 1) + timedelta(days=120)) | slow_recency(told["days_since_order"])
     return told | slow_sources(item)

@@ -22,6 +22,7 @@ from recsys_spark.contracts.features import EXTENSION, FEATURES, chosen_features
 from recsys_spark.contracts.schemas import CUSTOMER_ID_MAP, ITEM_ID_MAP
 from recsys_spark.features.build import FeatureBuilder
 from recsys_spark.features.customer_features import calendar, recency_flags
+from recsys_spark.features.item_features import load_item_facts
 from recsys_spark.features.place_features import fit_customer_places, fit_item_places
 from recsys_spark.sequences.windows import MICROS_PER_DAY, Events
 from tests.features.slow_features import HIST_MAX, NUM_CUSTOMERS, NUM_ITEMS, slow, slow_calendar, slow_recency
@@ -81,11 +82,14 @@ def builder_of(tmp_path, unknown=()):
     pq.write_table(pa.table(facts).filter(known), tmp_path / "facts.parquet")
     # Item n sold n times in showroom n % 2 and once in the other; odd customers are of showroom 1, the last of none.
     sold = [("showroom", 500 + place, item, item if item % 2 == place else 1) for item in numbers for place in (0, 1)]
+    # In channel m of three item n sold n + m times, but in none that is n % 4; customer u is of channel u % 3.
+    sold += [("sales_channel", 500 + m, n, n + m) for n in numbers for m in range(3) if m != n % 4]
     sold_columns = dict(
         zip(("kind", "place", "item_idx", "num_events"), map(list, zip(*sold, strict=True)), strict=True)
     )
     pq.write_table(pa.table(sold_columns), tmp_path / "item_places.parquet")
     usual = [("showroom", user, 500 + user % 2) for user in range(1, NUM_CUSTOMERS)]
+    usual += [("sales_channel", user, 500 + user % 3) for user in range(1, NUM_CUSTOMERS)]
     usual_columns = dict(zip(("kind", "user_idx", "place"), map(list, zip(*usual, strict=True)), strict=True))
     pq.write_table(pa.table(usual_columns), tmp_path / "customer_places.parquet")
     names = ("facts", "days", "item_places", "customer_places")
@@ -210,6 +214,27 @@ def test_the_full_set_leaves_quarters_and_buckets_of_recency_out(builder):
     assert {found[feature.name].any() for feature in EXTENSION} == {False}
     names = [[feature.name for feature in chosen_features(which)] for which in ("full", "extended")]
     assert set(names[1]) - set(names[0]) == {feature.name for feature in EXTENSION}
+
+
+def test_what_happened_is_never_longer_ago_than_what_never_did(builder):
+    batch = batch_of(world())
+    late = replace(batch, micros=batch.micros + 1400 * MICROS_PER_DAY, end=batch.events.offsets[1:])
+    found = builder.columns(late, all_pairs())
+    since = ("days_since_last", "days_since_first", "days_since_category")
+    assert {name: np.unique(found[name]).tolist() for name in since} == {name: [1000.0] for name in since}
+    assert found["days_since_order"].min() > 1300  # which is 0 where there is no order
+    far = replace(all_pairs(), ranks=np.full_like(all_pairs().ranks, 1800))
+    assert set(builder.columns(batch, far)["rank_own"]) == {1000.0}
+
+
+def test_prices_are_the_same_to_the_last_bit_whatever_the_order_of_the_rows(builder, tmp_path):
+    known = load_item_facts(builder.facts).price_z
+    table = pq.read_table(builder.facts.path)
+    for seed in range(5):
+        order = np.random.default_rng(seed).permutation(table.num_rows)
+        pq.write_table(table.take(order), tmp_path / f"{seed}.parquet")
+        found = load_item_facts(FittedTable(str(tmp_path / f"{seed}.parquet"), str(tmp_path)))
+        assert found.price_z.tobytes() == known.tobytes()
 
 
 def test_a_source_that_lists_no_item_has_the_missing_rank(builder):

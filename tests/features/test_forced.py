@@ -1,4 +1,4 @@
-"""Positives that no source proposed, as rows of the part that the ranker learns from."""
+"""Positives that the candidates lack, as rows of the part that the ranker learns from."""
 
 from __future__ import annotations
 
