@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from recsys_spark import freshness
 from recsys_spark import stage as stage_module
 from recsys_spark.contracts.errors import EXIT_USAGE, ArtifactError, StageGraphError
 from recsys_spark.stage import StageIO, run_stage
@@ -84,7 +85,7 @@ def test_a_change_of_the_seed_runs_everything(world):
 
 
 def test_a_change_of_the_code_runs_everything(world, monkeypatch):
-    monkeypatch.setattr(stage_module, "code_digest", lambda module: f"new code of {module}")
+    monkeypatch.setattr(freshness, "code_digest", lambda module: f"new code of {module}")
     assert world.run() == ["people", "copy"]
 
 
@@ -228,7 +229,8 @@ def test_checkpoints_outlive_a_stage_that_fails_and_go_when_it_is_done(storage, 
     fails += [True, False]
     with pytest.raises(ZeroDivisionError):
         run_stage(stage_of(run), config, storage, force=True)
-    monkeypatch.setattr("recsys_spark.stage.code_digest", lambda _: "other")
+    for asking in (stage_module, freshness):
+        monkeypatch.setattr(asking, "code_digest", lambda _: "other")
     run_stage(stage_of(run), config, storage)  # what other code has trained is not gone on with
     assert seen == [False, True, False, False]
 
