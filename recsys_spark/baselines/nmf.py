@@ -10,8 +10,7 @@ from typing import cast
 
 import numpy as np
 import pyarrow as pa
-from pyspark import SparkContext
-from pyspark.sql import DataFrame
+from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 from scipy import sparse
 
@@ -150,7 +149,7 @@ def _als_factors(matrix: DataFrame, config: NmfConfig, seed: int, folder: str) -
         checkpointInterval=_LINEAGE_ITERATIONS,
         seed=seed,
     )
-    with _checkpoints_in(folder, matrix.sparkSession.sparkContext):  # ALS cuts its lineage only where it has a folder
+    with _checkpoints_in(folder, matrix.sparkSession):  # ALS cuts its lineage only where it has a folder
         factors = als.fit(ratings).itemFactors
     return factors.select(
         F.col("id").cast("bigint").alias("item_idx"), F.col("features").cast("array<double>").alias("factors")
@@ -158,8 +157,9 @@ def _als_factors(matrix: DataFrame, config: NmfConfig, seed: int, folder: str) -
 
 
 @contextmanager
-def _checkpoints_in(folder: str, context: SparkContext) -> Iterator[None]:
+def _checkpoints_in(folder: str, spark: SparkSession) -> Iterator[None]:
     """Within, Spark checkpoints to the folder; then to where it did before, as the folder goes with its stage."""
+    context = spark.sparkContext
     before = context.getCheckpointDir()
     context.setCheckpointDir(spark_uri(folder))
     try:
