@@ -82,7 +82,7 @@ class RankerConfig:
     max_epochs: int = 8
     patience: int = 2
     refit: bool = True
-    num_seeds: int = 2
+    num_seeds: int = 3
     engine: str = "petastorm"
     num_processes: int = 1
     launcher: str = "local"
