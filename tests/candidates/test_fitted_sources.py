@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 
 import pytest
 
+from jobs import candidates, features
 from recsys_spark.candidates.fitted_sources import ranker_queries
-from recsys_spark.contracts.artifacts import FIT_OF_SPLIT, PARTS_OF_RANKER, QUERIES, SPLIT_CUTOFFS, SPLIT_OF_FIT
+from recsys_spark.contracts.artifacts import (
+    CUSTOMER_ID_MAP,
+    FIT_OF_SPLIT,
+    INTERACTIONS_CLEAN,
+    ITEM_ID_MAP,
+    PARTS_OF_RANKER,
+    QUERIES,
+    SPLIT_CUTOFFS,
+    SPLIT_OF_FIT,
+    Artifact,
+)
+from recsys_spark.contracts.load_config import load_config
 from tests.support.frames import frame, rows
 from tests.support.memory_io import MemoryIO
 from tests.support.worlds import START
@@ -55,6 +68,55 @@ def test_about_so_many_training_queries_are_taken_and_which_follows_from_the_see
 def test_each_split_is_ranked_by_the_fit_that_ends_before_it():
     assert FIT_OF_SPLIT == {"train": "fold", "val": "train", "test": "val"}
     assert SPLIT_OF_FIT == {"train": "val", "val": "test"}
+
+
+class Recording(MemoryIO):
+    """Takes every fitted table as there, and keeps the kernel that each split is asked with."""
+
+    def path_and_content(self, artifact: Artifact, **keys: str) -> tuple[str, str]:
+        return artifact.path_of(**keys), "content"
+
+    def write_tables(self, tables: object, asked: object, kernel: object, split: str) -> tuple[int, int]:
+        self.held[split] = kernel
+        return 0, 0
+
+
+def fits_named(kernel: object) -> set[str]:
+    """The fits whose files a kernel or a builder of features reads."""
+    return set(re.findall(r"fit=(\w+)", repr(kernel)))
+
+
+@pytest.fixture
+def recording(spark):
+    """All that both stages read as tables, without rows."""
+    ends = {name: (FOLD_END + n * DAY).isoformat() for n, name in enumerate(("fold_end", "train_end", "val_end"))}
+    io = Recording(spark).give(SPLIT_CUTOFFS, ends)
+    for table in (INTERACTIONS_CLEAN, ITEM_ID_MAP, CUSTOMER_ID_MAP):
+        io.give(table, frame(spark, table.schema, []))
+    for split in FIT_OF_SPLIT:
+        io.give(QUERIES, frame(spark, QUERIES.schema, []), split=split)
+    return io
+
+
+WITHOUT_TOWERS = load_config(pairs=["retriever.towers=[]"])
+
+
+def test_the_sources_of_each_split_read_tables_of_its_fit_alone(recording):
+    candidates.run(recording, WITHOUT_TOWERS)
+    assert {split: fits_named(recording.held[split]) for split in FIT_OF_SPLIT} == {
+        split: {fit} for split, fit in FIT_OF_SPLIT.items()
+    }
+
+
+def test_the_features_of_each_split_read_tables_of_its_fit_alone(recording, monkeypatch):
+    builders = {}
+    monkeypatch.setattr(features, "_parts", lambda _io, _config, split: {split: split})
+    monkeypatch.setattr(features, "shard_features", lambda split, _, builder, *__: builders.update({split: builder}))
+    monkeypatch.setattr(recording, "write", lambda *_, **__: 0)
+    features.run(recording, WITHOUT_TOWERS)
+    assert {split: fits_named(builder) for split, builder in builders.items()} == {
+        split: {fit} for split, fit in FIT_OF_SPLIT.items()
+    }
 
 
 def test_the_ranker_of_a_fit_learns_from_no_part_behind_its_end():

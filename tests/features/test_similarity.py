@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-pytest.importorskip("torch")
+torch = pytest.importorskip("torch")
 pytest.importorskip("faiss")
 
 from recsys_spark.candidates.merge import CandidateRows
@@ -13,6 +13,7 @@ from recsys_spark.features import similarity
 from recsys_spark.features.similarity import similarity_features
 from tests.candidates.tower_folders import random_histories, random_vectors
 from tests.features.test_features import COSINES
+from tests.support.wanted import is_missing
 
 NUM_ITEMS, HIST_MAX, RECENT, SIMILAR = 30, 12, 3, 6
 
@@ -46,6 +47,24 @@ def test_cosines_agree_with_loops(bytes_at_a_time, monkeypatch):
         assert set(expected) == COSINES
         for name, value in expected.items():
             assert found[name][place] == pytest.approx(value, abs=1e-6), name
+
+
+@pytest.mark.torch
+@pytest.mark.gpu
+def test_a_gpu_finds_the_cosines_of_the_cpu(monkeypatch):
+    if not torch.cuda.is_available():
+        is_missing("PyTorch finds no GPU")
+    batch, vectors = random_histories(50, 300, 40), random_vectors(300, 64)
+    rows = np.sort(np.random.default_rng(5).integers(0, 50, 2000))
+    nothing = np.zeros((2000, 0))
+    items = np.random.default_rng(6).integers(1, 301, 2000)
+    candidates = CandidateRows(rows, items, nothing.astype(np.int32), nothing.astype(np.float32))
+    found = []
+    for device in ("cuda", "cpu"):
+        monkeypatch.setattr(similarity, "_device", lambda device=device: torch.device(device))
+        found.append(similarity_features(batch, candidates, vectors, HIST_MAX, RECENT, SIMILAR))
+    for name in COSINES:
+        np.testing.assert_allclose(found[0][name], found[1][name], atol=1e-6, rtol=0, err_msg=name)
 
 
 @pytest.mark.torch
