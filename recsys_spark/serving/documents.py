@@ -120,9 +120,7 @@ class Health(BaseModel):
     processes: int = Field(description="processes that can answer; fewer than serve.processes while some are replaced")
     run: Run
     models: dict[str, str] = Field(description="the model of each protocol")
-    counts: dict[str, int] = Field(
-        description="customers, items, events, and candidates: candidates of known customers"
-    )
+    counts: dict[str, int] = Field(description="customers, items, events, and offers: candidates of known customers")
     uptime_seconds: float
     requests_waiting: int
     reloads: int
