@@ -37,13 +37,22 @@ def find(keys: Ints, wanted: Ints) -> tuple[Ints, Flags]:
     return np.where(is_there, places, 0), is_there
 
 
-def places_within(sizes: Ints) -> Ints:
+def places_by_size(sizes: Ints) -> Ints:
     """The place of each entry within its group, from 0, for groups of these sizes laid end to end.
 
-    >>> places_within(np.array([2, 0, 3])).tolist()
+    >>> places_by_size(np.array([2, 0, 3])).tolist()
     [0, 1, 0, 1, 2]
     """
     return np.arange(sizes.sum()) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+
+
+def places_by_group(groups: Ints) -> Ints:
+    """The place of each entry within its group, from 0; groups: of each entry, ascending.
+
+    >>> places_by_group(np.array([4, 4, 7])).tolist()
+    [0, 1, 0]
+    """
+    return np.arange(len(groups)) - np.searchsorted(groups, groups)
 
 
 def mix(values: Ints) -> Hashes:

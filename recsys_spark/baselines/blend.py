@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from recsys_spark.arrays import Ints, places_within
+from recsys_spark.arrays import Ints, places_by_size
 from recsys_spark.baselines.personal import sum_pairs
 from recsys_spark.baselines.popularity import FittedPopularity
 from recsys_spark.baselines.profiles import num_wanted, together
@@ -38,7 +38,7 @@ class Blend:
     def _popular_items(self, wanted: Ints) -> Scored:
         order = self.fitted.order(by_recent=True)
         sizes = np.minimum(wanted, np.count_nonzero(order.scores))
-        places = places_within(sizes)
+        places = places_by_size(sizes)
         return Scored(np.repeat(np.arange(len(wanted)), sizes), order.items[places], order.scores[places])
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from recsys_spark.arrays import Floats, Ints, find, pair_keys
+from recsys_spark.arrays import Floats, Ints, find, pair_keys, places_by_group
 from recsys_spark.baselines.profiles import num_wanted
 from recsys_spark.baselines.query_batches import QueryBatch
 from recsys_spark.baselines.ranking import Model, Popular, Scored
@@ -52,7 +52,7 @@ def _behind(own: Scored, asked: Scored, is_new: npt.NDArray[np.bool_]) -> Scored
     order = np.lexsort((asked.items, -asked.scores, asked.rows))
     order = order[is_new[order]]
     rows, items = asked.rows[order], asked.items[order]
-    steps = _STEP * (np.arange(len(rows)) - np.searchsorted(rows, rows) + 1)
+    steps = _STEP * (places_by_group(rows) + 1)
     first = None if own.first is None else np.concatenate([own.first, _lowest(own.rows, own.first, rows) - steps])
     told = {
         name: np.concatenate([ranks, np.zeros(len(rows), np.int32)]) for name, ranks in (own.source_ranks or {}).items()

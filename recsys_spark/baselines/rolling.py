@@ -9,7 +9,7 @@ import numpy as np
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from recsys_spark.arrays import Ints, places_within
+from recsys_spark.arrays import Ints, places_by_size
 from recsys_spark.baselines.loading import numbers, read_columns
 from recsys_spark.baselines.mapped_arrays import mapped
 from recsys_spark.baselines.matrices import FittedTable
@@ -50,7 +50,7 @@ class RollingPopularity:
             queries = np.flatnonzero(today == day)
             items, sums = _best_first(self, int(day))
             sizes = np.minimum(wanted[queries], len(items))
-            places = places_within(sizes)
+            places = places_by_size(sizes)
             parts.append(Scored(np.repeat(queries, sizes), items[places], sums[places]))
         return together(parts)
 

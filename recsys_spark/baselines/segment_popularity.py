@@ -13,7 +13,7 @@ from itertools import pairwise
 import numpy as np
 from scipy import sparse
 
-from recsys_spark.arrays import Floats, Ints, places_within
+from recsys_spark.arrays import Floats, Ints, places_by_group, places_by_size
 from recsys_spark.baselines.loading import numbers, read_columns
 from recsys_spark.baselines.matrices import FittedTable, csr_of
 from recsys_spark.baselines.personal import sum_pairs
@@ -103,7 +103,7 @@ def _with_popular(shares: sparse.csr_matrix, others: Floats, wanted: Ints, popul
     """Shares of a thousand: by segments, and `others` times recent popularity, of as many items as are wanted."""
     known = others + np.asarray(shares.sum(axis=1)).ravel() > 0
     sizes = np.where(known, np.minimum(wanted, len(popular.items)), 0)
-    places = places_within(sizes)
+    places = places_by_size(sizes)
     by_segment = shares.tocoo()
     found = sum_pairs(
         np.concatenate([by_segment.row.astype(np.int64), np.repeat(np.arange(len(others)), sizes)]),
@@ -121,7 +121,7 @@ def _told(scored: Scored, spoke: np.ndarray) -> Scored:
     order = np.lexsort((scored.items, -scored.scores, scored.rows))
     ranks = np.empty(len(order), dtype=np.int32)
     rows = scored.rows[order]
-    ranks[order] = np.arange(len(order)) - np.searchsorted(rows, rows) + 1
+    ranks[order] = places_by_group(rows) + 1
     named = enumerate(SEGMENT_KINDS)
     return replace(scored, source_ranks={kind: ranks * spoke[scored.rows, number] for number, kind in named})
 

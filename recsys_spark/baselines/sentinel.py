@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from recsys_spark.arrays import Ints, places_within
+from recsys_spark.arrays import Ints, places_by_size
 from recsys_spark.baselines.popularity import FittedPopularity
 from recsys_spark.baselines.query_batches import QueryBatch
 from recsys_spark.baselines.ranking import Popular, Scored
@@ -47,7 +47,7 @@ class NextInCatalogue:
         first_after = np.searchsorted(places[catalogue], places[last_items], side="right")
         # What was bought before may be masked, so that many more items are listed.
         sizes = np.minimum(batch.num_earlier[queries] + batch.depth, len(catalogue))
-        steps = places_within(sizes)
+        steps = places_by_size(sizes)
         listed = catalogue[(np.repeat(first_after, sizes) + steps) % max(len(catalogue), 1)]
         return Scored(np.repeat(queries, sizes), listed, -steps.astype(np.float64))
 

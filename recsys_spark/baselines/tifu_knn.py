@@ -16,7 +16,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 from scipy import sparse
 
-from recsys_spark.arrays import Floats
+from recsys_spark.arrays import Floats, places_by_group
 from recsys_spark.baselines.mapped_arrays import mapped
 from recsys_spark.baselines.matrices import FittedTable
 from recsys_spark.baselines.personal import sum_pairs
@@ -99,7 +99,7 @@ def nearest(
         rows, found, distances = rows[other], found[other], distances[other]
         order = np.lexsort((found, distances, rows))
         rows, found = rows[order], found[order]
-        rank = np.arange(len(rows)) - np.searchsorted(rows, rows)
+        rank = places_by_group(rows)
         kept_rows.append(rows[rank < k].astype(np.int64))
         kept_users.append(found[rank < k].astype(np.int64))
     rows, found = np.concatenate(kept_rows), np.concatenate(kept_users)

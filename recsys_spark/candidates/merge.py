@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from recsys_spark.arrays import Flags, Ints, find, items_of_keys, pair_keys, rows_of_keys
+from recsys_spark.arrays import Flags, Ints, find, items_of_keys, pair_keys, places_by_group, rows_of_keys
 from recsys_spark.baselines.ranking import SCORE_DECIMALS, Scored
 from recsys_spark.contracts.candidate_config import is_proposed
 
@@ -79,7 +79,7 @@ def union(
     found = candidate_rows(np.unique(np.concatenate(keys)), listed)
     is_repeat = (found.ranks[:, are_repeats] > 0).any(axis=1)
     order = fused_order(found.rows, found.ranks, is_repeat, quotas, repeat_share)
-    kept = order[_places(found.rows) < max_per_query]
+    kept = order[places_by_group(found.rows) < max_per_query]
     return CandidateRows(found.rows[kept], found.items[kept], found.ranks[kept], found.scores[kept])
 
 
@@ -97,7 +97,7 @@ def fused_order(
     groups = rows * 2 + is_repeat
     by_group = np.lexsort((-fused, groups))
     place = np.empty(len(rows), dtype=np.int64)
-    place[by_group] = _places(groups[by_group])
+    place[by_group] = places_by_group(groups[by_group])
     share = np.where(is_repeat, repeat_share, 1 - repeat_share)
     return np.lexsort(((place + 1) / share, rows))
 
@@ -106,11 +106,6 @@ def _running_counts(flags: Flags, groups: Ints) -> Ints:
     """How many flags are set from the first entry of each group down to each entry; groups: ascending."""
     before = np.concatenate([[0], np.cumsum(flags)])
     return before[1:] - before[np.searchsorted(groups, groups)]
-
-
-def _places(groups: Ints) -> Ints:
-    """Each entry's place within its group, from 0; groups: ascending."""
-    return np.arange(len(groups)) - np.searchsorted(groups, groups)
 
 
 def candidate_rows(keys: Ints, listed: Sequence[SourceRanking]) -> CandidateRows:

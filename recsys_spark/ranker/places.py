@@ -15,7 +15,7 @@ import pyarrow as pa
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from recsys_spark.arrays import Ints
+from recsys_spark.arrays import Ints, places_by_group
 from recsys_spark.baselines.ranking import SCORE_DECIMALS
 from recsys_spark.contracts.columns import K_VALUES, LIST_PROTOCOLS
 from recsys_spark.evaluation.bootstrap import read_sums, resampled_sums
@@ -137,5 +137,5 @@ def places_within(query: Ints, scores: npt.NDArray[np.float64], items: Ints) -> 
     """
     order = np.lexsort((items, -np.round(scores, SCORE_DECIMALS), query))
     rank = np.empty(len(query), dtype=np.int64)
-    rank[order] = np.arange(len(query)) - np.searchsorted(query, query) + 1
+    rank[order] = places_by_group(query) + 1
     return rank

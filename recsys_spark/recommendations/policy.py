@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from recsys_spark.arrays import Flags, Floats, Ints, find, items_of_keys, pair_keys, rows_of_keys
+from recsys_spark.arrays import Flags, Floats, Ints, find, items_of_keys, pair_keys, places_by_group, rows_of_keys
 from recsys_spark.baselines.ranking import Lists, Popular
 from recsys_spark.recommendations.places import Cap, Filled, fill
 from recsys_spark.recommendations.rules import NUMBER_OF, RULES, ItemRules, with_pairs
@@ -59,7 +59,7 @@ class Entries:
     @property
     def ranks(self) -> Ints:
         """From 1 within each query."""
-        return np.arange(len(self.rows)) - np.searchsorted(self.rows, self.rows) + 1
+        return places_by_group(self.rows) + 1
 
 
 @dataclass(frozen=True)
@@ -174,7 +174,7 @@ def _part_by_part(ranked: Entries, asked: Asked, policy: Policy, rules: ItemRule
 
 def _fill(part: Entries, first: int, last: int, asked: Asked, policy: Policy, rules: ItemRules) -> Filled:
     """Fill the lists of the queries [first, last) from their entries, laid out as one row per query."""
-    rows, columns = part.rows, np.arange(len(part.rows)) - np.searchsorted(part.rows, part.rows)
+    rows, columns = part.rows, places_by_group(part.rows)
     shape = (last - first, int(columns.max(initial=-1)) + 1)
 
     def laid_out(values: npt.NDArray) -> npt.NDArray:

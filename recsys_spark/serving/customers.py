@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from numpy.lib.format import open_memmap
 from pyspark.sql import DataFrame
 
-from recsys_spark.arrays import Ints, places_within
+from recsys_spark.arrays import Ints, places_by_size
 from recsys_spark.baselines.query_batches import QueryBatch, query_batches
 from recsys_spark.candidates.retrieve import as_lists, bounds_of
 from recsys_spark.contracts.schemas import Column, Table
@@ -135,7 +135,7 @@ def _lay_out(
         starts, users = rows.column(name), rows.column("user_idx").to_numpy()
         values = starts.flatten().to_numpy(zero_copy_only=False).reshape(-1, *width)
         sizes = offsets[users + 1] - offsets[users]
-        within = places_within(sizes)
+        within = places_by_size(sizes)
         out[np.repeat(offsets[users], sizes) + within] = values
     out.flush()
 

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.lib.format import open_memmap
 
-from recsys_spark.arrays import Ints, find
+from recsys_spark.arrays import Ints, find, places_by_group
 from recsys_spark.baselines.loading import numbers
 from recsys_spark.baselines.mapped_arrays import map_array
 from recsys_spark.recommendations.rules import ItemRules
@@ -92,7 +92,7 @@ def write_baskets(arrays: CustomerArrays, num_items: int, folder: Path, at_a_tim
     for part in _parts(arrays, at_a_time):
         order = np.argsort(part.items, kind="stable")
         items = part.items[order]
-        within = np.arange(len(items)) - np.searchsorted(items, items)
+        within = places_by_group(items)
         baskets[free[items] + within] = part.baskets[order]
         free += np.bincount(items, minlength=num_items + 1)
         users[part.baskets] = part.users
