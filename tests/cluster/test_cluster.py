@@ -94,7 +94,7 @@ def local_run(shop) -> subprocess.CompletedProcess[str]:
 
 
 def stages_that_ran(done: subprocess.CompletedProcess[str]) -> list[str]:
-    return [line.split()[1] for line in done.stdout.splitlines() if line.endswith(" s)")]
+    return [line.split()[1] for line in done.stdout.splitlines() if line.endswith(": started")]
 
 
 def test_spark_submit_runs_the_job_of_every_stage_on_the_cluster(cluster_run, cluster):

@@ -13,7 +13,6 @@ from recsys_spark.features import similarity
 from recsys_spark.features.similarity import similarity_features
 from tests.candidates.tower_folders import random_histories, random_vectors
 from tests.features.test_features import COSINES
-from tests.support.wanted import is_missing
 
 NUM_ITEMS, HIST_MAX, RECENT, SIMILAR = 30, 12, 3, 6
 
@@ -51,9 +50,8 @@ def test_cosines_agree_with_loops(bytes_at_a_time, monkeypatch):
 
 @pytest.mark.torch
 @pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_a_gpu_finds_the_cosines_of_the_cpu(monkeypatch):
-    if not torch.cuda.is_available():
-        is_missing("PyTorch finds no GPU")
     batch, vectors = random_histories(50, 300, 40), random_vectors(300, 64)
     rows = np.sort(np.random.default_rng(5).integers(0, 50, 2000))
     nothing = np.zeros((2000, 0))
