@@ -18,7 +18,7 @@ from pyspark.sql import SparkSession
 
 from recsys_spark.contracts.config import SessionConfig
 from recsys_spark.session import get_session
-from tests.support.sessions import SHORT_LIVED_JVM
+from tests.support.sessions import short_lived_jvm
 
 
 @pytest.fixture(scope="session")
@@ -37,7 +37,7 @@ def spark() -> Iterator[SparkSession]:
                 "spark.sql.codegen.wholeStage": "false",
                 "spark.sql.codegen.factoryMode": "NO_CODEGEN",
                 "spark.driver.memory": "2g",
-                "spark.driver.extraJavaOptions": SHORT_LIVED_JVM,
+                "spark.driver.extraJavaOptions": short_lived_jvm(),
                 "spark.driver.host": "127.0.0.1",
                 "spark.driver.bindAddress": "127.0.0.1",
             },

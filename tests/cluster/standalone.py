@@ -19,6 +19,7 @@ from pathlib import Path
 import pyspark
 
 from recsys_spark.session import ensure_java
+from tests.support.sessions import short_lived_jvm
 
 SPARK_HOME = Path(pyspark.__file__).parent
 LOOPBACK = "127.0.0.1"
@@ -95,13 +96,14 @@ def _shell(command: Sequence[str], cwd: Path, **streams: object) -> subprocess.P
     environment = {
         **os.environ,
         "SPARK_HOME": str(SPARK_HOME),
-        "SPARK_CONF_DIR": str(cwd),  # without settings of this machine's user
         "SPARK_LOCAL_IP": LOOPBACK,
         "SPARK_DAEMON_MEMORY": "256m",
+        "SPARK_DAEMON_JAVA_OPTS": short_lived_jvm(),
         "PYSPARK_PYTHON": sys.executable,
         "PYSPARK_DRIVER_PYTHON": sys.executable,
     }
-    for name in ("PYTHONPATH", "PYSPARK_GATEWAY_PORT", "PYSPARK_GATEWAY_SECRET"):
+    # Without settings of this machine's user: the class path begins with Spark's own folder, which is not there.
+    for name in ("PYTHONPATH", "PYSPARK_GATEWAY_PORT", "PYSPARK_GATEWAY_SECRET", "SPARK_CONF_DIR"):
         environment.pop(name, None)
     shell = ["bash", "-c", f"exec 3<&0; {_LEASHED}", "bash", *command]
     return subprocess.Popen(

@@ -21,7 +21,7 @@ from jobs.pipeline import STAGES
 from recsys_spark.contracts.load_config import load_config
 from tests.cluster.standalone import LOOPBACK, WORKERS, Cluster, run_leashed, standalone_cluster
 from tests.faults.artifacts import contents, differing
-from tests.support.sessions import SHORT_LIVED_JVM
+from tests.support.sessions import short_lived_jvm
 from tests.support.small_shop import CONFIG, REPOSITORY, manifests, settings_of, write_shop
 
 pytestmark = [pytest.mark.cluster, pytest.mark.spark, pytest.mark.torch, pytest.mark.slow]
@@ -68,8 +68,10 @@ def submit(cluster: Cluster, shop: Path, script: Path, *words: str) -> subproces
     What the driver prints comes by standard output, its messages too: so spark-submit passes it on.
     """
     options = ["--py-files", ZIP, "--files", "conf/cluster.yaml", "--executor-memory", "512m"]
-    options += ["--driver-java-options", SHORT_LIVED_JVM]
-    options += ["--conf", f"spark.executor.extraJavaOptions={SHORT_LIVED_JVM}"]
+    logging = f"-Dlog4j2.configurationFile={shop / 'log4j2.properties'}"
+    options += ["--driver-java-options", f"{short_lived_jvm()} {logging}"]
+    options += ["--conf", f"spark.executor.extraJavaOptions={short_lived_jvm()}"]
+    options += ["--conf", "spark.sql.adaptive.enabled=true"]  # as it is without a setting; the local run is without it
     options += ["--conf", "spark.sql.shuffle.partitions=3", "--conf", "spark.default.parallelism=3"]
     return cluster.submit(script, *words, options=options, cwd=shop)
 

@@ -20,7 +20,6 @@ from tests.support.small_shop import settings_of, write_shop
 # Planning takes most of the time of such small tables, and each partition is one more task. Less of each kind of work
 # leaves every stage, every kind of file and every way of writing one.
 _QUICK = (
-    "session.conf={spark.sql.adaptive.enabled: 'false'}",
     "baselines.models=[popularity]",
     "candidates.quotas={item_knn: 0, last_basket: 0, due: 0}",
     "ranker.refit=false",

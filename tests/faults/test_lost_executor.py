@@ -14,7 +14,7 @@ from tests.faults.artifacts import differing
 from tests.faults.command import REPOSITORY
 from tests.faults.conftest import STAGES
 from tests.faults.fault_shop import FaultShop
-from tests.support.sessions import SHORT_LIVED_JVM
+from tests.support.sessions import short_lived_jvm
 
 pytestmark = [pytest.mark.cluster, pytest.mark.faults, pytest.mark.slow, pytest.mark.spark]
 
@@ -44,7 +44,7 @@ def test_a_killed_process_of_the_cluster_is_made_up_for_and_the_run_ends_with_th
             "spark.master": cluster.url,
             "spark.executorEnv.PYTHONPATH": str(REPOSITORY),
             "spark.executor.memory": "512m",
-            "spark.executor.extraJavaOptions": SHORT_LIVED_JVM,
+            "spark.executor.extraJavaOptions": short_lived_jvm(),
         }
         pairs = ", ".join(f"{key}: '{value}'" for key, value in conf.items())
         with shop.recsys("run", "--to", STAGES[-1], "--set", f"session.conf={{{pairs}}}") as command:

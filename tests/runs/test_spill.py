@@ -8,23 +8,23 @@ from pathlib import Path
 import pytest
 
 from recsys_spark.runs.spill import Spill
-from tests.support.sessions import SHORT_LIVED_JVM
+from tests.support.sessions import short_lived_jvm
 
 ROOT = Path(__file__).parents[2]
 # A session with or without its UI, and a sort that spills every thousand rows; prints what was spilled before, by it,
 # and after.
-SPILLING = f"""
+SPILLING = """
 import sys
 from recsys_spark.contracts.config import SessionConfig
 from recsys_spark.runs.spill import Spill
 from recsys_spark.session import get_session
 
-conf = {{
+conf = {
     "spark.master": "local[2]", "spark.driver.memory": "1g", "spark.driver.host": "127.0.0.1",
     "spark.driver.bindAddress": "127.0.0.1", "spark.sql.shuffle.partitions": "2", "spark.ui.enabled": sys.argv[1],
     "spark.shuffle.spill.numElementsForceSpillThreshold": "1000",
-    "spark.driver.extraJavaOptions": "{SHORT_LIVED_JVM}",
-}}
+    "spark.driver.extraJavaOptions": sys.argv[2],
+}
 spark, spill = get_session(SessionConfig(conf=conf)), Spill()
 before = spill.since_last_time(spark)
 spark.range(100_000).selectExpr("hash(id) as h", "id").sort("h").write.format("noop").mode("overwrite").save()
@@ -50,7 +50,7 @@ def test_without_a_jvm_to_ask_nothing_is_known_of_spilling():
 @pytest.mark.parametrize("has_ui", ["true", "false"])
 def test_spilled_bytes_are_those_of_what_ran_since_the_last_question(has_ui):
     answer = subprocess.run(
-        [sys.executable, "-c", SPILLING, has_ui],
+        [sys.executable, "-c", SPILLING, has_ui, short_lived_jvm()],
         capture_output=True,
         text=True,
         cwd=ROOT,

@@ -4,8 +4,14 @@ from __future__ import annotations
 
 import signal
 
-# A JVM that lives for minutes spends most of them compiling what runs a few times: the first compiler is enough.
-SHORT_LIVED_JVM = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
+from tests.support.class_archive import class_archive
+
+
+def short_lived_jvm() -> str:
+    """Options of a JVM that lives for minutes, and spends most of them loading classes and compiling what runs a few
+    times: the classes of an archive and the first compiler are enough.
+    """
+    return f"-XX:TieredStopAtLevel=1 -XX:+UseSerialGC -XX:SharedArchiveFile={class_archive()}"
 
 
 def listen_to_ctrl_c() -> None:

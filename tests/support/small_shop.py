@@ -13,7 +13,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from tests.support.sessions import SHORT_LIVED_JVM
+from tests.support.sessions import short_lived_jvm
 
 REPOSITORY = Path(__file__).parents[2]
 CONFIG = REPOSITORY / "conf" / "workbook.yaml"
@@ -51,7 +51,8 @@ def settings_of(folder: Path, cores: int = 2, partitions: int = 7) -> list[str]:
         "spark.ui.enabled": "false",
         "spark.driver.memory": "1g",
         "spark.driver.host": "127.0.0.1",
-        "spark.driver.extraJavaOptions": SHORT_LIVED_JVM,
+        "spark.driver.extraJavaOptions": short_lived_jvm(),
+        "spark.sql.adaptive.enabled": "false",  # it plans each stage of a job anew
         "spark.sql.codegen.wholeStage": "false",  # compiling takes longer than these few rows
         "spark.sql.codegen.factoryMode": "NO_CODEGEN",
     }
