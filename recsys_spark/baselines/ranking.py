@@ -195,6 +195,7 @@ def rankings_of(
                     "stock_codes": pa.ListArray.from_arrays(
                         pa.array(lists.offsets.astype(np.int32)), codes().take(pa.array(lists.items))
                     ),
+                    "num_scored": pa.array(lists.num_scored.astype(np.int32)),
                 }
                 yield pa.RecordBatch.from_arrays([columns[name] for name in RANKINGS.names], names=RANKINGS.names)
 

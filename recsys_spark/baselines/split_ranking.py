@@ -32,7 +32,7 @@ log = logging.getLogger("recsys")
 def rank_split(
     io: StageIO, settings: ModelSettings, chosen: Mapping[str, Any], histories: DataFrame, fit: str, split: str
 ) -> dict[str, Any]:
-    """Rank a split's queries with every model of the fit; returns the number of lists and Recall@20 of each.
+    """Rank a split's queries with every model of the fit; returns of each what `publish_lists` does.
 
     All of them count, also those after `evaluation.test_end`, which moves no stage but those that judge.
     chosen: of `choose_settings`, empty where nothing was tuned.
@@ -50,7 +50,8 @@ def rank_split(
 
 
 def publish_lists(io: StageIO, name: str, split: str, lists: DataFrame, positives: DataFrame) -> dict[str, Any]:
-    """Publish a model's lists of a split and the ranks of its positives; returns their number and Recall@20.
+    """Publish a model's lists of a split and the ranks of its positives; returns their number, that of the lists of
+    popular items alone, as the model knew nothing of the customer, and Recall@20.
 
     lists: of `rank`; positives: SEQUENCES of the split.
     """
@@ -58,7 +59,13 @@ def publish_lists(io: StageIO, name: str, split: str, lists: DataFrame, positive
     num_lists = io.write(RANKINGS, kept.filter(F.col("protocol").isin(*LIST_PROTOCOLS)), model=name, split=split)
     io.write(POSITIVE_RANKS, positive_ranks(kept, positives, io.read(ITEM_ID_MAP)), model=name, split=split)
     recall = recall_by_protocol(io.read(POSITIVE_RANKS, model=name, split=split), k=K)
-    return {"lists": num_lists, "recall@20": recall}
+    unscored = _counts_by_protocol(io.read(RANKINGS, model=name, split=split).filter("num_scored = 0"))
+    return {"lists": num_lists, "lists_without_scores": unscored, "recall@20": recall}
+
+
+def _counts_by_protocol(lists: DataFrame) -> dict[str, int]:
+    found = {row["protocol"]: row["count"] for row in lists.groupBy("protocol").count().collect()}
+    return {protocol: found.get(protocol, 0) for protocol in LIST_PROTOCOLS}
 
 
 def lists_by_protocol(asked: DataFrame, name: str, fitted: Fitted, settings: Mapping[str, ModelSettings]) -> DataFrame:

@@ -212,6 +212,7 @@ RANKINGS = Table(
         Column("event_time", "timestamp", "UTC time of the query"),
         Column("protocol", "string", "all_items | first_purchase, or masked_seen: see evaluation/protocols.py"),
         Column("stock_codes", "array<string>", "top 100, best first; masked_seen: down to the 100th never bought item"),
+        Column("num_scored", "int", "how many of the first the model has scored; behind them stand popular items"),
     ),
 )
 

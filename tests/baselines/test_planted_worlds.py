@@ -18,6 +18,7 @@ from recsys_spark.baselines.registry import ENTRIES, ModelSettings, build_model,
 from recsys_spark.baselines.rolling import item_days
 from recsys_spark.baselines.tifu_knn import fit_tifu_vectors
 from recsys_spark.contracts import artifacts, model_schemas, schemas
+from recsys_spark.contracts.columns import LIST_PROTOCOLS
 from recsys_spark.contracts.config import PipelineConfig
 from recsys_spark.contracts.model_config import (
     MODELS,
@@ -122,14 +123,20 @@ def world(spark, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def ranked(world):
-    """Model -> (customer_id, protocol) -> list."""
+def lists(world):
+    """Model -> (customer_id, protocol) -> row of RANKINGS."""
     found = {}
     for name in NAMES:
         model = build_model(name, world["fitted"], SETTINGS)
-        lists = rank(world["asked"].repartition(1), model, world["fitted"].codes, 20)
-        found[name] = {(row.customer_id, row.protocol): row.stock_codes for row in lists.collect()}
+        ranked = rank(world["asked"].repartition(1), model, world["fitted"].codes, 20)
+        found[name] = {(row.customer_id, row.protocol): row for row in ranked.collect()}
     return found
+
+
+@pytest.fixture(scope="module")
+def ranked(lists):
+    """Model -> (customer_id, protocol) -> list."""
+    return {name: {key: row.stock_codes for key, row in rows.items()} for name, rows in lists.items()}
 
 
 def test_every_model_of_the_config_is_registered():
@@ -179,6 +186,14 @@ def test_only_items_sold_up_to_the_cutoff_are_ranked_and_each_once(name, ranked)
 @pytest.mark.parametrize("name", [name for name in NAMES if name not in ("popularity", "rolling_popularity", SENTINEL)])
 def test_a_cold_customer_gets_recent_popularity(name, ranked):
     assert ranked[name][COLD, "all_items"] == ranked["recent_popularity"][COLD, "all_items"]
+
+
+# The blend's own scores have recent popularity in them.
+@pytest.mark.parametrize("name", [name for name in NAMES if name not in (*NOT_PERSONAL, "blend")])
+def test_a_list_tells_how_many_items_the_model_has_scored(name, lists):
+    assert {lists[name][COLD, protocol].num_scored for protocol in LIST_PROTOCOLS} == {0}
+    for customer in range(CUSTOMERS):
+        assert lists[name][f"c{customer}", "first_purchase"].num_scored >= 1  # the withheld item
 
 
 @pytest.mark.parametrize("name", NAMES)
