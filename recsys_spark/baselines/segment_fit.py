@@ -11,7 +11,7 @@ from recsys_spark.contracts.model_schemas import SEGMENT_POPULARITY
 from recsys_spark.sequences.places import usual_places
 from recsys_spark.sequences.split import cutoff
 
-_CATEGORIES_PER_CUSTOMER = 20  # those he buys most from; bounds what a customer adds
+_CATEGORIES_PER_CUSTOMER = 20  # those with most of its purchases; bounds what a customer adds
 _SHARE = "decimal(9,6)"  # of a customer's purchases; decimal, so that sums do not depend on the order of rows
 
 
@@ -25,8 +25,8 @@ def fit_segment_popularity(
 ) -> DataFrame:
     """SEGMENT_POPULARITY of the events up to the cutoff. categories: CATEGORY_POPULARITY of the same fit.
 
-    A customer is of the showroom and of the channel where he bought most, and of each category by its share of his
-    purchases. What he bought in the last `recent_days` counts for each of them by that share.
+    A customer is of the showroom and of the channel with most of its purchases, and of each category by the share of
+    these. What it bought in the last `recent_days` counts for each of them by that share.
     """
     known = interactions.filter(F.col("invoice_date") <= cutoff(cutoff_time)).join(item_ids, "stock_code", "inner")
     recent = with_recency(known, recent_days).filter("is_recent")
@@ -46,13 +46,13 @@ def fit_segment_popularity(
 
 
 def _of_places(known: DataFrame) -> DataFrame:
-    """kind, segment, customer_id, share of every customer and kind of place that his lines name."""
+    """kind, segment, customer_id, share of every customer and kind of place that its lines name."""
     segment, share = F.col("place").cast("string").alias("segment"), F.lit(1).cast(_SHARE).alias("share")
     return usual_places(known).select("kind", segment, "customer_id", share)
 
 
 def _of_categories(known: DataFrame, categories: DataFrame) -> DataFrame:
-    """The same of every customer and category that he buys from."""
+    """The same of every customer and category that it buys from."""
     named = categories.filter("category <> ''").select("item_idx", F.col("category").alias("segment"))
     counts = known.drop("category").join(named, on="item_idx", how="inner").groupBy("customer_id", "segment").count()
     of_customer = Window.partitionBy("customer_id")

@@ -42,7 +42,7 @@ def fit_user_neighbours(source: DataFrame, config: KnnConfig, folder: str) -> Da
 class UserKnn:
     """score(item) = mean of activity(v, item) over the neighbours v of the query's customer, weighted by similarity,
     times trend(item) ** trend_exponent, plus self_weight * profile(item). The profile's days go back from the
-    customer's last purchase: his own items weigh the same beside the neighbours' however long ago that was.
+    customer's last purchase: its own items weigh the same beside the neighbours' however long ago that was.
 
     activity(v, item) = 2 ** (-days / half_life_days) for an item that v last bought at most recent_days before the
     last event of the fit. A customer that the fit does not know has no neighbours.

@@ -1,4 +1,4 @@
-"""What the customer buys again and again and is about to need, by the mean gap between his purchases of an item."""
+"""What the customer buys again and again and is about to need, by the mean gap between purchases of an item."""
 
 from __future__ import annotations
 

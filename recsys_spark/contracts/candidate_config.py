@@ -13,7 +13,7 @@ class QuotasConfig:
     """Items that each source may propose to a query, and what its ranks weigh; 0 switches a source off. The fields are
     the sources' names. A quota stays below 1000, the rank that stands for none among the features.
 
-    `own` and `due` propose what the customer bought before, all others what he did not.
+    `own` and `due` propose what the customer bought before, all others what was not.
     """
 
     own: int = 200

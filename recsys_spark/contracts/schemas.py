@@ -233,7 +233,7 @@ REASON_FACTS = {  # by name; what says nothing of the kind of reason is null
     "gap_days": "double",  # mean days between them, null below two; repeat
     "own_stock_code": "string",  # a product of the customer's; bought_together, similar
     "own_description": "string",
-    "own_days_ago": "bigint",  # whole days since he last bought it
+    "own_days_ago": "bigint",  # whole days since the customer last bought it
     "other_customers": "bigint",  # who bought both; bought_together
     "other_baskets": "bigint",  # of theirs that held both; bought_together
     "similarity": "double",  # of both, a cosine; similar

@@ -1,6 +1,6 @@
 """Where an item sells against where the customer buys: showrooms and sales channels, up to the cutoff of the fit.
 
-Assortments differ: what a customer's own showroom never sold, he can hardly buy. Names: C candidates.
+Assortments differ: what its own showroom never sold, a customer can hardly buy. Names: C candidates.
 """
 
 from __future__ import annotations

@@ -40,7 +40,7 @@ def _of_late(batch: QueryBatch, purchases: Purchases) -> dict[str, Ints]:
 
 
 def _cycle_features(facts: ItemFacts, items: Ints, since: Floats, is_repeat: np.ndarray) -> dict[str, Floats]:
-    """Days between two purchases of an item by a customer, as the fit knows them, against those `since` his last."""
+    """Days between two purchases of an item by a customer, as the fit knows them, against those `since` the last."""
     log_gap = facts.log_gap[facts.places(items)]
     has_gap = np.isfinite(log_gap)
     return {

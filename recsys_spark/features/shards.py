@@ -2,7 +2,7 @@
 
 The queries of a customer are parted into chunks of consecutive orders. Each chunk gets a row with the customer's events
 before the last of its queries, which a task sees just before the chunk's queries. So a shard is of even size however
-busy a customer is; what is shuffled of him still grows with his events times his chunks, later events left out.
+busy a customer is; what is shuffled of one still grows with its events times its chunks, later events left out.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Which of the customer's own products speak for a recommended one, and how he bought it himself. NumPy kernels."""
+"""Which of the customer's own products speak for a recommended one, and when it was bought itself. NumPy kernels."""
 
 from __future__ import annotations
 

@@ -73,7 +73,7 @@ def queries_at(customer_ids: DataFrame, interactions: DataFrame, moment: DataFra
 
 
 def list_items(asked: DataFrame, lister: Lister) -> DataFrame:
-    """LISTED. asked: of `with_queries`, one query per customer, and `excluded`, item_idx that are not for him, or null
+    """LISTED. asked: of `with_queries`, one query per customer, and `excluded`, item_idx that are not for it, or null
     (see rule_tables.py).
     """
     return asked.mapInArrow(partial(list_batches, lister=lister), LISTED)

@@ -1,4 +1,4 @@
-"""Each customer's events, and what is proposed to him at the bundle's moment, from Spark tasks to arrays on disk."""
+"""Each customer's events, and what is proposed to it at the bundle's moment, from Spark tasks to arrays on disk."""
 
 from __future__ import annotations
 

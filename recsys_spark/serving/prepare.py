@@ -130,7 +130,7 @@ def _fill(served: Served, storage: Storage, plan: Plan, folder: Path) -> None:
 
 
 def _asked(io: StageIO, config: PipelineConfig) -> DataFrame:
-    """Every customer's query with what was bought before it, and what the rules keep from him."""
+    """Every customer's query with what was bought before it, and what the rules keep from it."""
     interactions, customer_ids, item_ids = (
         io.read(each) for each in (INTERACTIONS_CLEAN, CUSTOMER_ID_MAP, ITEM_ID_MAP)
     )

@@ -1,4 +1,4 @@
-"""Who asks, as the batch kernels take it: a customer of the run with his events, or a basket of someone new."""
+"""Who asks, as the batch kernels take it: a customer of the run with its events, or a basket of someone new."""
 
 from __future__ import annotations
 

@@ -83,7 +83,7 @@ class State:
         return of_basket(items, quantities, self.card)
 
     def scored(self, protocol: str, batch: QueryBatch) -> Scored:
-        """What the model of the protocol says of one query; of a known customer from what the bundle holds for him."""
+        """What the model of the protocol says of one query; of a known customer from what the bundle holds for it."""
         model, user = self.models[protocol], int(batch.users[0])
         if not isinstance(model, TwoStageModel) or user > self.card.num_customers:
             return model.score(replace(batch, depth=LIST_LENGTH))

@@ -106,7 +106,7 @@ def test_a_bundle_that_cannot_be_opened_leaves_what_was_open(pool, pooled, copie
     assert "acme" in pooled.reply(*ACME)
 
 
-def test_a_shift_goes_on_after_the_next_has_begun_and_the_one_before_may_be_gone(pool, folder, copied):
+def test_a_pool_goes_on_after_the_next_has_begun_and_the_one_before_may_be_gone(pool, folder, copied):
     older = copied("older")
     first = pool.open(older, "first")
     second = pool.open(folder, "second")
