@@ -1,8 +1,8 @@
 """Pairs per second of the job `features`, Spark and Parquet included, against its arithmetic alone on arrays in memory.
 
-Over the candidates of a finished run (`--config` as it ran). Both use two cores: the job as Spark tasks, the arithmetic
-in two processes whose arrays are there before the clock starts. Growth: all candidates against those of a tenth of the
-customers.
+Over all candidates of a finished run (`--config` as it ran). Both use two cores: the job as Spark tasks, the arithmetic
+in two processes whose arrays are there before the clock starts. Growth: these against the candidates of a tenth of the
+customers, at which the seconds that a Spark job takes whatever its size weigh more.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ import argparse
 import functools
 import multiprocessing
 import tempfile
-import time
 from collections.abc import Iterator
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -86,6 +86,18 @@ class InMemory:
             self._builder.columns(batch, candidates)
 
 
+@dataclass(frozen=True)
+class Measured:
+    """Seconds by contender, one for each repetition, over so many pairs."""
+
+    pairs: int
+    seconds: dict[str, list[float]]
+
+    @property
+    def ratio(self) -> float:
+        return median_ratio(self.seconds["memory"], self.seconds["job"])
+
+
 def candidates_of(io: StageIO, config: PipelineConfig) -> tuple[DataFrame, DataFrame, FeatureBuilder]:
     """All candidates of the run, all customers' histories, and the features of one fit."""
     every = functools.reduce(DataFrame.unionByName, (io.read(CANDIDATES, split=split) for split in FIT_OF_SPLIT))
@@ -100,45 +112,30 @@ def candidates_of(io: StageIO, config: PipelineConfig) -> tuple[DataFrame, DataF
 def main() -> None:
     """Report both figures."""
     parser = common_arguments(argparse.ArgumentParser(description=__doc__))
-    parser.add_argument("--repetitions", type=int, default=5)
+    parser.add_argument("--repetitions", type=int, default=3)
     arguments = parser.parse_args()
     config = config_from(arguments)
     io = StageIO(STAGE, open_storage(config), config)
     every, histories, builder = candidates_of(io, config)
-    large = io.materialise("bench_large", every)
-    small = io.materialise("bench_small", every.filter(F.pmod(F.xxhash64("user_idx"), F.lit(10)) == 0))
-    memory, shard_rows = InMemory(small, histories, builder), config.features.shard_rows
-    contenders = {
-        "job": lambda: build_shards(small, histories, builder, shard_rows // 10),
-        "memory": memory.compute,
+    frames = {
+        "large": io.materialise("bench_large", every),
+        "small": io.materialise("bench_small", every.filter(F.pmod(F.xxhash64("user_idx"), F.lit(10)) == 0)),
     }
-    seconds = paired_seconds(contenders, arguments.repetitions)
-    started = time.perf_counter()
-    num_large = build_shards(large, histories, builder, shard_rows)
-    large_seconds = time.perf_counter() - started
-    small_seconds = medians(seconds)["job"]
-    sizes = {"pairs": memory.num_pairs, "pairs_large": num_large}
-    per_second = {name: round(memory.num_pairs / value) for name, value in medians(seconds).items()}
-    growth = large_seconds / small_seconds * (10 * memory.num_pairs / num_large)
+    found = {}
+    for size, candidates in frames.items():
+        memory = InMemory(candidates, histories, builder)
+        shard_rows = config.features.shard_rows // (10 if size == "small" else 1)
+        job = functools.partial(build_shards, candidates, histories, builder, shard_rows)
+        seconds = paired_seconds({"job": job, "memory": memory.compute}, arguments.repetitions)
+        found[size] = Measured(memory.num_pairs, seconds)
+    large, small = found["large"], found["small"]
+    per_pair = {size: medians(one.seconds)["job"] / one.pairs for size, one in found.items()}
+    told = {size: asdict(one) for size, one in found.items()}
     report(
         "features",
         [
-            figure(
-                "features.job_over_memory",
-                median_ratio(seconds["memory"], seconds["job"]),
-                ">= 0.5",
-                seconds=seconds,
-                pairs_per_second=per_second,
-                **sizes,
-            ),
-            figure(
-                "features.growth_tenfold",
-                growth,
-                "<= 11",
-                seconds_large=round(large_seconds, 1),
-                seconds_small=small_seconds,
-                **sizes,
-            ),
+            figure("features.job_over_memory", large.ratio, ">= 0.5", ratio_of_a_tenth=small.ratio, **told),
+            figure("features.growth_tenfold", 10 * per_pair["large"] / per_pair["small"], "<= 11", **told),
         ],
     )
     io.storage.sweep(STAGE.name)
