@@ -1,10 +1,11 @@
 """How much of what is bought the union of sources holds, against each source alone, and what each adds to the others.
 
 Over a sample of queries of a finished run: `--config` as it ran, further runs with their own call and `--as NAME`.
-All positives count, retrieved or not. The union of so many candidates is that of the job with so many places per query
-(`candidates.max_per_query`); with more places than the config has, quotas grow as the places do. Under first_purchase,
-what was bought before is masked, as in evaluation, so both the union and a source alone stand with their best items of
-the others. `--tune` looks for better quotas and a better repeat_share on val first.
+All positives count, retrieved or not. The union of so many candidates is compared with as many of one source: where the
+quotas leave places empty, their sources fill them. Beside it stands the union as the job builds it with so many places
+per query (`candidates.max_per_query`); with more places than the config has, quotas grow as the places do. Under
+first_purchase, what was bought before is masked, as in evaluation, so both the union and a source alone stand with
+their best items of the others. `--tune` looks for better quotas and a better repeat_share on val first.
 """
 
 from __future__ import annotations
@@ -35,11 +36,15 @@ ROUNDS = 3
 
 @dataclass(frozen=True)
 class Union:
-    """How sources are united, as in the config. quotas: of the sources that are switched on, by name."""
+    """How sources are united, as in the config. quotas: of the sources that are switched on, by name.
+
+    is_filled: whether places that quotas leave empty are filled by what the same sources rank next.
+    """
 
     quotas: Mapping[str, int]
     repeat_share: float
     max_per_query: int
+    is_filled: bool = False
 
     @classmethod
     def of(cls, config: CandidatesConfig) -> Union:
@@ -78,7 +83,8 @@ class Ranks:
         # As `Retriever.listed`: beyond its quota a source ranks as deep as there are places.
         is_listed = (quotas > 0) & (counted["ranks"] <= np.maximum(quotas, places))
         ranks = np.where(is_listed, counted["ranks"], 0)
-        offered = is_proposed(ranks, quotas).any(axis=1)
+        reach = np.where(quotas > 0, np.maximum(quotas, places), 0) if union.is_filled else quotas
+        offered = is_proposed(ranks, reach).any(axis=1)
         rows, is_positive = counted["row"][offered], counted["is_positive"][offered]
         order = fused_order(rows, ranks[offered], counted["is_repeat"][offered], quotas, union.repeat_share)
         is_kept = np.arange(len(order)) - np.searchsorted(rows, rows) < places
@@ -125,19 +131,20 @@ def figures_of(ranks: Ranks, union: Union, run: str) -> list[Figure]:
     """One figure for each protocol: the union over the best source, both of JUDGED_AT candidates."""
     figures = []
     for protocol in LIST_PROTOCOLS:
-        reached = ranks.recall(union, protocol)
+        filled, as_built = (ranks.recall(each, protocol) for each in (replace(union, is_filled=True), union))
         of_one = {name: ranks.recall(alone(name), protocol) for name in ranks.sources}
         best = max(of_one, key=lambda name: of_one[name][JUDGED_AT])
         less = {name: ranks.recall(union.without(name), protocol, (JUDGED_AT,))[JUDGED_AT] for name in ranks.sources}
         detail = {
             "best_source": best,
-            "union": _rounded(reached),
+            "union": _rounded(filled),
+            "union_as_built": _rounded(as_built),
             "alone": {name: _rounded(each) for name, each in of_one.items()},
-            "contribution": {name: round(reached[JUDGED_AT] - each, 5) for name, each in less.items()},
+            "contribution": {name: round(as_built[JUDGED_AT] - each, 5) for name, each in less.items()},
             "quotas": dict(union.quotas),
             "repeat_share": union.repeat_share,
         }
-        value = reached[JUDGED_AT] / of_one[best][JUDGED_AT]
+        value = filled[JUDGED_AT] / of_one[best][JUDGED_AT]
         figures.append(figure(f"candidates.union_over_best_source.{protocol}.{run}", value, ">= 1.05", **detail))
     return figures
 

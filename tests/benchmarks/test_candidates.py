@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from benchmarks.candidates import Ranks, Union, figures_of, tuned
+from benchmarks.candidates import Ranks, Union, alone, figures_of, tuned
 from benchmarks.write_results import contribution_table
 from recsys_spark.arrays import find, pair_keys
 from recsys_spark.baselines.query_batches import QueryBatch
@@ -78,6 +78,17 @@ def test_the_recall_is_that_of_the_jobs_candidates(ranks, places, growth):
 def test_what_is_proposed_beyond_a_quota_is_no_candidate(ranks):
     few = Union({"ease": 1}, 0.5, 250)
     assert ranks.recall(few, "all_items", (100,))[100] <= NUM_QUERIES / len(np.unique(POSITIVES))
+
+
+@pytest.mark.parametrize("protocol", ["all_items", "first_purchase"])
+def test_a_filled_union_of_one_source_is_that_source_alone(ranks, protocol):
+    few = Union({"ease": 1}, 0.5, 250, is_filled=True)
+    assert ranks.recall(few, protocol) == ranks.recall(alone("ease"), protocol)
+
+
+def test_a_union_whose_places_are_filled_holds_more(ranks):
+    as_built, filled = (ranks.recall(replace(UNION, is_filled=each), "first_purchase")[200] for each in (False, True))
+    assert filled > as_built
 
 
 def test_tuning_never_loses_and_tells_of_quotas_and_of_the_share(ranks):
