@@ -20,6 +20,7 @@ from recsys_spark.evaluation.protocols import (
     ALL_ITEMS,
     FIRST_PURCHASE,
     MASKED_NEW,
+    lists_without_scores,
     positive_ranks,
     recall_by_protocol,
 )
@@ -59,13 +60,8 @@ def publish_lists(io: StageIO, name: str, split: str, lists: DataFrame, positive
     num_lists = io.write(RANKINGS, kept.filter(F.col("protocol").isin(*LIST_PROTOCOLS)), model=name, split=split)
     io.write(POSITIVE_RANKS, positive_ranks(kept, positives, io.read(ITEM_ID_MAP)), model=name, split=split)
     recall = recall_by_protocol(io.read(POSITIVE_RANKS, model=name, split=split), k=K)
-    unscored = _counts_by_protocol(io.read(RANKINGS, model=name, split=split).filter("num_scored = 0"))
+    unscored = lists_without_scores(io.read(RANKINGS, model=name, split=split))
     return {"lists": num_lists, "lists_without_scores": unscored, "recall@20": recall}
-
-
-def _counts_by_protocol(lists: DataFrame) -> dict[str, int]:
-    found = {row["protocol"]: row["count"] for row in lists.groupBy("protocol").count().collect()}
-    return {protocol: found.get(protocol, 0) for protocol in LIST_PROTOCOLS}
 
 
 def lists_by_protocol(asked: DataFrame, name: str, fitted: Fitted, settings: Mapping[str, ModelSettings]) -> DataFrame:

@@ -92,3 +92,9 @@ def recall_by_protocol(ranks: DataFrame, k: int) -> dict[str, float]:
     found = F.coalesce((F.col("rank") <= k).cast("int"), F.lit(0))
     by_protocol = ranks.groupBy("protocol").agg(F.avg(found).alias("recall"))
     return {row["protocol"]: row["recall"] for row in by_protocol.orderBy("protocol").collect()}
+
+
+def lists_without_scores(rankings: DataFrame) -> dict[str, int]:
+    """How many lists of RANKINGS under each protocol hold popular items alone."""
+    counts = rankings.groupBy("protocol").agg(F.count_if(F.col("num_scored") == 0).alias("lists"))
+    return {row["protocol"]: row["lists"] for row in counts.orderBy("protocol").collect()}
