@@ -81,10 +81,10 @@ class Ranks:
     def _recall(self, union: Union, protocol: str, places: int) -> float:
         counted, quotas = self._counted[protocol], union.of_places(self.sources, places)
         # As `Retriever.listed`: beyond its quota a source ranks as deep as there are places.
-        is_listed = (quotas > 0) & (counted["ranks"] <= np.maximum(quotas, places))
+        reach = np.maximum(quotas, places)
+        is_listed = (quotas > 0) & (counted["ranks"] <= reach)
         ranks = np.where(is_listed, counted["ranks"], 0)
-        reach = np.where(quotas > 0, np.maximum(quotas, places), 0) if union.is_filled else quotas
-        offered = is_proposed(ranks, reach).any(axis=1)
+        offered = is_proposed(ranks, reach if union.is_filled else quotas).any(axis=1)
         rows, is_positive = counted["row"][offered], counted["is_positive"][offered]
         order = fused_order(rows, ranks[offered], counted["is_repeat"][offered], quotas, union.repeat_share)
         is_kept = np.arange(len(order)) - np.searchsorted(rows, rows) < places

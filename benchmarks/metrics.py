@@ -9,7 +9,7 @@ import argparse
 import math
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from pyspark.sql import functions as F
@@ -19,7 +19,7 @@ from ranx import Run as RanxRun
 from benchmarks.harness import figure, report
 from recsys_spark.command_line import storage_of
 from recsys_spark.contracts.artifacts import ITEM_ID_MAP, RANKINGS, SEQUENCES
-from recsys_spark.contracts.columns import K_VALUES, LIST_PROTOCOLS, SPLITS
+from recsys_spark.contracts.columns import K_VALUES, LIST_PROTOCOLS
 from recsys_spark.contracts.config import SessionConfig
 from recsys_spark.evaluation.facts import judged
 from recsys_spark.evaluation.protocols import FIRST_PURCHASE
@@ -28,7 +28,7 @@ from recsys_spark.evaluation.runs import Run
 from recsys_spark.session import get_session
 
 _LABELS = [f"{kind}@{k}" for kind in ("recall", "ndcg", "mrr") for k in K_VALUES]
-_AT_A_TIME = 20_000  # queries that ranx holds: its tables take a hundred times the memory of ours
+_AT_A_TIME = 20_000  # queries of which ranx holds its own tables
 Means = dict[tuple[str, str], float]  # by section and label
 Lists = Mapping[int, Sequence[str]]  # codes by query, best first
 
@@ -79,23 +79,30 @@ def _scores(codes: Sequence[str]) -> dict[str, float]:
     return {code: float(-rank) for rank, code in enumerate(codes)} or {"": 0.0}  # ranx takes no empty list
 
 
-def differences(run: Run, split: str) -> Iterator[tuple[str, float]]:
-    """Each model and protocol of a split with the largest difference of any of its means to ranx."""
+def differences(run: Run, split: str, protocols: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
+    """Each model and protocol of a split with the largest difference of any of its means to ranx.
+
+    protocols: of the split, as evaluation.json has them.
+    """
     items = run.table(ITEM_ID_MAP).withColumnRenamed("item_idx", "pos_item_idx")
     sequences = judged(run.table(SEQUENCES, split=split), split, run.test_end())
     named = sequences.join(items, on="pos_item_idx", how="inner")
     columns = ("query_id", "stock_code", "line_amount", "is_repeat")
     rows = [tuple(row) for row in named.select(*columns).orderBy("query_id", "stock_code").collect()]
-    found = run.evaluation()["split"][split]["protocols"]
     for protocol in LIST_PROTOCOLS:
         positives = [Positive(*rest) for *rest, is_repeat in rows if not (is_repeat and protocol == FIRST_PURCHASE)]
-        for model, means in found[protocol]["models"].items():
+        if not positives:
+            continue  # there is nothing to average
+        for model, means in protocols[protocol]["models"].items():
             rankings = run.table(RANKINGS, model=model, split=split).filter(F.col("protocol") == protocol)
             lists = {
                 row["query_id"]: row["stock_codes"] for row in rankings.select("query_id", "stock_codes").collect()
             }
             expected = ranx_means(positives, lists)
-            gaps = [(metric_of(means, one) or 0.0) - expected[one.section, one.label] for one in METRICS]
+            told = np.array(
+                [metric_of(means, one) for one in METRICS], dtype=float
+            )  # NaN for null, which ranx never finds
+            gaps = told - [expected[one.section, one.label] for one in METRICS]
             yield f"{split} {model} {protocol}", float(np.max(np.abs(gaps)))  # NaN where one is
 
 
@@ -109,8 +116,8 @@ def main() -> None:
     found: dict[str, float] = {}
     for root in given.run:
         run = Run(storage_of(root, spark))
-        for split in SPLITS[1:]:
-            found |= {f"{root} {name}": value for name, value in differences(run, split)}
+        for split, result in run.evaluation()["split"].items():
+            found |= {f"{root} {name}": value for name, value in differences(run, split, result["protocols"])}
     worst = max(found, key=lambda name: math.inf if math.isnan(found[name]) else found[name])
     goal = "<= 0.000000001"
     report("metrics", [figure("metrics.difference_to_ranx", found[worst], goal, worst=worst, differences=found)])

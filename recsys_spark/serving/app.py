@@ -78,7 +78,7 @@ def _add_answers(app: FastAPI, reloader: BundleReloader, limiter: RequestLimiter
         asked: Annotated[Asked, Depends(wish_of)],
         fallback: Annotated[bool, Query(description="false: 404 for a customer that is not known")] = True,
     ) -> Response:
-        """Recommendations of a customer: the list that the batch run has, too."""
+        """Recommendations of a customer: the same list as the batch run's."""
         return await answered("customer", customer_id, asked, fallback)
 
     @app.post("/recommend", response_model=doc.BasketProducts, responses=_PROBLEMS)

@@ -199,7 +199,7 @@ def test_a_list_tells_how_many_items_the_model_has_scored(name, lists):
 @pytest.mark.parametrize("name", NAMES)
 def test_lists_do_not_depend_on_partitions(name, world, ranked):
     model = build_model(name, world["fitted"], SETTINGS)
-    for partitions in (7, 64) if name == "user_knn" else (7,):  # each of 64 tasks takes its time
+    for partitions in (7, 64):
         lists = rank(world["asked"].repartition(partitions), model, world["fitted"].codes, 20)
         assert {(row.customer_id, row.protocol): row.stock_codes for row in lists.collect()} == ranked[name]
 

@@ -1,7 +1,7 @@
-"""Spark's classes as the JVM maps them into memory: half of what a Spark session of a minute does is load them.
+"""Spark's classes as the JVM maps them into memory: a session of a minute spends much of it loading them.
 
-The archive (Java's class data sharing: `java -Xshare:dump`) is made once for an environment, in half a minute, and
-lies in it. A JVM that finds it made for another Java or another class path goes on without it.
+The archive (Java's class data sharing: `java -Xshare:dump`) is made once for an environment, and lies in
+it. A JVM that finds it made for another Java or another class path goes on without it.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import pandas as pd
 import pyspark
 from pyspark.sql import Window
 from pyspark.sql import functions as F
@@ -68,8 +67,8 @@ def _load_classes(folder: str) -> None:
     spark = get_session(SessionConfig(conf=conf))
     lines = spark.range(100).select("id", (F.col("id") % 7).alias("key"), F.array("id").alias("ids"))
     ordered = lines.withColumn("place", F.row_number().over(Window.partitionBy("key").orderBy("id")))
-    sums = lines.groupBy("key").agg(F.sum("id").alias("sum"), F.collect_list("id").alias("all"), F.max_by("id", "key"))
-    joined = ordered.join(sums.drop("max_by(id, key)"), "key").withColumn("time", F.timestamp_seconds("id"))
+    sums = lines.groupBy("key").agg(F.sum("id").alias("sum"), F.collect_list("id").alias("all"))
+    joined = ordered.join(sums, "key").withColumn("time", F.timestamp_seconds("id"))
     joined.write.parquet(f"{folder}/lines.parquet")
     read = spark.read.parquet(f"{folder}/lines.parquet").select("id", "key", F.explode("ids").alias("each"))
     read.mapInPandas(_same, "id long, key long, each long").orderBy("key", F.desc("id")).toPandas()
@@ -79,8 +78,9 @@ def _load_classes(folder: str) -> None:
     spark.stop()
 
 
-def _same(frames: object) -> object:
-    return frames if isinstance(frames, pd.DataFrame) else iter(frames)
+def _same(given: object) -> object:
+    """A frame, or an iterator of frames."""
+    return given
 
 
 if __name__ == "__main__":
