@@ -48,6 +48,22 @@ def spark() -> Iterator[SparkSession]:
     session.stop()
 
 
+@pytest.fixture
+def compiled(spark: SparkSession) -> Iterator[None]:
+    """Plans are compiled, as they are outside tests, and one that does not compile is an error and no line in a log."""
+    asked = {
+        "spark.sql.codegen.wholeStage": "true",
+        "spark.sql.codegen.factoryMode": "CODEGEN_ONLY",
+        "spark.sql.codegen.fallback": "false",
+    }
+    before = {name: spark.conf.get(name) for name in asked}
+    for name, value in asked.items():
+        spark.conf.set(name, value)
+    yield
+    for name, value in before.items():
+        spark.conf.set(name, value)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """A test that asks for the session is a Spark test. The longest files go first: none waits for them alone."""
     items.sort(key=lambda item: item.path.name not in ("test_pipeline.py", "test_cluster.py"))

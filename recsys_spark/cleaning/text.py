@@ -31,13 +31,17 @@ def is_plain(text: Column) -> Column:
 
 def bare(text: Column) -> Column:
     """`spelling.bare` of a column."""
-    # Spark's translate drops what has no counterpart.
-    return F.when(is_plain(text), text).otherwise(F.btrim(F.translate(text, MARKS, ""), F.lit(SPACES)))
+    return F.when(is_plain(text), text).otherwise(_stripped(text))
 
 
 def filled(text: Column) -> Column:
     """`bare`, null where nothing is left."""
-    return F.nullif(bare(text), F.lit(""))
+    return F.when(is_plain(text), text).otherwise(F.nullif(_stripped(text), F.lit("")))
+
+
+def _stripped(text: Column) -> Column:
+    # Spark's translate drops what has no counterpart.
+    return F.btrim(F.translate(text, MARKS, ""), F.lit(SPACES))
 
 
 def whole_number(text: Column) -> Column:

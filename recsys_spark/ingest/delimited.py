@@ -52,7 +52,7 @@ _BLOCKS = (
     "file_path string, file_block_start bigint, source_file string, first_id bigint, last_id bigint, offset bigint, "
     "last_row bigint"
 )
-_WRAPPED = re.compile('^="(.*)"$', re.DOTALL)
+_WRAPPED = re.compile(r'(?s)\A="(.*)"(?!.)')  # Java reads it alike, but would end \Z before a last line break
 _TRIMMED = "".join(map(chr, range(ord(" ") + 1)))  # by Java's trim: a line that has nothing left is dropped
 
 
@@ -178,8 +178,7 @@ def _row_number() -> Column:
 
 def _unwrapped(text: Column) -> Column:
     """`00123` of `="00123"`, by which programs keep Excel from making a number of an id."""
-    is_wrapped = text.startswith('="') & text.endswith('"') & (F.length(text) > 2)
-    return F.when(is_wrapped, text.substr(F.lit(3), F.length(text) - 3)).otherwise(text)
+    return F.when(text.startswith('="'), F.regexp_replace(text, _WRAPPED.pattern, "$1")).otherwise(text)
 
 
 def _ragged(separator: str, width: int) -> Column:

@@ -101,7 +101,7 @@ def _lookup(
         require_columns(source.headers, (key,), config.aliases, source.where)
     held = [column for column in columns if any(column in source.headers.columns for source in sources)]
     parts = [
-        source.lines.select(_spelled(source.text(key), key).alias(key), *(source.text(c).alias(c) for c in held))
+        source.lines.select(_spelled_once(source.text(key), key).alias(key), *(source.text(c).alias(c) for c in held))
         for source in sources
     ]
     table = reduce(DataFrame.unionByName, parts).filter(F.col(key).isNotNull())
@@ -132,6 +132,15 @@ def _complete(lines: DataFrame, table: DataFrame, key: str) -> DataFrame:
 def _spelled(value: Column, key: str) -> Column:
     """A key in its one spelling; of a product code, case and forms of letters are left to cleaning."""
     return normal_ids(value) if key == "customer_id" else whole_number(filled(value))
+
+
+def _spelled_once(value: Column, key: str) -> Column:
+    """`_spelled` with one mention of the value.
+
+    A join asks for keys that are not null, and Spark takes that down to the file with all that the key is made of
+    written out: thousands of mentions of the cell, more than it can compile.
+    """
+    return F.transform(F.array(value), lambda each: _spelled(each, key))[0]
 
 
 def _is_orphan(key: str) -> Column:

@@ -35,6 +35,15 @@ def test_lines_are_completed_from_their_product_and_customer(read):
     assert rows(lines, "source_row", "ingest_rule") == [(2, None), (3, None)]
 
 
+@pytest.mark.usefixtures("compiled")
+def test_plans_of_three_csv_files_are_small_enough_to_compile(read):
+    lines = read("1,7,00A,2011-03-01,6,15.3,0.5", "2,9,00B,2011-03-02,1,2,")
+    assert rows(lines, "invoice_id", "description", "showroom", "ingest_rule") == [
+        ("1", "LAMP", "R1", None),
+        ("2", "CHAIR", None, "orphan_customer"),
+    ]
+
+
 def test_what_the_transactions_say_goes_before_the_tables(read):
     header = TRANSACTIONS.replace("discount", "description")
     lines = read("1,7,00A,2011-03-01,6,15.3,old lamp", "2,7,00A,2011-03-01,6,15.3,", header=header)
