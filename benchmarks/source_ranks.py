@@ -18,7 +18,6 @@ from recsys_spark.baselines.query_batches import query_batches, spread, with_que
 from recsys_spark.baselines.registry import ModelSettings
 from recsys_spark.candidates.fitted_sources import fitted_retriever
 from recsys_spark.candidates.merge import candidate_rows
-from recsys_spark.candidates.purchases import Purchases
 from recsys_spark.candidates.retrieve import Retriever, positive_keys
 from recsys_spark.command_line import open_storage
 from recsys_spark.contracts import artifacts
@@ -58,7 +57,7 @@ def _kernel(batches: Iterable[pa.RecordBatch], retriever: Retriever, depth: int)
         for whole in query_batches(arrow):
             for first in range(0, len(whole), _QUERIES_AT_A_TIME):
                 batch = whole.part(slice(first, first + _QUERIES_AT_A_TIME))
-                positives, seen, listed = positive_keys(batch), Purchases.of(batch).keys, retriever.listed(batch)
+                positives, seen, listed = positive_keys(batch), batch.purchases.keys, retriever.listed(batch)
                 near = [one.keys[(one.ranks > 0) & (one.ranks <= depth)] for one in listed]
                 candidates = candidate_rows(np.unique(np.concatenate([positives, *near])), listed)
                 ranks = np.where(candidates.ranks <= depth, candidates.ranks, 0)

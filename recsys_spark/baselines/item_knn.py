@@ -13,7 +13,15 @@ from recsys_spark.baselines import weights
 from recsys_spark.baselines.matrices import FittedTable
 from recsys_spark.baselines.neighbours import NeighbourOptions, find_neighbours
 from recsys_spark.baselines.popularity import FittedPopularity
-from recsys_spark.baselines.profiles import best_of_product, heaviest_of_rows, profiles, raised, trend, trend_of
+from recsys_spark.baselines.profiles import (
+    best_of_product,
+    heaviest_of_rows,
+    nothing_own,
+    profiles,
+    raised,
+    trend,
+    trend_of,
+)
 from recsys_spark.baselines.query_batches import QueryBatch
 from recsys_spark.baselines.ranking import Popular, Scored
 from recsys_spark.baselines.single_query import best_of_one, profile_of_one
@@ -87,8 +95,10 @@ class NeighbourModel:
             return self._score_one(batch, found)
         bought = profiles(batch, self.half_life_days)
         factors = trend(self.fitted, self.trend_exponent, max(found.shape[1], bought.shape[1]))
-        mass = np.asarray(bought.sum(axis=1)).ravel()
-        own = (sparse.diags(self.self_weight * mass, format="csr") @ bought).tocsr()
+        own = nothing_own(len(batch))
+        if self.self_weight:
+            mass = np.asarray(bought.sum(axis=1)).ravel()
+            own = (sparse.diags(self.self_weight * mass, format="csr") @ bought).tocsr()
         heaviest = heaviest_of_rows(bought, self.profile_items) if self.profile_items else bought
         return best_of_product(batch, raised(heaviest, self.profile_exponent), found, own, factors)
 

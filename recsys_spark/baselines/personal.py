@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from recsys_spark.arrays import items_of_keys, rows_of_keys
 from recsys_spark.baselines.popularity import FittedPopularity
 from recsys_spark.baselines.query_batches import QueryBatch
 from recsys_spark.baselines.ranking import Popular, Scored
@@ -33,11 +34,12 @@ def decayed(batch: QueryBatch, half_life_days: float) -> Scored:
     Days are counted back from the customer's last purchase and not from the query. That scales all scores of a query
     alike; counted from the query, those of a dormant customer would all be rounded to 0, and their order lost.
     """
-    rows, positions = batch.earlier()
-    last = np.maximum(batch.end - 1, 0)
-    micros = batch.events.micros
-    days = (micros[last[rows]] - micros[positions]) / MICROS_PER_DAY
-    return sum_pairs(rows, batch.events.items[positions], np.exp2(-days / half_life_days))
+    bought, micros = batch.purchases, batch.events.micros
+    rows, pairs = rows_of_keys(bought.keys), bought.pairs
+    last = np.maximum(batch.end - 1, 0)[rows]
+    days = (micros[last][pairs] - micros[bought.events]) / MICROS_PER_DAY
+    totals = np.bincount(pairs, weights=np.exp2(-days / half_life_days), minlength=len(rows))
+    return Scored(rows, items_of_keys(bought.keys), totals.astype(np.float64))
 
 
 def sum_pairs(rows: np.ndarray, items: np.ndarray, weights: np.ndarray) -> Scored:

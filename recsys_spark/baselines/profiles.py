@@ -99,8 +99,9 @@ def best_of_product(
     for part in row_parts(left, right):
         product = fitted_to(left[part] @ right, num_items)
         product.data *= factors[product.indices]
-        total = (product + fitted_to(own[part], num_items)).tocsr()
-        found.append(best_of_rows(total, wanted[part], part.start))
+        if own.nnz:
+            product = (product + fitted_to(own[part], num_items)).tocsr()
+        found.append(best_of_rows(product, wanted[part], part.start))
     return together(found)
 
 
@@ -125,7 +126,7 @@ def num_wanted(batch: QueryBatch) -> Ints:
     """How many of its best items a query's lists can need, (Q,): all that was bought before it may be masked, even
     where a model is asked about a part of it.
     """
-    return batch.end - batch.events.offsets[batch.customers] + batch.depth
+    return batch.num_bought + batch.depth
 
 
 def together(parts: list[Scored]) -> Scored:

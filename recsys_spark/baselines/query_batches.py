@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from recsys_spark.arrays import Ints
+from recsys_spark.baselines.purchases import Purchases
 from recsys_spark.contracts.columns import LIST_LENGTH
 from recsys_spark.sequences.windows import MICROS_PER_DAY, Events
 
@@ -50,6 +52,20 @@ class QueryBatch:
     def num_earlier(self) -> Ints:
         """Events before each query, (Q,)."""
         return self.end - self.start
+
+    @property
+    def num_bought(self) -> Ints:
+        """How many items its customer bought before each query, repeats counted once, (Q,); of a batch that is about
+        some of the earlier events, before them too.
+        """
+        reached = self.events.num_first
+        return reached[self.end] - reached[self.events.offsets[self.customers]]
+
+    @cached_property
+    def purchases(self) -> Purchases:
+        """The earlier events item by item; made once, for all that ask."""
+        rows, positions = self.earlier()
+        return Purchases.of_pairs(rows, self.events.items[positions], positions)
 
     def earlier(self) -> tuple[Ints, Ints]:
         """All (query, earlier event) pairs, query by query: row of the query and position of the event, (P,) each."""
@@ -113,7 +129,7 @@ def query_batches(batch: pa.RecordBatch) -> Iterator[QueryBatch]:
     start = events.offsets[:-1][customers]
     end = first_not_before(events, customers, micros)
     whole = QueryBatch(_values(batch, "query_ids"), micros, customers, start, end, events, _users(batch)[customers])
-    yield from _parts(whole)
+    yield from (whole.part(rows) for rows in bounded_parts(whole))
 
 
 def _users(batch: pa.RecordBatch) -> Ints:
@@ -132,13 +148,14 @@ def first_not_before(events: Events, customers: Ints, micros: Ints) -> Ints:
     return np.searchsorted(event_keys, customers * width + np.searchsorted(times, micros), side="left")
 
 
-def _parts(batch: QueryBatch) -> Iterator[QueryBatch]:
+def bounded_parts(batch: QueryBatch) -> Iterator[slice]:
+    """Rows of the batch, all in order, in parts of about _PAIRS_PER_BATCH pairs; a query is never parted."""
     reached = np.cumsum(batch.num_earlier + batch.depth)  # a list is as long for a customer without a history
     first = 0
     while first < len(batch):
         before = reached[first - 1] if first else 0
         last = max(int(np.searchsorted(reached, before + _PAIRS_PER_BATCH, side="right")), first + 1)
-        yield batch.part(slice(first, last))
+        yield slice(first, last)
         first = last
 
 

@@ -16,7 +16,7 @@ from recsys_spark.baselines.mapped_arrays import mapped
 from recsys_spark.baselines.matrices import FittedTable, csr_of, rows_of
 from recsys_spark.baselines.neighbours import find_neighbours
 from recsys_spark.baselines.popularity import FittedPopularity
-from recsys_spark.baselines.profiles import best_of_product, profiles, trend, trend_of
+from recsys_spark.baselines.profiles import best_of_product, nothing_own, profiles, trend, trend_of
 from recsys_spark.baselines.query_batches import QueryBatch
 from recsys_spark.baselines.ranking import Popular, Scored
 from recsys_spark.baselines.single_query import best_of_one, profile_of_one, row_of
@@ -61,14 +61,16 @@ class UserKnn:
         config = self.config
         if len(batch) == 1:
             return self._score_one(batch)
-        bought = profiles(batch, config.half_life_days)
         active = _activity(self.source, config.half_life_days, config.recent_days)
         similar = rows_of(self.neighbours.csr("user_idx", "neighbour_idx", "score"), batch.users)
         mass = np.maximum(np.asarray(similar.sum(axis=1)).ravel(), 1e-12)
         shares = (sparse.diags(1.0 / mass, format="csr") @ similar).tocsr()
         shares.sort_indices()
-        factors = trend(self.fitted, config.trend_exponent, max(active.shape[1], bought.shape[1]))
-        return best_of_product(batch, shares, active, config.self_weight * bought, factors)
+        own = nothing_own(len(batch))
+        if config.self_weight:
+            own = config.self_weight * profiles(batch, config.half_life_days)
+        factors = trend(self.fitted, config.trend_exponent, max(active.shape[1], own.shape[1]))
+        return best_of_product(batch, shares, active, own, factors)
 
     def _score_one(self, batch: QueryBatch) -> Scored:
         config = self.config

@@ -10,7 +10,6 @@ from recsys_spark.arrays import items_of_keys, rows_of_keys
 from recsys_spark.baselines.popularity import FittedPopularity
 from recsys_spark.baselines.query_batches import QueryBatch
 from recsys_spark.baselines.ranking import Popular, Scored
-from recsys_spark.candidates.purchases import Purchases
 from recsys_spark.sequences.windows import MICROS_PER_DAY
 
 
@@ -28,7 +27,7 @@ class DueItems:
         return self.fitted.behind()
 
     def score(self, batch: QueryBatch) -> Scored:
-        every = Purchases.of(batch)
+        every = batch.purchases
         again = np.flatnonzero(every.times > 1)
         rows, micros = rows_of_keys(every.keys[again]), batch.events.micros
         last, times = micros[every.last[again]], every.times[again]

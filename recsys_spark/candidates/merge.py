@@ -52,7 +52,7 @@ def rank_source(scored: Scored, seen: Ints, proposes_seen: bool, depth: int) -> 
     seen: ascending keys of the pairs that were bought before. Ties go by item_idx.
     """
     keys = pair_keys(scored.rows, scored.items)
-    by_pair = np.argsort(keys)
+    by_pair = np.argsort(keys, kind="stable")  # most models score in this very order, which it notices
     keys, scores = keys[by_pair], np.round(scored.scores[by_pair], SCORE_DECIMALS)
     is_allowed = find(seen, keys)[1] == proposes_seen
     rows = rows_of_keys(keys)

@@ -12,7 +12,6 @@ from recsys_spark.arrays import Ints, find, items_of_keys, pair_keys, rows_of_ke
 from recsys_spark.baselines.query_batches import QueryBatch, first_not_before, query_batches
 from recsys_spark.baselines.ranking import eligible_only
 from recsys_spark.candidates.merge import CandidateRows, SourceRanking, candidate_rows, rank_source, union
-from recsys_spark.candidates.purchases import Purchases
 from recsys_spark.candidates.sources import Source
 from recsys_spark.contracts.candidate_config import SOURCES
 from recsys_spark.contracts.candidate_schemas import CANDIDATES
@@ -41,13 +40,13 @@ class Retriever:
         A list reaches as deep as a query has places for candidates: beyond its quota a source still says how it ranks
         what others propose.
         """
-        seen = Purchases.of(batch).keys
+        depths = [max(source.quota, self.max_per_query) for source in self.sources]
+        asked = {depth: replace(batch, depth=depth) for depth in depths}  # shared, as are what models ask of it
         found = []
-        for source in self.sources:
-            depth = max(source.quota, self.max_per_query)
-            scored = source.model.score(replace(batch, depth=depth))
-            eligible = eligible_only(scored, source.model.popular().eligible)
-            found.append(rank_source(eligible, seen, source.proposes_seen, depth))
+        for source, depth in zip(self.sources, depths, strict=True):
+            of_source = asked[depth]
+            eligible = eligible_only(source.model.score(of_source), source.model.popular().eligible)
+            found.append(rank_source(eligible, of_source.purchases.keys, source.proposes_seen, depth))
         return found
 
     def propose_and_force(self, batch: QueryBatch, positives: Ints) -> tuple[CandidateRows, CandidateRows]:

@@ -8,6 +8,7 @@ import numpy as np
 
 from recsys_spark.arrays import Floats, Ints
 from recsys_spark.baselines.popularity import FittedPopularity
+from recsys_spark.baselines.profiles import num_wanted
 from recsys_spark.baselines.query_batches import QueryBatch
 from recsys_spark.baselines.ranking import Popular, Scored
 from recsys_spark.candidates.tower_files import TowerFiles
@@ -38,7 +39,7 @@ class TwoTowerModel:
 
         vectors = self._vectors(batch)
         asked = np.flatnonzero(vectors.any(axis=1))
-        wanted = batch.depth + num_distinct(batch)
+        wanted = num_wanted(batch)
         found = load_index(self.files).search(vectors[asked], wanted[asked], with_offsets=self.by == "tower")
         rows = asked[found.rows]
         return Scored(rows, found.items, self._scores(vectors, rows, found.items))
@@ -60,11 +61,3 @@ class TwoTowerModel:
             part = slice(first, first + _PAIRS_AT_A_TIME)
             scores[part] = np.einsum("pd,pd->p", vectors[rows[part]], item_vectors[items[part]].astype(np.float64))
         return scores + offsets[items] if self.by == "tower" else scores
-
-
-def num_distinct(batch: QueryBatch) -> Ints:
-    """How many items the customer bought before each query, repeats counted once, (Q,)."""
-    rows, positions = batch.earlier()
-    items = batch.events.items[positions]
-    width = int(items.max(initial=0)) + 1
-    return np.bincount(np.unique(rows * width + items) // width, minlength=len(batch))

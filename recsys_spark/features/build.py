@@ -8,9 +8,9 @@ import numpy as np
 import numpy.typing as npt
 
 from recsys_spark.baselines.matrices import FittedTable
+from recsys_spark.baselines.purchases import Purchases
 from recsys_spark.baselines.query_batches import QueryBatch
 from recsys_spark.candidates.merge import CandidateRows
-from recsys_spark.candidates.purchases import Purchases
 from recsys_spark.candidates.tower_files import FittedFile
 from recsys_spark.contracts.features import FEATURES, chosen_features
 from recsys_spark.features.customer_features import customer_features, days_of
@@ -46,11 +46,11 @@ class FeatureBuilder:
 
         purchases: those of the batch, where they are at hand.
         """
-        found = self._found(batch, candidates, Purchases.of(batch) if purchases is None else purchases)
+        found = self._found(batch, candidates, batch.purchases if purchases is None else purchases)
         chosen = {feature.name for feature in chosen_features(self.which, self.sources)}
         size = len(candidates.rows)
         return {
-            feature.name: np.minimum(found[feature.name], feature.largest).astype(np.float32)
+            feature.name: _limited(found[feature.name].astype(np.float32), feature.largest)
             if feature.name in chosen and feature.name in found
             else np.full(size, feature.missing, dtype=np.float32)
             for feature in FEATURES
@@ -75,3 +75,7 @@ class FeatureBuilder:
             found |= place_features(self.item_places, self.customer_places, users, candidates.items)
             found |= source_features(candidates, self.sources)
         return found
+
+
+def _limited(values: npt.NDArray[np.float32], largest: float) -> npt.NDArray[np.float32]:
+    return np.minimum(values, np.float32(largest)) if np.isfinite(largest) else values

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from recsys_spark.arrays import Floats, Ints, rows_of_keys
+from recsys_spark.baselines.purchases import Purchases
 from recsys_spark.baselines.query_batches import QueryBatch
 from recsys_spark.baselines.query_context import recency_bucket, weekday_of
-from recsys_spark.candidates.purchases import Purchases
 from recsys_spark.contracts.context import RECENCY_NAMES
 from recsys_spark.contracts.features import FEATURES
 from recsys_spark.sequences.windows import MICROS_PER_DAY

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from recsys_spark.arrays import Floats, Ints, find, items_of_keys, pair_keys, rows_of_keys
+from recsys_spark.baselines.purchases import Purchases
 from recsys_spark.baselines.query_batches import QueryBatch
 from recsys_spark.candidates.merge import CandidateRows
-from recsys_spark.candidates.purchases import Purchases
 from recsys_spark.features.customer_features import MISSING, num_orders
 from recsys_spark.features.item_features import ItemFacts
 

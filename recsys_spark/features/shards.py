@@ -16,9 +16,8 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from recsys_spark.arrays import find, pair_keys
-from recsys_spark.baselines.query_batches import QueryBatch, first_not_before
+from recsys_spark.baselines.query_batches import QueryBatch, bounded_parts, first_not_before
 from recsys_spark.candidates.merge import CandidateRows
-from recsys_spark.candidates.purchases import Purchases
 from recsys_spark.contracts.candidate_config import SOURCES
 from recsys_spark.contracts.candidate_schemas import CANDIDATES, RANKER_FEATS
 from recsys_spark.contracts.features import FEATURES
@@ -99,7 +98,7 @@ class ShardKernel:
     def _rows(self, batch: QueryBatch, queries: pa.RecordBatch) -> pa.RecordBatch:
         candidates = candidates_in(queries, self.builder.sources)
         positives = pair_keys(_row_numbers(queries, "positives"), _values(queries, "positives"))
-        purchases = Purchases.of(batch)
+        purchases = batch.purchases
         features = self.builder.columns(batch, candidates, purchases)
         is_repeat = find(purchases.keys, candidates.keys)[1]
         columns = {
@@ -114,7 +113,7 @@ class ShardKernel:
 
 
 def queries_with_events(batches: Iterable[pa.RecordBatch]) -> Iterator[tuple[QueryBatch, pa.RecordBatch]]:
-    """The queries of rows of `events_before_queries`, and these rows of theirs."""
+    """The queries of rows of `events_before_queries`, and these rows of theirs, in parts of bounded size."""
     last: list[pa.RecordBatch] = []  # the newest customer, whose queries may go on in the next Arrow batch
     for arrow in batches:
         whole = pa.Table.from_batches([*last, arrow]).combine_chunks().to_batches()[0]
@@ -123,7 +122,9 @@ def queries_with_events(batches: Iterable[pa.RecordBatch]) -> Iterator[tuple[Que
         queries = whole.filter(pa.array(~is_customer))
         if queries.num_rows:
             owner = np.cumsum(is_customer)[~is_customer] - 1
-            yield _query_batch(whole.filter(pa.array(is_customer)), queries, owner), queries
+            batch = _query_batch(whole.filter(pa.array(is_customer)), queries, owner)
+            for rows in bounded_parts(batch):
+                yield batch.part(rows), queries.slice(rows.start, rows.stop - rows.start)
 
 
 def candidates_in(queries: pa.RecordBatch, sources: tuple[str, ...]) -> CandidateRows:

@@ -12,8 +12,8 @@ from scipy import sparse
 from recsys_spark.arrays import Floats, Ints, find, items_of_keys, pair_keys, rows_of_keys
 from recsys_spark.baselines.mapped_arrays import mapped
 from recsys_spark.baselines.matrices import FittedTable
+from recsys_spark.baselines.purchases import Purchases
 from recsys_spark.baselines.query_batches import QueryBatch
-from recsys_spark.candidates.purchases import Purchases
 from recsys_spark.candidates.tower_files import FittedFile
 from recsys_spark.sequences.windows import MICROS_PER_DAY
 

@@ -12,9 +12,9 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from recsys_spark.arrays import Ints, pair_keys
+from recsys_spark.baselines.purchases import Purchases
 from recsys_spark.baselines.query_batches import QueryBatch, query_batches
 from recsys_spark.baselines.ranking import Model, Popular, Scored, rank_batch
-from recsys_spark.candidates.purchases import Purchases
 from recsys_spark.contracts.columns import LIST_LENGTH
 from recsys_spark.evaluation.protocols import ALL_ITEMS, FIRST_PURCHASE
 from recsys_spark.recommendations.evidence import EvidenceSource, category_purchases, own_purchases
@@ -93,7 +93,7 @@ def list_batches(batches: Iterable[pa.RecordBatch], lister: Lister) -> Iterator[
     for arrow in batches:
         for batch in query_batches(arrow):
             scored = lister.model.score(replace(batch, depth=LIST_LENGTH))
-            bought, excluded = Purchases.of(batch), excluded_keys(arrow, batch.customers)
+            bought, excluded = batch.purchases, excluded_keys(arrow, batch.customers)
             listed = listed_of(lister, batch, bought, scored, excluded)
             customer_ids = arrow.column("customer_id").take(pa.array(batch.customers))
             yield items_of(lister, listed, batch, bought, scored, customer_ids)

@@ -70,6 +70,12 @@ class Events:
             first[by_pair] = by_pair[np.flatnonzero(is_first)[np.cumsum(is_first) - 1]]
         return first
 
+    @cached_property
+    def num_first(self) -> Ints:
+        """How many events before each position are their customer's first of an item, (E + 1,)."""
+        is_first = self.first_bought == np.arange(len(self.items))
+        return np.concatenate([[0], np.cumsum(is_first)])
+
     def _starts_order(self) -> NDArray[np.bool_]:
         starts = np.ones(len(self.items), dtype=bool)
         starts[1:] = np.diff(self.micros) != 0

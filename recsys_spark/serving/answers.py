@@ -11,7 +11,6 @@ import pyarrow as pa
 
 from recsys_spark.arrays import Ints
 from recsys_spark.baselines.query_batches import QueryBatch
-from recsys_spark.candidates.purchases import Purchases
 from recsys_spark.contracts.columns import ALL_ITEMS, FIRST_PURCHASE
 from recsys_spark.recommendations.fitted_rules import policy_of
 from recsys_spark.recommendations.lists import LISTED_SCHEMA, Lister, items_of, listed_of
@@ -134,7 +133,7 @@ def _listed(state: State, batch: QueryBatch, wish: Wish) -> list[Product]:
     model, new_only = state.models[wish.model_protocol], wish.protocol == FIRST_PURCHASE
     policy = replace(policy_of(state.options, wish.k), share_new=None if new_only else wish.share_new)
     lister = Lister(model, policy, lambda: state.rules, state.evidence)
-    scored, bought = state.scored(wish.model_protocol, batch), Purchases.of(batch)
+    scored, bought = state.scored(wish.model_protocol, batch), batch.purchases
     listed = listed_of(lister, batch, bought, scored, state.barred(batch), new_only)
     rows = items_of(lister, listed, batch, bought, scored, pa.array([""])).to_pylist()
     return _told(state, [{**row, **_beside(state, row)} for row in rows], model.name)

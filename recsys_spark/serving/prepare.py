@@ -19,7 +19,6 @@ from recsys_spark.baselines.loading import numbers, read_columns
 from recsys_spark.baselines.mapped_arrays import keeping_arrays
 from recsys_spark.baselines.query_batches import spread, with_queries
 from recsys_spark.baselines.ranking import Model
-from recsys_spark.candidates.purchases import Purchases
 from recsys_spark.contracts.artifacts import CUSTOMER_ID_MAP, INTERACTIONS_CLEAN, ITEM_ID_MAP, ITEMS_CLEAN
 from recsys_spark.contracts.config import PipelineConfig
 from recsys_spark.contracts.errors import ArtifactError
@@ -194,4 +193,4 @@ def _keep_arrays(served: Served, card: BundleCard, arrays: CustomerArrays, folde
             model.score(of_customer(arrays, busiest, card.moment))
             model.score(of_basket(np.array([1]), np.array([1.0]), card))
         batch = of_customer(arrays, busiest, card.moment)
-        evidence.together(batch, Purchases.of(batch), np.array([0]), np.array([1]))
+        evidence.together(batch, batch.purchases, np.array([0]), np.array([1]))

@@ -14,7 +14,6 @@ from recsys_spark.baselines.item_knn import NeighbourModel
 from recsys_spark.baselines.popularity import FittedPopularity
 from recsys_spark.baselines.query_batches import QueryBatch
 from recsys_spark.baselines.ranking import Model, Popular, Scored
-from recsys_spark.candidates.purchases import Purchases
 from recsys_spark.candidates.vector_model import TwoTowerModel
 from recsys_spark.contracts.artifacts import ITEM_POPULARITY
 from recsys_spark.contracts.columns import LIST_LENGTH
@@ -136,4 +135,4 @@ class State:
         for batch in batches:
             for protocol in self.models:
                 self.scored(protocol, batch)
-            self.evidence.together(batch, Purchases.of(batch), np.array([0]), np.array([1]))
+            self.evidence.together(batch, batch.purchases, np.array([0]), np.array([1]))

@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 from recsys_spark.arrays import items_of_keys, rows_of_keys
 from recsys_spark.baselines import query_batches as query_batches_module
 from recsys_spark.baselines.query_batches import query_batches
-from recsys_spark.candidates.purchases import Purchases
 from recsys_spark.candidates.retrieve import positive_keys
 from recsys_spark.contracts.columns import LIST_LENGTH
 
@@ -38,7 +37,7 @@ def batch_of(customers):
 
 def told(batch):
     """By query: whose it is, what was bought before it and at it, when and where, how often and in which order."""
-    bought, positives, events = Purchases.of(batch), positive_keys(batch), batch.events
+    bought, positives, events = batch.purchases, positive_keys(batch), batch.events
     for row in range(len(batch)):
         own, of_row = slice(batch.start[row], batch.end[row]), rows_of_keys(bought.keys) == row
         seen = (batch.seen(row), events.micros[own], events.showrooms[own], events.order_number[own])

@@ -6,6 +6,7 @@ import pyarrow.parquet as pq
 import pytest
 from pyspark.sql import functions as F
 
+from recsys_spark.baselines import query_batches
 from recsys_spark.contracts.candidate_schemas import CANDIDATES
 from recsys_spark.features.shards import QUERIES_PER_CHUNK, events_before_queries, queries_with_events
 from recsys_spark.sequences.windows import MICROS_PER_DAY, ORDERS_PER_CUSTOMER
@@ -50,11 +51,14 @@ def test_a_chunk_is_told_of_the_events_before_its_last_query_alone(laid_out):
     assert rows(told) == [(user, day, day) for user, day in last_days]
 
 
-def test_each_query_meets_all_events_before_it(laid_out, tmp_path):
+@pytest.mark.parametrize("pairs_at_a_time", [3, 2_000_000])
+def test_each_query_meets_all_events_before_it(laid_out, tmp_path, monkeypatch, pairs_at_a_time):
+    monkeypatch.setattr(query_batches, "_PAIRS_PER_BATCH", pairs_at_a_time)
     seen = {}
     laid_out.write.parquet(str(tmp_path / "rows"))
     [file] = (tmp_path / "rows").glob("*.parquet")
     for batch, queries in queries_with_events(pq.ParquetFile(file).iter_batches(20)):
+        assert len(batch) == queries.num_rows <= max(pairs_at_a_time // 100, 1)
         for row, query in enumerate(queries.column("query_id").to_pylist()):
             own = slice(batch.start[row], batch.end[row])
             seen[query] = batch.seen(row).tolist()

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from recsys_spark.arrays import Ints, pair_keys
-from recsys_spark.baselines.query_batches import QueryBatch
 
 
 @dataclass(frozen=True)
@@ -25,13 +24,18 @@ class Purchases:
     events: Ints
 
     @classmethod
-    def of(cls, batch: QueryBatch) -> Purchases:
-        rows, positions = batch.earlier()
-        keys = pair_keys(rows, batch.events.items[positions])
+    def of_pairs(cls, rows: Ints, items: Ints, positions: Ints) -> Purchases:
+        """Of (query, earlier event) pairs: row of the query, the event's item and position, in time order of a row."""
+        keys = pair_keys(rows, items)
         order = np.argsort(keys, kind="stable")  # in time order within a pair
         found, starts, times = np.unique(keys[order], return_index=True, return_counts=True)
         events = positions[order]
         return cls(found, times, events[starts], events[starts + times - 1], events)
+
+    @property
+    def pairs(self) -> Ints:
+        """The number of each event's pair; as many as `events`."""
+        return np.repeat(np.arange(len(self.keys)), self.times)
 
     def sums(self, values: Ints) -> Ints:
         """The sum of each pair's values; values: of `events`, in their order."""
