@@ -80,7 +80,12 @@ _REPEAT = _group(
     _log("days_since_first", "days", BEFORE_QUERY, "days since the customer first bought the item", LONG_AGO),
     _log("orders_since_last", "orders", BEFORE_QUERY, "orders of the customer since the last with the item", LONG_AGO),
     _log("mean_gap", "days", BEFORE_QUERY, "mean days between the customer's purchases of the item", LONG_AGO),
-    _log("overdue", "gaps", BEFORE_QUERY, "days since the customer last bought the item over mean_gap"),
+    _log(
+        "overdue",
+        "gaps",
+        BEFORE_QUERY,
+        "days since the customer last bought the item over mean_gap, a day added to each",
+    ),
     _log("quantity_last", "units", BEFORE_QUERY, "quantity when the customer last bought the item"),
 )
 _RECENT = _group(
@@ -93,7 +98,12 @@ _RECENT = _group(
 _CYCLE = _group(
     "cycle",
     _log("item_gap", "days", UP_TO_CUTOFF, "days between a customer's purchases of the item, geometric mean", LONG_AGO),
-    _standard("item_overdue", "log ratio", FIT_AND_QUERY, "days since the last purchase of the item over item_gap"),
+    _standard(
+        "item_overdue",
+        "log ratio",
+        FIT_AND_QUERY,
+        "log(1 + days since the last purchase of the item) less the mean log(1 + gap)",
+    ),
 )
 _SIMILARITY = _group(
     "similarity",

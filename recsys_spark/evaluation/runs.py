@@ -22,7 +22,7 @@ _KEYS: dict[str, tuple[str, ...]] = {  # of paths, but for `model`, whose values
     "split": SPLITS,
     "tower": TOWERS,
     "source": ("queries", "sequences"),
-    "part": ("early", "fold", "dev", *SPLITS),
+    "part": ("early", "fold", "dev", *SPLITS, "forced_val", "forced_test"),
 }
 
 

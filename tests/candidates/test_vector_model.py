@@ -18,7 +18,7 @@ from recsys_spark.baselines.popularity import FittedPopularity
 from recsys_spark.baselines.query_batches import QueryBatch
 from recsys_spark.baselines.ranking import SCORE_DECIMALS, rank_batch
 from recsys_spark.candidates.towers import load_tower
-from recsys_spark.candidates.vector_model import TwoTowerModel, num_distinct
+from recsys_spark.candidates.vector_model import TwoTowerModel
 from recsys_spark.sequences.windows import MICROS_PER_DAY
 from tests.candidates.tower_folders import histories, index_tower, random_histories, random_vectors, unit, write_tower
 
@@ -109,5 +109,5 @@ def test_scores_are_exact_whatever_precision_the_search_has(make, kind):
 
 
 def test_distinct_items_before_a_query_are_counted_once():
-    assert num_distinct(histories([], [(1, 4), (2, 4), (3, 9)], [(1, 9)])).tolist() == [0, 2, 1]
-    assert num_distinct(histories([])).tolist() == [0]
+    assert histories([], [(1, 4), (2, 4), (3, 9)], [(1, 9)]).num_bought.tolist() == [0, 2, 1]
+    assert histories([]).num_bought.tolist() == [0]

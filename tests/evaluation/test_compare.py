@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from pyspark.sql import SparkSession
 
-from recsys_spark.contracts.artifacts import ARTIFACTS
+from recsys_spark.contracts.artifacts import ARTIFACTS, RANKER_FEATS
 from recsys_spark.contracts.config import EvaluationConfig
 from recsys_spark.contracts.errors import DataError
 from recsys_spark.evaluation.compare import compare_runs
@@ -144,6 +144,8 @@ def test_every_artifact_of_a_run_is_looked_for():
     assert Run(storage).manifests() == {}
     patterns = [re.sub(r"\\{\w+\\}", "\\\\w+", re.escape(artifact.path)) for artifact in ARTIFACTS.values()]
     assert all(any(re.fullmatch(pattern, label) for label in storage.looked_for) for pattern in patterns)
+    parts = ("train", "dev", "val", "test", "forced_val", "forced_test")
+    assert {RANKER_FEATS.path_of(part=part) for part in parts} <= set(storage.looked_for)
 
 
 def test_the_end_of_the_test_is_that_of_the_runs_evaluation():
