@@ -107,7 +107,7 @@ def _grouped(raw: DataFrame, config: CleanConfig, materialise: Materialise) -> t
     labelled = label_lines(raw, config, _vocabulary(raw, materialise))
     lines = materialise("lines", _passed_or_rejected(labelled, config), partition_by="is_rejected")
     unread = lines.filter("is_rejected").select("rejected.*").filter("rule = 'unparsed_date'")
-    require_order_of_day_and_month(raw, unread)
+    require_order_of_day_and_month(raw, unread, config.dates.formats)
     groups = _group(lines.filter("not is_rejected").select("passed.*"), labelled, config, materialise)
     if groups.filter("num_lines > 0").isEmpty():
         _explain_nothing_left(labelled)

@@ -37,13 +37,11 @@ def _is_day(text: str | None) -> bool:
 @dataclass(frozen=True, kw_only=True)
 class DatesConfig:
     formats: tuple[str, ...] = (
-        "yyyy-M-d",
         "yyyyMMdd",
-        "d/M/yyyy H:mm:ss",
-        "d/M/yyyy H:mm",
-        "d/M/yyyy",
+        "d/M/yyyy[ H:mm[:ss]]",
+        "d.M.yyyy[ H:mm[:ss]]",
+        "d-M-yyyy[ H:mm[:ss]]",
         "d-MMM-yyyy",
-        "d.M.yyyy",
     )
     system: int = 1900
     default_year: int | None = None
