@@ -33,12 +33,13 @@ from recsys_spark.ingest.bad_files import BadFiles
 from recsys_spark.ingest.file_tasks import python_encoding
 from recsys_spark.ingest.headers import Headers, find_headers
 from recsys_spark.ingest.source_frames import (
+    HAS_TEXT,
     RAGGED,
     SURPLUS,
     WHITE_SPACE,
     SourceFrame,
+    begins_in_ascii,
     decoded_uri,
-    filled,
     position_name,
     shown_names,
 )
@@ -53,6 +54,7 @@ _BLOCKS = (
     "last_row bigint"
 )
 _WRAPPED = re.compile(r'(?s)\A="(.*)"(?!.)')  # Java reads it alike, but would end \Z before a last line break
+_BLANK = rf'(?>="[{WHITE_SPACE}]*"|[{WHITE_SPACE}]*)'  # a cell that says nothing
 _TRIMMED = "".join(map(chr, range(ord(" ") + 1)))  # by Java's trim: a line that has nothing left is dropped
 
 
@@ -117,7 +119,8 @@ def _source(spark: SparkSession, paths: list[str], headers: Headers, config: Ing
     log.info("%s: %s; %s", where, shape, headers.describe())
     numbered = rows.join(F.broadcast(blocks), on=["file_path", "file_block_start"], how="left")
     frame = numbered.select(
-        *(filled(_unwrapped(F.col(position_name(at)))).alias(position_name(at)) for at in range(width)),
+        *(_cell_text(F.col(position_name(at))).alias(position_name(at)) for at in range(width)),
+        _has_text(config.csv_separator, width).alias(HAS_TEXT),
         _ragged(config.csv_separator, width).alias(RAGGED),
         _has_surplus(config.csv_separator, width).alias(SURPLUS),
         "source_file",
@@ -176,16 +179,33 @@ def _row_number() -> Column:
     return F.when(is_counted, F.col("id") + F.col("offset")).otherwise(F.raise_error(moved).cast("bigint"))
 
 
-def _unwrapped(text: Column) -> Column:
-    """`00123` of `="00123"`, by which programs keep Excel from making a number of an id."""
-    return F.when(text.startswith('="'), F.regexp_replace(text, _WRAPPED.pattern, "$1")).otherwise(text)
+def _cell_text(text: Column) -> Column:
+    """What a cell says, null where that is blank: `00123` of `="00123"`, which keeps Excel from seeing a number."""
+    unwrapped = F.when(text.startswith('="'), F.regexp_replace(text, _WRAPPED.pattern, "$1")).otherwise(text)
+    return F.when(_is_plain(text), text).when(~text.rlike(rf"\A{_BLANK}\z"), unwrapped)
+
+
+def _is_plain(text: Column) -> Column:
+    """Whether a cell surely says what stands in it, which most do."""
+    return begins_in_ascii(text) & ~text.startswith("=")
+
+
+def _has_text(separator: str, width: int) -> Column:
+    """Whether any cell of a line says anything, or anything stands behind them; see HAS_TEXT in SourceFrame."""
+    cells = [position_name(at) for at in range(width)]
+    are_blank = F.concat_ws("\0", *cells).rlike(rf"\A(?:{_BLANK}(?:\x00|\z))*+\z")  # no text holds a NUL
+    return _is_plain(F.col(cells[0])) | ~are_blank | ~F.col(RAGGED).rlike(_whole(separator, width))
 
 
 def _ragged(separator: str, width: int) -> Column:
     """The text of a line with too many or too few fields, unless nothing is in it or behind its last column."""
+    return F.when(~F.col(RAGGED).rlike(_whole(separator, width)), F.col(RAGGED))
+
+
+def _whole(separator: str, width: int) -> str:
+    """An expression for lines with nothing in them or behind their last column."""
     blanks = rf'[{WHITE_SPACE}"{re.escape(separator)}]*\z'
-    is_whole = rf"\A(?:(?:{_columns(separator, width)}){blanks}|{blanks})"
-    return F.when(~F.col(RAGGED).rlike(is_whole), F.col(RAGGED))
+    return rf"\A(?:(?:{_columns(separator, width)}){blanks}|{blanks})"
 
 
 def _has_surplus(separator: str, width: int) -> Column:
