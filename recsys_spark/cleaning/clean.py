@@ -60,17 +60,15 @@ def clean_lines(raw: DataFrame, config: CleanConfig, split: SplitConfig, materia
     cutoffs = fit_cutoffs(aggregated, split)
     bounds = materialise("bounds", fit_bounds(aggregated, cutoff(cutoffs["train_end"]), config.outliers))
     bounded = with_bounds(aggregated, bounds, config.outliers)
-    outliers_apply = config.applies("outlier")
-    drops = outliers_apply and config.outliers.mode == "drop"
-    outlier = F.when(is_outlier(), "outlier") if drops else F.lit(None).cast("string")
+    outlier = F.when(is_outlier(), "outlier") if config.drops_outliers else F.lit(None).cast("string")
     judged = label_rare(bounded.withColumn("rule", outlier), config, materialise)
     kept = judged.filter("rule is null")
-    winsorises = outliers_apply and config.outliers.mode == "winsorize"
+    winsorises = config.applies("outlier") and config.outliers.mode == "winsorize"
     finished = winsorise(kept) if winsorises else kept.withColumn("was_winsorised", F.lit(False))
 
     rejected = lines.filter("is_rejected").select("rejected.*")
     late = groups.select(F.inline("dropped"))
-    if drops or config.coverage.rounds > 0:
+    if config.rejects_interactions:
         gone = judged.filter("rule is not null").select("rule", F.explode("sources").alias("source"))
         late = late.unionByName(gone)
     return Cleaned(

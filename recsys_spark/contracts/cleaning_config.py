@@ -130,6 +130,16 @@ class CleanConfig:
         """Whether returns take purchases out, those after a cutoff also purchases before it."""
         return self.net_cancellations and self.applies("cancelled")
 
+    @property
+    def drops_outliers(self) -> bool:
+        """Whether interactions with a value outside the bounds are rejected."""
+        return self.outliers.mode == "drop" and self.applies("outlier")
+
+    @property
+    def rejects_interactions(self) -> bool:
+        """Whether interactions leave after the cutoffs were set by shares of them."""
+        return self.drops_outliers or self.coverage.rounds > 0
+
     def applies(self, rule: str) -> bool:
         """Whether the rule is switched on; a rule that the config does not name is on."""
         return self.rules.get(rule, True)
