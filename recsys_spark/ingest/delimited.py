@@ -28,9 +28,8 @@ from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from recsys_spark.contracts.config import IngestConfig
-from recsys_spark.contracts.errors import DataError
 from recsys_spark.ingest.bad_files import BadFiles
-from recsys_spark.ingest.file_tasks import python_encoding
+from recsys_spark.ingest.file_tasks import LONGEST_CELL, python_encoding
 from recsys_spark.ingest.headers import Headers, find_headers
 from recsys_spark.ingest.source_frames import (
     HAS_TEXT,
@@ -62,8 +61,8 @@ def read_csv(spark: SparkSession, paths: Sequence[str], config: IngestConfig, ba
     """Source frames of the files; those that share a header row are read together.
 
     A .tsv is parted by tabs unless the config names a separator of its own. bad: takes files that are no text, or have
-    nothing in their first rows. Raises DataError for two headers for one column. The session keeps the number of splits
-    that it has now: see `splits_kept`.
+    nothing or what is no CSV in their first rows. Raises DataError for two headers for one column. The session keeps
+    the number of splits that it has now: see `splits_kept`.
     """
     is_parted_by_tabs = config.csv_separator == IngestConfig.csv_separator
     tabbed = [path for path in paths if is_parted_by_tabs and path.lower().endswith((".tsv", ".tsv.gz"))]
@@ -77,7 +76,11 @@ def _read(spark: SparkSession, paths: Sequence[str], config: IngestConfig, bad: 
     alike: dict[tuple[int, tuple[str, ...]], tuple[Headers, list[str]]] = {}
     texts = check_texts(spark, paths, config, bad)
     for path, whole in texts.items():
-        records = _first_records(path, config, whole)
+        try:
+            records = _first_records(path, config, whole)
+        except (csv.Error, OSError, EOFError) as error:
+            bad.add(path, f"is no CSV that can be read: {error}; save it anew or take it out")
+            continue
         if not any(map(any, records)):
             bad.add(path, f"is empty, or at least its first {config.header_search_rows} rows are; take it out")
             continue
@@ -94,15 +97,19 @@ def _read(spark: SparkSession, paths: Sequence[str], config: IngestConfig, bad: 
 
 
 def _first_records(path: str, config: IngestConfig, whole: bool) -> list[list[str | None]]:
-    """The records among which the header row is looked for, counted as Spark counts them."""
+    """The records among which the header row is looked for, counted as Spark counts them.
+
+    Raises what Python's reader of CSV and of packed files do.
+    """
     fs, plain = filesystem(path)
+    limit = csv.field_size_limit(LONGEST_CELL)  # of this process, whose other users keep theirs
     try:
         with fs.open(plain, "rb", compression="infer") as file:
             text = io.TextIOWrapper(file, encoding=python_encoding(config.csv_encoding), errors="replace", newline="")
             records = islice(_records(text, config.csv_separator, whole), config.header_search_rows)
             return [[_WRAPPED.sub(r"\1", cell.strip()) or None for cell in record] for record in records]
-    except (csv.Error, OSError, EOFError) as error:
-        raise DataError(f"{shown_names([path])} is no CSV file: {error} ({path})") from error
+    finally:
+        csv.field_size_limit(limit)
 
 
 def _records(text: TextIO, separator: str, whole: bool) -> Iterator[list[str]]:
