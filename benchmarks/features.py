@@ -28,7 +28,6 @@ from recsys_spark.contracts.config import PipelineConfig
 from recsys_spark.features.build import FeatureBuilder
 from recsys_spark.features.fitted_builder import fitted_builder
 from recsys_spark.features.shards import (
-    ROWS_PER_ARROW_BATCH,
     candidates_in,
     events_before_queries,
     queries_with_events,
@@ -36,7 +35,7 @@ from recsys_spark.features.shards import (
 )
 from recsys_spark.part_files import parts_of
 from recsys_spark.sequences.histories import customer_histories
-from recsys_spark.session import arrow_batches_of
+from recsys_spark.session import ROWS_PER_ARROW_BATCH, arrow_batches_of
 from recsys_spark.stage import StageIO
 
 CORES, FIT = 2, "val"

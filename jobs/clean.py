@@ -25,7 +25,7 @@ def run(io: StageIO, config: PipelineConfig) -> Metrics:
     interactions = io.write(INTERACTIONS_CLEAN, cleaned.interactions)
     if not interactions:
         raise DataError("clean.coverage left no interaction; lower its thresholds or its rounds")
-    if config.split.fold_end:
+    if config.split.fold_end or config.clean.rejects_interactions:  # cutoffs by shares are of what was there before
         require_parts(io.read(INTERACTIONS_CLEAN), cleaned.cutoffs)
     rejected = io.write(REJECTED_LINES, cleaned.rejected)
     report = funnel(raw.count(), io.read(INTERACTIONS_CLEAN), io.read(REJECTED_LINES), config.clean)

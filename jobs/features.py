@@ -20,10 +20,10 @@ from recsys_spark.contracts.config import PipelineConfig
 from recsys_spark.features.fitted_builder import fitted_builder
 from recsys_spark.features.item_features import fit_item_facts
 from recsys_spark.features.place_features import fit_customer_places, fit_item_places
-from recsys_spark.features.shards import ROWS_PER_ARROW_BATCH, shard_features, with_forced
+from recsys_spark.features.shards import shard_features, with_forced
 from recsys_spark.sequences.histories import customer_histories
 from recsys_spark.sequences.split import cutoff, cutoffs_of_fits, early_end
-from recsys_spark.session import arrow_batches_of
+from recsys_spark.session import ROWS_PER_ARROW_BATCH, arrow_batches_of
 from recsys_spark.stage import Metrics, Stage, StageIO
 
 SOURCES = (artifacts.INTERACTIONS_CLEAN, artifacts.ITEM_ID_MAP, artifacts.CUSTOMER_ID_MAP)

@@ -17,6 +17,7 @@ from recsys_spark.contracts.columns import SPLITS
 from recsys_spark.contracts.config import PipelineConfig
 from recsys_spark.sequences.examples import build_queries, build_sequences, split_bounds
 from recsys_spark.sequences.histories import customer_histories
+from recsys_spark.session import ROWS_PER_ARROW_BATCH, arrow_batches_of
 from recsys_spark.stage import Metrics, Stage, StageIO
 
 log = logging.getLogger("recsys")
@@ -33,11 +34,13 @@ def run(io: StageIO, config: PipelineConfig) -> Metrics:
     merged = customer_histories(io.read(INTERACTIONS_CLEAN), *ids, config.sequences.merge_minutes)
     histories = io.materialise("histories", merged)
     metrics: Metrics = {"first_orders": histories.count()}  # a customer's first order has no history, hence no query
-    for split in SPLITS:
-        bounds = split_bounds(split, cutoffs)
-        sequences = build_sequences(histories, bounds, config.sequences)
-        metrics[f"{split}_positives"] = io.write(SEQUENCES, sequences, split=split)
-        metrics[f"{split}_queries"] = io.write(QUERIES, build_queries(histories, bounds, config.queries), split=split)
+    with arrow_batches_of(io.spark, ROWS_PER_ARROW_BATCH):
+        for split in SPLITS:
+            bounds = split_bounds(split, cutoffs)
+            sequences = build_sequences(histories, bounds, config.sequences)
+            queries = build_queries(histories, bounds, config.queries)
+            metrics[f"{split}_positives"] = io.write(SEQUENCES, sequences, split=split)
+            metrics[f"{split}_queries"] = io.write(QUERIES, queries, split=split)
     return metrics
 
 

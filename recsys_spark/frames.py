@@ -1,6 +1,8 @@
-"""Frames in the columns of a table, and windows over a whole frame."""
+"""Frames in the columns of a table, kept on disk, and windows over a whole frame."""
 
 from __future__ import annotations
+
+from typing import Protocol
 
 from pyspark.sql import DataFrame, SparkSession, Window, WindowSpec
 from pyspark.sql import functions as F
@@ -10,6 +12,12 @@ from recsys_spark.contracts.schemas import Table
 
 # Up to this number, rows are sent to all executors: a shuffle of every line costs far more.
 BROADCAST_ROWS = 1_000_000
+
+
+class Materialise(Protocol):
+    """Keeps a frame on disk and reads it back, so that it is computed once and read as often as needed."""
+
+    def __call__(self, name: str, frame: DataFrame, partition_by: str | None = None) -> DataFrame: ...
 
 
 def conform(frame: DataFrame, schema: Table, label: str) -> DataFrame:

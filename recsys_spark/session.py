@@ -49,6 +49,7 @@ OWN_JVM_CONF = {
 # Where the workers are processes of this machine, which surely find the module.
 LOCAL_CONF = {"spark.python.daemon.module": "recsys_spark.python_daemon"}
 SUPPORTED_JAVA = (11, 17)
+ROWS_PER_ARROW_BATCH = 512  # where a row holds a query's candidates, or a customer's events
 _OWN: set[str] = set()  # application ids of sessions that this process began
 SessionSource = SparkSession | Callable[[], SparkSession] | None  # a session, what starts one, or none to be had
 _SUBMITTED = "PYSPARK_GATEWAY_PORT"  # set by spark-submit, whose JVM then runs already

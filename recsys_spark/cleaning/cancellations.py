@@ -14,16 +14,20 @@ _MATCHED_BY = ["customer_id", "stock_code", "size", "unit_price"]
 _SOURCE_DDL = "source_file string, source_sheet string, source_row bigint"
 
 
-def label_cancelled(lines: DataFrame, labelled: DataFrame, config: CleanConfig) -> DataFrame:
-    """Give `lines` the rule `cancelled` where a return among the `labelled` raw lines reverses a purchase.
+def returns_among(rejected: DataFrame) -> DataFrame:
+    """REJECTED_LINES of returns."""
+    # Where the rule `return` is off, the next rule that a return breaks has taken it out.
+    return rejected.filter(F.col("rule").isin("return", "non_positive_quantity") & is_return())
+
+
+def label_cancelled(lines: DataFrame, returns: DataFrame, config: CleanConfig) -> DataFrame:
+    """Give `lines` the rule `cancelled` where a return reverses a purchase. returns: `returns_among`, typed.
 
     A return reverses the latest purchase before it, or at its time, of the same customer, code, quantity and price
     that no return reversed yet, so a return after a cutoff may take out a purchase before it. Copies of purchases and
     of returns do not take part while the rule exact_duplicate is on.
     """
-    # Where the rule `return` is off, the next rule that a return breaks has taken it out.
-    is_out = F.col("rule").isin("return", "non_positive_quantity")
-    returns = labelled.filter(is_out & is_return() & (F.col("units") < 0))
+    returns = returns.filter("units < 0")
     if config.applies("exact_duplicate"):
         returns = returns.dropDuplicates([*CONTENT])
     moves = lines.filter("rule is null or rule <> 'exact_duplicate'").select(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
@@ -15,26 +15,20 @@ from recsys_spark.cleaning.aggregate import (
     repeated_keys,
     single_lines,
 )
-from recsys_spark.cleaning.cancellations import label_cancelled
+from recsys_spark.cleaning.cancellations import label_cancelled, returns_among
 from recsys_spark.cleaning.coverage import label_rare
 from recsys_spark.cleaning.date_checks import require_order_of_day_and_month
 from recsys_spark.cleaning.outliers import describe, fit_bounds, is_outlier, winsorise, with_bounds
-from recsys_spark.cleaning.rules import label_lines
+from recsys_spark.cleaning.rules import label_lines, typed_lines
 from recsys_spark.cleaning.text import normal_forms
 from recsys_spark.contracts.columns import SOURCE_COLUMNS
 from recsys_spark.contracts.config import CLEAN_RULES, INGEST_RULES, CleanConfig, SplitConfig
 from recsys_spark.contracts.errors import DataError
 from recsys_spark.contracts.schemas import INTERACTIONS_CLEAN, REJECTED_LINES
-from recsys_spark.frames import BROADCAST_ROWS
+from recsys_spark.frames import BROADCAST_ROWS, Materialise
 from recsys_spark.sequences.split import cutoff, fit_cutoffs
 
 NEED_ALL_LINES = ("outlier", "rare_item", "rare_customer")  # rules that lines which came later are not held against
-
-
-class Materialise(Protocol):
-    """Keeps a frame on disk and reads it back, so that it is computed once and read as often as needed."""
-
-    def __call__(self, name: str, frame: DataFrame, partition_by: str | None = None) -> DataFrame: ...
 
 
 @dataclass(frozen=True)
@@ -66,17 +60,15 @@ def clean_lines(raw: DataFrame, config: CleanConfig, split: SplitConfig, materia
     cutoffs = fit_cutoffs(aggregated, split)
     bounds = materialise("bounds", fit_bounds(aggregated, cutoff(cutoffs["train_end"]), config.outliers))
     bounded = with_bounds(aggregated, bounds, config.outliers)
-    outliers_apply = config.applies("outlier")
-    drops = outliers_apply and config.outliers.mode == "drop"
-    outlier = F.when(is_outlier(), "outlier") if drops else F.lit(None).cast("string")
-    judged = label_rare(bounded.withColumn("rule", outlier), config)
+    outlier = F.when(is_outlier(), "outlier") if config.drops_outliers else F.lit(None).cast("string")
+    judged = label_rare(bounded.withColumn("rule", outlier), config, materialise)
     kept = judged.filter("rule is null")
-    winsorises = outliers_apply and config.outliers.mode == "winsorize"
+    winsorises = config.applies("outlier") and config.outliers.mode == "winsorize"
     finished = winsorise(kept) if winsorises else kept.withColumn("was_winsorised", F.lit(False))
 
     rejected = lines.filter("is_rejected").select("rejected.*")
     late = groups.select(F.inline("dropped"))
-    if drops or config.coverage.rounds > 0:
+    if config.rejects_interactions:
         gone = judged.filter("rule is not null").select("rule", F.explode("sources").alias("source"))
         late = late.unionByName(gone)
     return Cleaned(
@@ -104,11 +96,18 @@ def clean_new_lines(raw: DataFrame, config: CleanConfig, materialise: Materialis
 
 def _grouped(raw: DataFrame, config: CleanConfig, materialise: Materialise) -> tuple[DataFrame, DataFrame]:
     """Lines that passed or were rejected on their own, and one row per interaction key of those that passed."""
-    labelled = label_lines(raw, config, _vocabulary(raw, materialise))
+    vocabulary = _vocabulary(raw, materialise)
+    labelled = label_lines(raw, config, vocabulary)
     lines = materialise("lines", _passed_or_rejected(labelled, config), partition_by="is_rejected")
-    unread = lines.filter("is_rejected").select("rejected.*").filter("rule = 'unparsed_date'")
-    require_order_of_day_and_month(raw, unread)
-    groups = _group(lines.filter("not is_rejected").select("passed.*"), labelled, config, materialise)
+    passed = lines.filter("not is_rejected").select("passed.*")
+    rejected = lines.filter("is_rejected").select("rejected.*")
+    require_order_of_day_and_month(raw, rejected.filter("rule = 'unparsed_date'"), config.dates.formats)
+    if config.nets_cancellations:
+        # Typed anew, but they are few; and kept, as no filter upon what they are typed from compiles.
+        returns = materialise("returns", typed_lines(returns_among(rejected), config, vocabulary))
+        groups = materialise("groups", grouped_lines(label_cancelled(label_copies(passed, config), returns, config)))
+    else:
+        groups = _group(passed, config, materialise)
     if groups.filter("num_lines > 0").isEmpty():
         _explain_nothing_left(labelled)
     return lines, groups
@@ -133,10 +132,8 @@ def _passed_or_rejected(labelled: DataFrame, config: CleanConfig) -> DataFrame:
     )
 
 
-def _group(lines: DataFrame, labelled: DataFrame, config: CleanConfig, materialise: Materialise) -> DataFrame:
-    """One row per interaction key. Only lines whose key occurs again are shuffled, unless most do."""
-    if config.nets_cancellations:
-        return materialise("groups", grouped_lines(label_cancelled(label_copies(lines, config), labelled, config)))
+def _group(lines: DataFrame, config: CleanConfig, materialise: Materialise) -> DataFrame:
+    """One row per interaction key. Only lines whose key occurs again are shuffled, unless these keys are too many."""
     repeated = materialise("repeated", repeated_keys(lines))
     if repeated.count() > BROADCAST_ROWS:
         return materialise("groups", grouped_lines(label_copies(lines, config)))

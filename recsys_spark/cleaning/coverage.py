@@ -6,24 +6,35 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from recsys_spark.contracts.config import CleanConfig
+from recsys_spark.frames import Materialise
+
+_PAIR = ["customer_id", "stock_code"]
 
 
-def label_rare(interactions: DataFrame, config: CleanConfig) -> DataFrame:
-    """Fill `rule` with rare_item and rare_customer where it is null, items then customers, round by round."""
-    labelled = interactions
+def label_rare(interactions: DataFrame, config: CleanConfig, materialise: Materialise) -> DataFrame:
+    """Fill `rule` with rare_item and rare_customer where it is null, items then customers, round by round.
+
+    What a step finds depends on all steps before it: each is kept on disk, or else the last would be planned with the
+    four readings of the interactions that each round takes to the power of the rounds.
+    """
     thresholds = (
         ("rare_item", "stock_code", "customer_id", config.coverage.min_customers_per_item),
         ("rare_customer", "customer_id", "stock_code", config.coverage.min_items_per_customer),
     )
-    for _ in range(config.coverage.rounds):
-        for rule, key, counterpart, least in thresholds:
-            if config.applies(rule):
-                labelled = _label(labelled, rule, key, counterpart, least)
-    return labelled
-
-
-def _label(interactions: DataFrame, rule: str, key: str, counterpart: str, least: int) -> DataFrame:
-    kept = interactions.filter(F.col("rule").isNull())
-    rare = kept.groupBy(key).agg(F.countDistinct(counterpart).alias("_n")).filter(F.col("_n") < least).select(key)
-    joined = interactions.join(rare.withColumn("_rare", F.lit(rule)), on=key, how="left")
+    steps = [step for _ in range(config.coverage.rounds) for step in thresholds if config.applies(step[0])]
+    if not steps:
+        return interactions
+    kept = interactions.filter("rule is null").select(*_PAIR).distinct()
+    pairs = materialise("pairs", kept.withColumn("_rare", F.lit(None).cast("string")))
+    for number, step in enumerate(steps):
+        pairs = materialise(f"pairs_{number}", _label(pairs, *step))
+    joined = interactions.join(pairs.filter("_rare is not null"), on=_PAIR, how="left")
     return joined.withColumn("rule", F.coalesce("rule", "_rare")).drop("_rare")
+
+
+def _label(pairs: DataFrame, rule: str, key: str, counterpart: str, least: int) -> DataFrame:
+    """Fill `_rare` with the rule where it is null and the key has fewer counterparts than `least`."""
+    kept = pairs.filter(F.col("_rare").isNull())
+    rare = kept.groupBy(key).agg(F.count(counterpart).alias("_n")).filter(F.col("_n") < least).select(key)
+    joined = pairs.join(rare.withColumn("_rule", F.lit(rule)), on=key, how="left")
+    return joined.select(*_PAIR, F.coalesce("_rare", "_rule").alias("_rare"))

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import logging
+import re
+from collections.abc import Sequence
 from datetime import date, timedelta
 from typing import Any
 
 from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 
+from recsys_spark.cleaning.dates import plausible
 from recsys_spark.cleaning.numbers import latin_digits
 from recsys_spark.contracts.config import CleanConfig
 from recsys_spark.contracts.errors import DataError
@@ -17,37 +20,42 @@ from recsys_spark.frames import window_over_all
 log = logging.getLogger("recsys")
 
 _EPOCH = date(1970, 1, 1)
-_DAY_AND_MONTH = r"^(\d{1,2})([/.-])(\d{1,2})\2\d{4}\b"
+_DAY_AND_MONTH = r"^(\d{1,2})([/.-])(\d{1,2})\2\d\d(\d\d)?\b"
+_DAY_AND_MONTH_OF_FORM = re.compile(r"^(dd?|MM?)([/.-])(dd?|MM?)\2y")
 _MOST_UNREAD = 0.2  # share of such dates; of an export read in the wrong order it is 0.6, as most days are above 12
 _LATE_SHARE = 0.01  # of the interactions, at most, lie behind the gap
 _GAP_DAYS = 28  # as many days as recent popularity counts by default
 
 
-def require_order_of_day_and_month(raw: DataFrame, unread: DataFrame) -> None:
+def require_order_of_day_and_month(raw: DataFrame, unread: DataFrame, formats: Sequence[str]) -> None:
     """Raise DataError where many dates can be read only with day and month in the other order than the formats have.
 
-    The others, such as 3/4/2011, were then read with the two swapped. raw: all lines; unread: those without a date.
-    Few such dates may be slips of the pen: they are warned of.
+    The others, such as 3/4/2011, were then read with the two swapped. raw: all lines; unread: those without a date;
+    formats: `clean.dates.formats`. Few such dates may be slips of the pen: they are warned of.
     """
-    parts = {
-        "month": "first <= 12 and second between 13 and 31",  # comes first
-        "day": "second <= 12 and first between 13 and 31",
-    }
-    counts = _first_and_second(unread).agg(*(F.count_if(F.expr(fits)).alias(name) for name, fits in parts.items()))
-    row = counts.first()
-    assert row is not None
-    first = max(parts, key=lambda name: row[name])
-    if not row[first]:
+    swapped = {form: _swapped(form) for form in formats if _swapped(form) != form}
+    if not swapped:
         return
-    num_dates = _first_and_second(raw).count()
-    formats = "[M/d/yyyy H:mm:ss, M/d/yyyy H:mm, M/d/yyyy]" if first == "month" else "[d/M/yyyy H:mm, d/M/yyyy]"
+    text = latin_digits(F.col("invoice_date"))
+    in_order, in_other = (
+        F.coalesce(*(F.to_timestamp(text, form) for form in forms)) for forms in (swapped, swapped.values())
+    )
+    # What fails in either order, such as `12/13/2010 8:26 AM`, fails in every form: none of its like was misread.
+    counts = unread.filter(in_order.isNull() & plausible(in_other).isNotNull())
+    first = F.regexp_extract(text, _DAY_AND_MONTH, 1).cast("int")
+    row = counts.agg(F.count(F.lit(1)).alias("dates"), F.max(first).alias("first")).first()
+    assert row is not None
+    if not row["dates"]:
+        return
+    num_dates = raw.filter(text.rlike(_DAY_AND_MONTH)).count()
+    order = "day" if row["first"] > 12 else "month"
     told = (
-        f"{row[first]:,} of {num_dates:,} dates such as 3/4/2011 can be read only with the {first} first, unlike "
+        f"{row['dates']:,} of {num_dates:,} dates such as 3/4/2011 can be read only with the {order} first, unlike "
         "clean.dates.formats; the others may have day and month swapped"
     )
-    if row[first] > _MOST_UNREAD * num_dates:
-        raise DataError(f"{told}. Set clean.dates.formats to forms such as {formats}")
-    log.warning("%s; these %s are rejected as unparsed_date", told, f"{row[first]:,}")
+    if row["dates"] > _MOST_UNREAD * num_dates:
+        raise DataError(f"{told}. Set clean.dates.formats to {[swapped.get(form, form) for form in formats]}")
+    log.warning("%s; these %s are rejected as unparsed_date", told, f"{row['dates']:,}")
 
 
 def late_dates(interactions: DataFrame) -> dict[str, Any] | None:
@@ -85,10 +93,6 @@ def warn_of_late_dates(late: dict[str, Any] | None, config: CleanConfig) -> None
         )
 
 
-def _first_and_second(lines: DataFrame) -> DataFrame:
-    """The first two numbers of dates such as 3/4/2011, one row for each line that has one."""
-    text = latin_digits(F.col("invoice_date"))
-    numbers = (F.regexp_extract(text, _DAY_AND_MONTH, group).cast("int") for group in (1, 3))
-    return lines.filter(text.rlike(_DAY_AND_MONTH)).select(
-        *(number.alias(name) for number, name in zip(numbers, ("first", "second"), strict=True))
-    )
+def _swapped(form: str) -> str:
+    """A form of dates with day and month in the other order, itself where it has no such two numbers."""
+    return _DAY_AND_MONTH_OF_FORM.sub(r"\3\2\1\2y", form)

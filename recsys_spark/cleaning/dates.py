@@ -16,7 +16,7 @@ _FIRST_YEAR, _LAST_YEAR = 1900, 2200
 # Five digits: 1927 to 2173. Fewer could as well be a year or a day, so they are no serial.
 _SERIAL = r"^[1-9]\d{4}(\.\d+)?$"
 # The cast takes letters of zones too and guesses: BST is the time of Dhaka to it, AST that of Anchorage.
-_ZONE_IS_KNOWN = r"^[\d-]{10}([T ][\d:.]* *(Z|(UTC|GMT)?([+-][\d:]+)?))?$"
+_ZONE_IS_KNOWN = r"^[\d-]{8,10}([T ][\d:.]* *(Z|(UTC|GMT)?([+-][\d:]+)?))?$"
 # Spelled out: of three letters alone `Marble 5` would be a day in March.
 _MONTH = (
     "jan(?:uary)?|feb(?:ruary)?|mar(?:ch)?|apr(?:il)?|may|june?|july?|aug(?:ust)?|sep(?:t(?:ember)?)?|oct(?:ober)?|"
@@ -44,7 +44,8 @@ def plausible(time: Column) -> Column:
 
 def _iso(text: Column) -> Column:
     # A bare cast would also take `12:30` as today and `2011` as a new year's day.
-    looks_iso = (F.substring(text, 5, 1) == "-") & (F.substring(text, 8, 1) == "-")
+    ends_month = (F.substring(text, 8, 1) == "-") | (F.substring(text, 7, 1) == "-")  # of two digits, or of one
+    looks_iso = (F.substring(text, 5, 1) == "-") & ends_month
     # No zone is so short that ends in a digit and is no offset; the expression costs more than the comparison.
     has_no_name = (F.length(text) <= 19) & F.substring(text, -1, 1).between("0", "9")
     return F.when(looks_iso & (has_no_name | text.rlike(_ZONE_IS_KNOWN)), text.cast("timestamp"))

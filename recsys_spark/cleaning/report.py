@@ -13,7 +13,7 @@ from recsys_spark.contracts.errors import DataError
 
 
 def funnel(raw_rows: int, interactions: DataFrame, rejected: DataFrame, config: CleanConfig) -> dict[str, Any]:
-    """Lines, units and money that each rule took out, in the rules' order, and what is left.
+    """Lines, units and money that each rule took out, in the rules' order; `kept`: those of the interactions.
 
     Raises DataError unless lines read = lines in interactions + lines rejected.
     """

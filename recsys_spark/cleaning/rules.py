@@ -18,11 +18,18 @@ CONTENT = tuple("customer" if name == "customer_id" else name for name in (*LINE
 
 
 def label_lines(raw: DataFrame, config: CleanConfig, normal_forms: DataFrame | None) -> DataFrame:
-    """Raw lines with typed twins of their text columns and, in `rule`, the first rule they break on their own.
+    """`typed_lines` and, in `rule`, the first rule they break on their own.
 
-    Twins: customer, code, text, time (UTC, at the grain), units, amount. The text columns stay as they are, for
-    rejected_lines. Rules that need more than the line itself come later: exact_duplicate, cancelled, outlier and
-    the rare ones; and so does non_product, which stands behind exact_duplicate.
+    Rules that need more than the line itself come later: exact_duplicate, cancelled, outlier and the rare ones; and
+    so does non_product, which stands behind exact_duplicate.
+    """
+    return typed_lines(raw, config, normal_forms).withColumn("rule", _own_rule(config))
+
+
+def typed_lines(raw: DataFrame, config: CleanConfig, normal_forms: DataFrame | None) -> DataFrame:
+    """Lines with typed twins of their text columns, which stay as they are, for rejected_lines.
+
+    Twins: customer, code, text, time (UTC, at the grain), units, amount.
     normal_forms: see `text.normal_forms`; None where NFKC changes no text.
     """
     lines = raw.withColumns({"code": F.col("stock_code"), "text": F.col("description")})
@@ -30,7 +37,7 @@ def label_lines(raw: DataFrame, config: CleanConfig, normal_forms: DataFrame | N
         for column in ("code", "text"):
             lines = replace_by(lines, normal_forms, column)
     time = plausible(parse_date(F.col("invoice_date"), F.col("year"), config.dates))
-    typed = lines.select(
+    return lines.select(
         *raw.columns,
         normal_ids(F.col("customer_id")).alias("customer"),
         tidy_codes(F.col("code")).alias("code"),
@@ -39,7 +46,6 @@ def label_lines(raw: DataFrame, config: CleanConfig, normal_forms: DataFrame | N
         parse_decimal(F.col("quantity")).alias("units"),
         parse_decimal(F.col("line_amount")).alias("amount"),
     )
-    return typed.withColumn("rule", _own_rule(config))
 
 
 def _own_rule(config: CleanConfig) -> Column:

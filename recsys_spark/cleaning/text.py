@@ -78,8 +78,7 @@ def normal_forms(lines: DataFrame, columns: Iterable[str]) -> DataFrame:
     each of those once, not every line.
     """
     texts = lines.select(F.explode(F.array(*columns)).alias("text"))
-    is_ascii = F.length("text") == F.octet_length("text")
-    suspects = texts.filter(~is_ascii & F.col("text").rlike(_unstable_characters())).distinct()
+    suspects = texts.filter(~is_ascii(F.col("text")) & F.col("text").rlike(_unstable_characters())).distinct()
     return suspects.mapInArrow(_normalise, _VOCABULARY).filter("text != normal")
 
 
@@ -100,11 +99,15 @@ def _normalise(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
 @cache
 def _unstable_characters() -> str:
     """A regular expression for characters that NFKC may change, alone or by joining the one before."""
+    characters = [chr(point) for point in range(0x80, sys.maxunicode + 1) if not 0xD800 <= point <= 0xDFFF]
+    # Not all that join are combining: letters of Hangul and vowel signs of Indic scripts join as well.
+    joining = {second for character in characters for second in unicodedata.normalize("NFD", character)[1:]}
     unstable = [
-        point
-        for point in range(0x80, sys.maxunicode + 1)
-        if not 0xD800 <= point <= 0xDFFF
-        and (unicodedata.normalize("NFKC", chr(point)) != chr(point) or unicodedata.combining(chr(point)))
+        ord(character)
+        for character in characters
+        if character in joining
+        or unicodedata.combining(character)
+        or unicodedata.normalize("NFKC", character) != character
     ]
     ranges: list[list[int]] = []
     for point in unstable:

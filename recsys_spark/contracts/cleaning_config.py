@@ -37,13 +37,11 @@ def _is_day(text: str | None) -> bool:
 @dataclass(frozen=True, kw_only=True)
 class DatesConfig:
     formats: tuple[str, ...] = (
-        "yyyy-M-d",
         "yyyyMMdd",
-        "d/M/yyyy H:mm:ss",
-        "d/M/yyyy H:mm",
-        "d/M/yyyy",
+        "d/M/yyyy[ H:mm[:ss]]",
+        "d.M.yyyy[ H:mm[:ss]]",
+        "d-M-yyyy[ H:mm[:ss]]",
         "d-MMM-yyyy",
-        "d.M.yyyy",
     )
     system: int = 1900
     default_year: int | None = None
@@ -131,6 +129,16 @@ class CleanConfig:
     def nets_cancellations(self) -> bool:
         """Whether returns take purchases out, those after a cutoff also purchases before it."""
         return self.net_cancellations and self.applies("cancelled")
+
+    @property
+    def drops_outliers(self) -> bool:
+        """Whether interactions with a value outside the bounds are rejected."""
+        return self.outliers.mode == "drop" and self.applies("outlier")
+
+    @property
+    def rejects_interactions(self) -> bool:
+        """Whether interactions leave after the cutoffs were set by shares of them."""
+        return self.drops_outliers or self.coverage.rounds > 0
 
     def applies(self, rule: str) -> bool:
         """Whether the rule is switched on; a rule that the config does not name is on."""

@@ -26,7 +26,6 @@ from recsys_spark.part_files import map_batches
 from recsys_spark.sequences.windows import Events
 
 QUERIES_PER_CHUNK = 32
-ROWS_PER_ARROW_BATCH = 512  # a row holds a query's candidates, or a customer's events
 _EVENTS = {"event_items": "array<bigint>", "event_micros": "array<bigint>", "event_quantities": "array<double>"}
 _LISTS = ("items", *(f"rank_{source}" for source in SOURCES), *(f"score_{source}" for source in SOURCES))
 _OFFERED = ("positives", *_LISTS)

@@ -17,6 +17,7 @@ from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql.types import (
     ArrayType,
+    BinaryType,
     BooleanType,
     DataType,
     DateType,
@@ -24,6 +25,7 @@ from pyspark.sql.types import (
     DoubleType,
     FloatType,
     MapType,
+    StringType,
     StructType,
     TimestampNTZType,
     TimestampType,
@@ -34,10 +36,12 @@ from recsys_spark.contracts.errors import DataError
 from recsys_spark.ingest.bad_files import BadFiles
 from recsys_spark.ingest.headers import match_headers
 from recsys_spark.ingest.source_frames import (
+    HAS_TEXT,
+    WHITE_SPACE,
     SourceFrame,
+    blank_as_null,
     decoded_percents,
     file_uri,
-    filled,
     position_name,
     shown_names,
 )
@@ -123,15 +127,20 @@ def _texts(table: DataFrame, shape: _Shape) -> DataFrame:
     """The text columns, those of folders among them, and the source columns."""
     file = file_uri(F.col("_metadata.file_path"))
     arrow_types = dict(shape.columns)
-    texts = []
+    texts, has_text = [], []
     for field in table.schema:
         value, type_ = F.col(f"`{field.name}`"), field.dataType
         if _is_nanos(arrow_types.get(field.name, "")):  # as pandas writes times; Spark has them as numbers
             value, type_ = F.timestamp_micros(F.round(value / 1000).cast("bigint")), TimestampType()
-        texts.append(as_text(value, type_))
-    texts += [_folder_value(F.element_at(F.split(file, "/"), -1 - depth)) for depth in shape.depths.values()]
+        may_be_blank = isinstance(type_, (StringType, BinaryType))  # other texts are never: they need no look
+        texts.append(blank_as_null(as_text(value, type_)) if may_be_blank else as_text(value, type_))
+        has_text.append(_has_text(value, type_))
+    folders = [F.element_at(F.split(file, "/"), -1 - depth) for depth in shape.depths.values()]
+    texts += [blank_as_null(_folder_value(folder)) for folder in folders]
+    has_text += [text.isNotNull() for text in texts[len(table.columns) :]]
     return table.select(
-        *(filled(text).alias(position_name(at)) for at, text in enumerate(texts)),
+        *(text.alias(position_name(at)) for at, text in enumerate(texts)),
+        F.coalesce(*(F.when(holds, F.lit(True)) for holds in has_text), F.lit(False)).alias(HAS_TEXT),
         file.alias("source_file"),
         F.lit("").alias("source_sheet"),
         (F.col("_metadata.row_index") + 1).alias("source_row"),
@@ -144,6 +153,13 @@ def _folder_value(folder: Column) -> Column:
     value = F.regexp_replace(folder, "^[^=]*=", "")
     decoded = F.when(value.rlike("%(?![0-9A-Fa-f]{2})"), value).otherwise(decoded_percents(value))
     return F.when(value != _NULL_FOLDER, decoded)
+
+
+def _has_text(value: Column, type_: DataType) -> Column:
+    """Whether `as_text` of a value is neither null nor blank, with one mention of the value."""
+    if isinstance(type_, (StringType, BinaryType)):
+        return value.cast("string").rlike(f"[^{WHITE_SPACE}]")
+    return _is_finite(value) if isinstance(type_, (DoubleType, FloatType)) else value.isNotNull()
 
 
 def as_text(value: Column, type_: DataType) -> Column:
@@ -169,12 +185,15 @@ def _float_text(value: Column) -> Column:
     is_whole = (value == F.floor(value)) & (F.abs(value) < _LARGEST_WHOLE)
     is_plain = F.abs(value).between(_SMALLEST_PLAIN, _LARGEST_WHOLE)
     plain = _without_trailing_zeros(text.cast("decimal(38,18)").cast("string"))
-    is_number = F.abs(value) < float("inf")  # NaN is the largest of all
     return (
         F.when(is_whole, value.cast("bigint").cast("string"))
         .when(text.contains("E") & is_plain, plain)
-        .when(is_number, text)
+        .when(_is_finite(value), text)
     )
+
+
+def _is_finite(value: Column) -> Column:
+    return F.abs(value) < float("inf")  # NaN is the largest of all
 
 
 def _without_trailing_zeros(text: Column) -> Column:

@@ -28,17 +28,17 @@ from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from recsys_spark.contracts.config import IngestConfig
-from recsys_spark.contracts.errors import DataError
 from recsys_spark.ingest.bad_files import BadFiles
-from recsys_spark.ingest.file_tasks import python_encoding
+from recsys_spark.ingest.file_tasks import LONGEST_CELL, python_encoding
 from recsys_spark.ingest.headers import Headers, find_headers
 from recsys_spark.ingest.source_frames import (
+    HAS_TEXT,
     RAGGED,
     SURPLUS,
     WHITE_SPACE,
     SourceFrame,
+    begins_in_ascii,
     decoded_uri,
-    filled,
     position_name,
     shown_names,
 )
@@ -53,6 +53,7 @@ _BLOCKS = (
     "last_row bigint"
 )
 _WRAPPED = re.compile(r'(?s)\A="(.*)"(?!.)')  # Java reads it alike, but would end \Z before a last line break
+_BLANK = rf'(?>="[{WHITE_SPACE}]*"|[{WHITE_SPACE}]*)'  # a cell that says nothing
 _TRIMMED = "".join(map(chr, range(ord(" ") + 1)))  # by Java's trim: a line that has nothing left is dropped
 
 
@@ -60,8 +61,8 @@ def read_csv(spark: SparkSession, paths: Sequence[str], config: IngestConfig, ba
     """Source frames of the files; those that share a header row are read together.
 
     A .tsv is parted by tabs unless the config names a separator of its own. bad: takes files that are no text, or have
-    nothing in their first rows. Raises DataError for two headers for one column. The session keeps the number of splits
-    that it has now: see `splits_kept`.
+    nothing or what is no CSV in their first rows. Raises DataError for two headers for one column. The session keeps
+    the number of splits that it has now: see `splits_kept`.
     """
     is_parted_by_tabs = config.csv_separator == IngestConfig.csv_separator
     tabbed = [path for path in paths if is_parted_by_tabs and path.lower().endswith((".tsv", ".tsv.gz"))]
@@ -75,7 +76,11 @@ def _read(spark: SparkSession, paths: Sequence[str], config: IngestConfig, bad: 
     alike: dict[tuple[int, tuple[str, ...]], tuple[Headers, list[str]]] = {}
     texts = check_texts(spark, paths, config, bad)
     for path, whole in texts.items():
-        records = _first_records(path, config, whole)
+        try:
+            records = _first_records(path, config, whole)
+        except (csv.Error, OSError, EOFError) as error:
+            bad.add(path, f"is no CSV that can be read: {error}; save it anew or take it out")
+            continue
         if not any(map(any, records)):
             bad.add(path, f"is empty, or at least its first {config.header_search_rows} rows are; take it out")
             continue
@@ -92,15 +97,19 @@ def _read(spark: SparkSession, paths: Sequence[str], config: IngestConfig, bad: 
 
 
 def _first_records(path: str, config: IngestConfig, whole: bool) -> list[list[str | None]]:
-    """The records among which the header row is looked for, counted as Spark counts them."""
+    """The records among which the header row is looked for, counted as Spark counts them.
+
+    Raises what Python's reader of CSV and of packed files do.
+    """
     fs, plain = filesystem(path)
+    limit = csv.field_size_limit(LONGEST_CELL)  # of this process, whose other users keep theirs
     try:
         with fs.open(plain, "rb", compression="infer") as file:
             text = io.TextIOWrapper(file, encoding=python_encoding(config.csv_encoding), errors="replace", newline="")
             records = islice(_records(text, config.csv_separator, whole), config.header_search_rows)
             return [[_WRAPPED.sub(r"\1", cell.strip()) or None for cell in record] for record in records]
-    except (csv.Error, OSError, EOFError) as error:
-        raise DataError(f"{shown_names([path])} is no CSV file: {error} ({path})") from error
+    finally:
+        csv.field_size_limit(limit)
 
 
 def _records(text: TextIO, separator: str, whole: bool) -> Iterator[list[str]]:
@@ -117,7 +126,8 @@ def _source(spark: SparkSession, paths: list[str], headers: Headers, config: Ing
     log.info("%s: %s; %s", where, shape, headers.describe())
     numbered = rows.join(F.broadcast(blocks), on=["file_path", "file_block_start"], how="left")
     frame = numbered.select(
-        *(filled(_unwrapped(F.col(position_name(at)))).alias(position_name(at)) for at in range(width)),
+        *(_cell_text(F.col(position_name(at))).alias(position_name(at)) for at in range(width)),
+        _has_text(config.csv_separator, width).alias(HAS_TEXT),
         _ragged(config.csv_separator, width).alias(RAGGED),
         _has_surplus(config.csv_separator, width).alias(SURPLUS),
         "source_file",
@@ -176,16 +186,33 @@ def _row_number() -> Column:
     return F.when(is_counted, F.col("id") + F.col("offset")).otherwise(F.raise_error(moved).cast("bigint"))
 
 
-def _unwrapped(text: Column) -> Column:
-    """`00123` of `="00123"`, by which programs keep Excel from making a number of an id."""
-    return F.when(text.startswith('="'), F.regexp_replace(text, _WRAPPED.pattern, "$1")).otherwise(text)
+def _cell_text(text: Column) -> Column:
+    """What a cell says, null where that is blank: `00123` of `="00123"`, which keeps Excel from seeing a number."""
+    unwrapped = F.when(text.startswith('="'), F.regexp_replace(text, _WRAPPED.pattern, "$1")).otherwise(text)
+    return F.when(_is_plain(text), text).when(~text.rlike(rf"\A{_BLANK}\z"), unwrapped)
+
+
+def _is_plain(text: Column) -> Column:
+    """Whether a cell surely says what stands in it, which most do."""
+    return begins_in_ascii(text) & ~text.startswith("=")
+
+
+def _has_text(separator: str, width: int) -> Column:
+    """Whether any cell of a line says anything, or anything stands behind them; see HAS_TEXT in SourceFrame."""
+    cells = [position_name(at) for at in range(width)]
+    are_blank = F.concat_ws("\0", *cells).rlike(rf"\A(?:{_BLANK}(?:\x00|\z))*+\z")  # no text holds a NUL
+    return _is_plain(F.col(cells[0])) | ~are_blank | ~F.col(RAGGED).rlike(_whole(separator, width))
 
 
 def _ragged(separator: str, width: int) -> Column:
     """The text of a line with too many or too few fields, unless nothing is in it or behind its last column."""
+    return F.when(~F.col(RAGGED).rlike(_whole(separator, width)), F.col(RAGGED))
+
+
+def _whole(separator: str, width: int) -> str:
+    """An expression for lines with nothing in them or behind their last column."""
     blanks = rf'[{WHITE_SPACE}"{re.escape(separator)}]*\z'
-    is_whole = rf"\A(?:(?:{_columns(separator, width)}){blanks}|{blanks})"
-    return F.when(~F.col(RAGGED).rlike(is_whole), F.col(RAGGED))
+    return rf"\A(?:(?:{_columns(separator, width)}){blanks}|{blanks})"
 
 
 def _has_surplus(separator: str, width: int) -> Column:

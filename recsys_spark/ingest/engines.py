@@ -33,7 +33,10 @@ class Workbook(Protocol):
         """Rows down to the last one in use, 0 where the file does not say."""
 
     def merged(self, sheet: str) -> list[Span]:
-        """Cells that are merged over several rows; of merged cells the first alone has a value."""
+        """Cells that are merged over several rows, as far as known; of merged cells the first alone has a value."""
+
+    def knows_merged(self, sheet: str) -> bool:
+        """Whether the engine reads from this format which cells are merged."""
 
     def rows(self, sheet: str) -> Iterator[Row]:
         """Texts of the cells from row 1 and column A on; None is a blank cell. Rows may differ in length."""
@@ -86,8 +89,11 @@ class _CalamineWorkbook:
         return end[0] + 1 if end else 0
 
     def merged(self, sheet: str) -> list[Span]:
-        ranges = self._sheet(sheet).merged_cell_ranges or []  # None of formats whose ranges calamine does not read
+        ranges = self._sheet(sheet).merged_cell_ranges or []
         return [(top + 1, bottom + 1, left) for (top, left), (bottom, _) in ranges if bottom > top]
+
+    def knows_merged(self, sheet: str) -> bool:
+        return self._sheet(sheet).merged_cell_ranges is not None  # as it is of .xlsb
 
     def rows(self, sheet: str) -> Iterator[Row]:
         cells = self._sheet(sheet)
@@ -124,6 +130,9 @@ class _OpenpyxlWorkbook:
                 found += [match[1].decode() for match in _MERGED.finditer(rest)]
         bounds = map(range_boundaries, dict.fromkeys(found))  # one across two pieces may be seen twice
         return [(top, bottom, left - 1) for left, top, _, bottom in bounds if bottom > top]
+
+    def knows_merged(self, sheet: str) -> bool:  # noqa: ARG002 (of every sheet)
+        return True
 
     def rows(self, sheet: str) -> Iterator[Row]:
         cells = self._book[sheet]

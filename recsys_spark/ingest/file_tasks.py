@@ -14,7 +14,7 @@ from pyspark.sql import DataFrame, SparkSession
 from recsys_spark.ingest.packages import BadPackageError, UnpackLimits, check_gzip
 from recsys_spark.paths import filesystem
 
-_LONGEST_CELL = 1 << 24  # characters: so much would a task hold before it finds that a quote is not closed
+LONGEST_CELL = 1 << 24  # characters: so much would a task hold before it finds that a quote is not closed
 _PROBLEM = "path string, problem string"
 _PROBLEM_SCHEMA = pa.schema([("path", pa.string()), ("problem", pa.string())])
 
@@ -90,7 +90,7 @@ def _check_quotes(path: str, encoding: str, separator: str) -> Iterator[pa.Recor
     several lines to every reader of CSV.
     """
     fs, plain = filesystem(path)
-    csv.field_size_limit(_LONGEST_CELL)
+    csv.field_size_limit(LONGEST_CELL)
     lines: list[str] = []  # of the record that is being read
     before = 0
     with fs.open(plain, "rb", compression="infer") as file:

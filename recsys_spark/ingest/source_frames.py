@@ -18,6 +18,7 @@ from recsys_spark.contracts.schemas import RAW_LINES
 from recsys_spark.ingest.headers import Headers
 
 RAGGED = "ragged_line"  # text of a CSV line that has more or fewer fields than the header row
+HAS_TEXT = "has_text"  # whether anything stands in a row
 SURPLUS = "has_surplus"  # whether a CSV line has more fields than the header row, not all of them blank
 # What str.strip takes, and so the readers of workbooks; \s of Spark's expressions is white space of ASCII alone.
 WHITE_SPACE = "".join(filter(str.isspace, map(chr, range(0x3001))))
@@ -27,8 +28,11 @@ WHITE_SPACE = "".join(filter(str.isspace, map(chr, range(0x3001))))
 class SourceFrame:
     """Files of one format that share their headers.
 
-    frame: text columns named by `position_name` (null where blank), the source columns, `last_row` (row of the
-    file's last line, null where unknown), and for CSV RAGGED and SURPLUS. where: the files, to open messages with.
+    frame: text columns named by `position_name` (null where blank), HAS_TEXT, the source columns, `last_row` (row of
+    the file's last line, null where unknown), and for CSV RAGGED and SURPLUS. where: the files, to open messages with.
+
+    HAS_TEXT is told from the columns of the file with one mention of each: Spark takes a filter down to the file with
+    all that it is made of written out, and of sixty text columns that is more than it can compile.
     """
 
     frame: DataFrame
@@ -43,10 +47,7 @@ class SourceFrame:
     @property
     def lines(self) -> DataFrame:
         """The rows of the frame that hold any text: the others are blank rows, no lines."""
-        names = [position_name(at) for at in range(len(self.headers.texts))]
-        return self.frame.filter(
-            F.coalesce(*names, *(name for name in self.frame.columns if name == RAGGED)).isNotNull()
-        )
+        return self.frame.filter(HAS_TEXT)
 
 
 def position_name(position: int) -> str:
@@ -54,10 +55,14 @@ def position_name(position: int) -> str:
     return f"c{position}"
 
 
-def filled(text: Column) -> Column:
+def blank_as_null(text: Column) -> Column:
     """A cell's text, null where there is nothing but white space in it."""
-    begins_in_ascii = (text >= "!") & (text < "\x80")  # told from bytes, where the pattern decodes each cell
-    return F.when(begins_in_ascii | text.rlike(f"[^{WHITE_SPACE}]"), text)
+    return F.when(begins_in_ascii(text) | text.rlike(f"[^{WHITE_SPACE}]"), text)
+
+
+def begins_in_ascii(text: Column) -> Column:
+    """Whether a text begins with a visible sign of ASCII; told from bytes, where a pattern decodes each cell."""
+    return (text >= "!") & (text < "\x80")
 
 
 def to_raw_lines(source: SourceFrame, totals_words: Sequence[str]) -> DataFrame:

@@ -43,11 +43,11 @@ def read_tables(spark: SparkSession, config: IngestConfig, bad: BadFiles | None 
     """RAW_LINES: one per transaction, completed from its product and its customer.
 
     A line whose product or customer is in no row of the given table has the ingest_rule `orphan_product` or
-    `orphan_customer`, the customer's where both are. A blank reference is no orphan. References are compared without
-    marks and outer blanks, and number cells as the digits that they show. Raises DataError for a missing column, a
-    column of the wrong type, a product or customer with two rows, and a table without a line. bad: takes files of
-    transactions that cannot be read; without one of products or customers all their lines would be orphans, so that
-    is an error always.
+    `orphan_customer`, the customer's where both are. A reference that is blank, or of marks alone, is no orphan.
+    References are compared without marks and outer blanks, and number cells as the digits that they show. Raises
+    DataError for a missing column, a column of the wrong type, a product or customer with two rows, and a table without
+    a line. bad: takes files of transactions that cannot be read; without one of products or customers all their lines
+    would be orphans, so that is an error always.
     """
     tables = config.tables
     assert tables.transactions is not None
@@ -125,8 +125,9 @@ def _complete(lines: DataFrame, table: DataFrame, key: str) -> DataFrame:
     columns = [column for column in table.columns if column != key]
     renamed = table.select(F.col(key).alias(f"_found_{key}"), *(F.col(c).alias(f"_table_{c}") for c in columns))
     joined = lines.join(renamed, on=_spelled(lines[key], key) == renamed[f"_found_{key}"], how="left")
-    filled = {column: F.coalesce(column, f"_table_{column}") for column in columns}
-    return joined.withColumns(filled).drop(*(f"_table_{column}" for column in columns))
+    told = {column: F.when(filled(F.col(column)).isNotNull(), F.col(column)) for column in columns}  # more than marks
+    completed = {column: F.coalesce(text, f"_table_{column}") for column, text in told.items()}
+    return joined.withColumns(completed).drop(*(f"_table_{column}" for column in columns))
 
 
 def _spelled(value: Column, key: str) -> Column:
@@ -144,7 +145,7 @@ def _spelled_once(value: Column, key: str) -> Column:
 
 
 def _is_orphan(key: str) -> Column:
-    return F.col(key).isNotNull() & F.col(f"_found_{key}").isNull()
+    return F.col(f"_found_{key}").isNull() & filled(F.col(key)).isNotNull()
 
 
 def _check_types(source: SourceFrame) -> None:

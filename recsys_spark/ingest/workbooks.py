@@ -30,7 +30,10 @@ ALL_SHEETS = ("all",)
 _OWN_COLUMNS = ("quantity", "line_amount")  # that no line takes from another
 _BATCH_ROWS = 20_000  # bounds the memory of a task beside the engine's own
 _CELL_LIMIT = "cell limit exceeded"  # what calamine says of a sheet whose rectangle is too large
-_PREVIEW = "path string, sheet string, top string, has_more boolean, num_rows bigint, is_hidden boolean, problem string"
+_PREVIEW = (
+    "path string, sheet string, top string, has_more boolean, num_rows bigint, is_hidden boolean, "
+    "knows_merged boolean, problem string"
+)
 _PREVIEW_SCHEMA = pa.schema(
     [
         ("path", pa.string()),
@@ -39,6 +42,7 @@ _PREVIEW_SCHEMA = pa.schema(
         ("has_more", pa.bool_()),
         ("num_rows", pa.int64()),
         ("is_hidden", pa.bool_()),
+        ("knows_merged", pa.bool_()),
         ("problem", pa.string()),
     ]
 )
@@ -52,7 +56,7 @@ class SheetPreview:
     """What the driver learns of a sheet.
 
     top: its first rows; has_more: whether there are cells below them; num_rows: rows down to the last one in use,
-    for the log.
+    for the log; knows_merged: whether it can be told which cells are merged.
     """
 
     path: str
@@ -61,6 +65,7 @@ class SheetPreview:
     has_more: bool
     num_rows: int
     is_hidden: bool
+    knows_merged: bool
 
     @property
     def where(self) -> str:
@@ -82,7 +87,9 @@ def read_workbooks(spark: SparkSession, paths: Sequence[str], config: IngestConf
     bad: takes files that are no workbook. Raises DataError for a sheet that is not there, and headers that do not fit.
     """
     tasks = []
-    for preview in _chosen(inspect_workbooks(spark, paths, config, bad), config.sheets, bad):
+    chosen = _chosen(inspect_workbooks(spark, paths, config, bad), config.sheets, bad)
+    _warn_of_merged(chosen)
+    for preview in chosen:
         headers = _headers(preview, config)
         shape = f"{preview.num_rows:,} rows x {len(headers.texts)} columns, headers in row {headers.row}"
         log.info("%s: %s; %s", preview.where, shape, headers.describe())
@@ -94,6 +101,15 @@ def read_workbooks(spark: SparkSession, paths: Sequence[str], config: IngestConf
         return None
     parse = partial(_parse_sheet, engine=config.engine, totals_words=_folded(config.totals_words))
     return one_task_each(spark, tasks, parse, RAW_LINES.ddl)
+
+
+def _warn_of_merged(previews: Iterable[SheetPreview]) -> None:
+    for path in dict.fromkeys(preview.path for preview in previews if not preview.knows_merged):
+        log.warning(
+            "%s: of its format it cannot be told which cells are merged; of cells merged over several lines, the first "
+            "line alone has the value. If it has such cells, save it as .xlsx",
+            PurePosixPath(path).name,
+        )
 
 
 def _headers(preview: SheetPreview, config: IngestConfig) -> Headers:
@@ -120,7 +136,15 @@ def inspect_workbooks(
             bad.add(row["path"], row["problem"])
     whole = [row for row in found if not row["problem"]]
     return [
-        SheetPreview(r["path"], r["sheet"], json.loads(r["top"]), r["has_more"], r["num_rows"], r["is_hidden"])
+        SheetPreview(
+            r["path"],
+            r["sheet"],
+            json.loads(r["top"]),
+            r["has_more"],
+            r["num_rows"],
+            r["is_hidden"],
+            r["knows_merged"],
+        )
         for r in whole
     ]
 
@@ -133,8 +157,9 @@ def _inspect_file(path: str, engine: str, num_top: int, limits: UnpackLimits) ->
                 rows = book.rows(sheet)
                 top = list(islice(rows, num_top))
                 has_more = any(any(row) for row in rows)
-                facts = {"has_more": has_more, "num_rows": book.num_rows(sheet), "is_hidden": book.is_hidden(sheet)}
-                found.append({"path": path, "sheet": sheet, "top": json.dumps(top), **facts})
+                facts = {"has_more": has_more, "num_rows": book.num_rows(sheet)}
+                marks = {"is_hidden": book.is_hidden(sheet), "knows_merged": book.knows_merged(sheet)}
+                found.append({"path": path, "sheet": sheet, "top": json.dumps(top), **facts, **marks})
     except BadPackageError as error:
         found = [{"path": path, "problem": str(error)}]
     except Exception as error:  # the engines raise a dozen kinds for a file that is damaged or something else

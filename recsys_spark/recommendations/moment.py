@@ -11,12 +11,13 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from recsys_spark.baselines.rolling import item_days
-from recsys_spark.cleaning.clean import Materialise, NewLines, clean_new_lines
+from recsys_spark.cleaning.clean import NewLines, clean_new_lines
 from recsys_spark.contracts.artifacts import ITEM_DAYS, Artifact
 from recsys_spark.contracts.columns import INTERACTION_KEY
 from recsys_spark.contracts.config import CleanConfig, IngestConfig, TablesConfig
 from recsys_spark.contracts.errors import ConfigError
 from recsys_spark.entities.id_maps import dense_index
+from recsys_spark.frames import Materialise
 from recsys_spark.ingest.readers import read_sources
 from recsys_spark.paths import spark_uri
 from recsys_spark.privacy.entry import CustomerEntry

@@ -17,7 +17,7 @@ from recsys_spark.ingest.bad_files import BadFiles
 from recsys_spark.ingest.engines import open_workbook
 from recsys_spark.ingest.headers import find_headers, normalise, require_columns
 from recsys_spark.ingest.readers import SUFFIXES, kind_of, read_native
-from recsys_spark.ingest.source_frames import SourceFrame, position_name
+from recsys_spark.ingest.source_frames import HAS_TEXT, SourceFrame, position_name
 from recsys_spark.ingest.workbooks import SheetPreview, inspect_workbooks
 from recsys_spark.privacy.customer_ids import normal_ids, per_text
 from recsys_spark.privacy.entry import CustomerEntry
@@ -132,7 +132,8 @@ def _sheet(spark: SparkSession, preview: SheetPreview, options: IngestConfig) ->
     )
     rows = spark.range(0, 1, 1, numPartitions=1).mapInArrow(read, _CELLS)
     texts = (F.col("cells")[at].alias(position_name(at)) for at in range(len(headers.texts)))
-    return SourceFrame(rows.select(*texts), headers, preview.where)
+    has_text = F.exists("cells", F.isnotnull)
+    return SourceFrame(rows.select(*texts, has_text.alias(HAS_TEXT)), headers, preview.where)
 
 
 def _cells(

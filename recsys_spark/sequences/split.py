@@ -62,7 +62,8 @@ def require_parts(interactions: DataFrame, cutoffs: dict[str, str]) -> None:
     if empty:
         raise DataError(
             f"no event of a customer with an earlier one lies {' and none '.join(empty)}; the events run from "
-            f"{_iso(row['first'])} to {_iso(row['last'])}; choose dates within, or none"
+            f"{_iso(row['first'])} to {_iso(row['last'])}; choose dates within, or none, "
+            "and see that clean.outliers and clean.coverage leave events there"
         )
 
 

@@ -226,6 +226,16 @@ def test_coverage_that_leaves_nothing_is_an_error(spark):
         run(io, PipelineConfig(clean=CleanConfig(coverage=CoverageConfig(rounds=1)), split=DATES))
 
 
+def test_coverage_that_leaves_nothing_after_a_cutoff_is_an_error(spark):
+    regular = [{"customer_id": c, "invoice_date": f"2011-01-0{day}"} for c in "RS" for day in range(1, 5)]
+    # Most events, and all after the cutoffs by shares, are of one customer who buys what no other does.
+    alone = [{"stock_code": f"B{day}", "invoice_date": f"2011-02-{day}"} for day in range(10, 28)]
+    io = MemoryIO(spark).give(RAW_LINES, raw_lines(spark, [*regular, *alone]))
+    coverage = CoverageConfig(rounds=1, min_customers_per_item=2, min_items_per_customer=1)
+    with pytest.raises(DataError, match=r"none after split\.val_end; .*see that .* clean\.coverage leave events there"):
+        run(io, PipelineConfig(clean=CleanConfig(coverage=coverage)))
+
+
 def test_no_parsable_date_is_an_error_with_the_commonest_values(spark):
     with pytest.raises(DataError, match=r"no invoice date parses.*'soon', 'later'"):
         cleaned(spark, [{"invoice_date": "soon"}, {"invoice_date": "soon"}, {"invoice_date": "later"}])

@@ -8,9 +8,10 @@ import pytest
 
 from recsys_spark.cleaning import clean
 from recsys_spark.cleaning.clean import clean_lines
-from recsys_spark.contracts.config import CleanConfig, IngestConfig, SplitConfig, TablesConfig
+from recsys_spark.contracts.config import CleanConfig, CoverageConfig, IngestConfig, SplitConfig, TablesConfig
 from recsys_spark.ingest import tables as ingest_tables
 from recsys_spark.ingest.tables import read_tables
+from tests.support.frames import rows
 from tests.support.lines import raw_lines
 from tests.support.memory_io import MemoryIO
 
@@ -116,3 +117,31 @@ def test_tables_too_large_for_that_are_joined_by_a_shuffle_of_both_sides(spark, 
     lines = read_tables(spark, three_tables)
     assert exchanges(lines) == (4, 3)
     assert lines.count() == 2
+
+
+@pytest.mark.usefixtures("compiled")
+def test_returns_are_taken_from_the_lines_kept_on_disk_by_plans_that_compile(spark):
+    """The raw lines are typed once: a return is found among the rejected, and typed again alone."""
+    read = []
+
+    def materialise(name, frame, partition_by=None):
+        plan = frame._jdf.queryExecution().optimizedPlan().toString()
+        read.append((name, "was read" in plan))
+        return MemoryIO(spark).materialise(name, frame, partition_by)
+
+    purchases = [{"stock_code": f"S{n}", "invoice_id": str(n)} for n in range(4)]
+    reverse = {"invoice_id": "C9", "invoice_date": "2011-01-06", "quantity": "-2", "line_amount": "-3.50"}
+    raw = raw_lines(spark, [*purchases, {"stock_code": "S1", **reverse}]).filter("invoice_id != 'was read'")
+    result = clean_lines(raw, CleanConfig(net_cancellations=True), DATES, materialise)
+    assert rows(result.rejected, "source_row", "rule") == [(3, "cancelled"), (6, "return")]
+    assert [name for name, from_raw in read if from_raw] == ["vocabulary", "lines"]
+
+
+def test_rounds_of_coverage_do_not_multiply_the_plan(spark):
+    def size(rounds):
+        coverage = CoverageConfig(rounds=rounds, min_customers_per_item=1, min_items_per_customer=1)
+        config = CleanConfig(coverage=coverage)
+        result = clean_lines(raw_lines(spark, LINES), config, DATES, MemoryIO(spark).materialise)
+        return len(result.interactions._jdf.queryExecution().optimizedPlan().toString())
+
+    assert size(4) < 2 * size(2)

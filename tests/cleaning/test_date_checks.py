@@ -44,6 +44,20 @@ def test_a_few_dates_of_the_other_order_are_warned_of(spark, caplog):
     assert "1 of 31 dates" in caplog.text
 
 
+@pytest.mark.parametrize("text", ["13.12.2010 08:26", "12/13/2010 8:26 AM", "13-12-2010"])
+def test_the_order_is_not_blamed_for_what_neither_order_reads(spark, caplog, text):
+    with caplog.at_level(logging.WARNING, logger="recsys"):
+        result = cleaned(spark, [*[text] * 9, "12/1/2010"], dates=DatesConfig(formats=("d/M/yyyy",)))
+    assert column(result.rejected, "rule") == ["unparsed_date"] * 9
+    assert "month" not in caplog.text
+
+
+def test_the_forms_to_set_are_those_of_the_config_in_the_other_order(spark):
+    dates = DatesConfig(formats=("yyyyMMdd", "d/M/yyyy[ H:mm]", "dd-MM-yy", "d-MMM-yyyy"))
+    with pytest.raises(DataError, match=r"to \['yyyyMMdd', 'M/d/yyyy\[ H:mm\]', 'MM-dd-yy', 'd-MMM-yyyy'\]$"):
+        cleaned(spark, ["12/13/2010 8:26", "12-13-10", "3/4/2011"], dates=dates)
+
+
 def test_lines_later_than_there_can_be_leave_by_a_rule(spark):
     texts = ["2011-12-08", "2011-12-09T23:59:59", "2011-12-10", "2062-03-05", "?"]
     result = cleaned(spark, texts, dates=DatesConfig(latest="2011-12-09"))

@@ -34,6 +34,13 @@ def test_only_texts_that_nfkc_changes_are_in_the_vocabulary(spark):
     assert rows(normal_forms(frame, ("code", "text"))) == sorted(expected, key=repr)
 
 
+def test_vowel_signs_and_letters_that_join_the_one_before_are_found(spark):
+    texts = ["\u1112\u1161\u11ab", "\u1100\u1161", "\u09c7\u09be", "\u0bc6\u0bbe", "\u1025\u102e", "\u0995\u09be"]
+    frame = spark.createDataFrame([(text,) for text in texts], "text string")
+    joined = ["\ud55c", "\uac00", "\u09cb", "\u0bca", "\u1026"]  # the last text has nothing to join
+    assert rows(normal_forms(frame, ("text",))) == sorted(zip(texts, joined, strict=False), key=repr)
+
+
 def test_the_normal_form_takes_the_place_of_its_text_and_no_other(spark):
     frame = spark.createDataFrame([("Ｆ", 1), ("F", 2), (None, 3)], "text string, n int")
     vocabulary = spark.createDataFrame([("Ｆ", "F")], "text string, normal string")

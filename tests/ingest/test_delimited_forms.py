@@ -1,12 +1,15 @@
 """CSV as programs write it beside the letter of it."""
 
+import csv
 import gzip
 import re
+from itertools import chain
 
 import pytest
 
 from recsys_spark.contracts.columns import REQUIRED_COLUMNS
 from recsys_spark.contracts.errors import BadFileError, DataError
+from recsys_spark.ingest import delimited
 from recsys_spark.ingest.bad_files import BadFiles
 from recsys_spark.ingest.readers import read_sources
 from recsys_spark.privacy.customer_ids import pseudonymised
@@ -55,6 +58,34 @@ def test_another_separator_is_named(spark, tmp_path, separator, name):
     path = write_text(tmp_path / "a.csv", *(text.replace(",", separator) for text in (CSV_HEADER, CSV_LINE)))
     with pytest.raises(DataError, match=rf"a\.csv: no column .* parted by {name}: set ingest\.csv_separator to it"):
         read_sources(spark, ingest_config(path))
+
+
+def test_a_cell_among_the_first_rows_may_be_as_long_as_below_them(spark, tmp_path):
+    text = "x" * 200_000  # Python's own limit is 131,072
+    path = write_text(tmp_path / "a.csv", CSV_HEADER, CSV_LINE.replace("LAMP", text))
+    limit = csv.field_size_limit()
+    assert column(read_sources(spark, ingest_config(path)), "description") == [text]
+    assert csv.field_size_limit() == limit
+
+
+@pytest.mark.parametrize("error", [csv.Error, OSError, EOFError])
+def test_a_file_whose_first_rows_cannot_be_read_is_left_out_where_that_is_asked_for(
+    spark, tmp_path, monkeypatch, error
+):
+    def records(text, separator, whole):
+        if "odd" in next(text):
+            raise error("not as it should be")
+        return read_records(chain([CSV_HEADER + "\n"], text), separator, whole)
+
+    read_records = delimited._records
+    monkeypatch.setattr(delimited, "_records", records)
+    write_text(tmp_path / "a.csv", CSV_HEADER, CSV_LINE)
+    write_text(tmp_path / "odd.csv", "odd" + CSV_HEADER, CSV_LINE)
+    with pytest.raises(BadFileError, match=r"odd\.csv is no CSV that can be read: not as it should be; save"):
+        read_sources(spark, ingest_config(str(tmp_path)))
+    bad = BadFiles(skip=True)
+    assert read_sources(spark, ingest_config(str(tmp_path)), bad).count() == 1
+    assert [file.path.rpartition("/")[2] for file in bad.found] == ["odd.csv"]
 
 
 @pytest.mark.parametrize("content", ["", "\n\n", " , ,\n"])

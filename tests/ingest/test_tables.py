@@ -46,7 +46,7 @@ def test_plans_of_three_csv_files_are_small_enough_to_compile(read):
 
 def test_what_the_transactions_say_goes_before_the_tables(read):
     header = TRANSACTIONS.replace("discount", "description")
-    lines = read("1,7,00A,2011-03-01,6,15.3,old lamp", "2,7,00A,2011-03-01,6,15.3,", header=header)
+    lines = read("1,7,00A,2011-03-01,6,15.3,old lamp", "2,7,00A,2011-03-01,6,15.3,\u200f ", header=header)
     assert rows(lines, "invoice_id", "description", "extra") == [("1", "old lamp", None), ("2", "LAMP", None)]
 
 
@@ -59,6 +59,7 @@ def test_orphans_stay_with_a_rule_and_blank_references_are_none(read):
         "5,7,,2011-03-01,6,15.3,",
         "6, 7 , 00A,2011-03-01,6,15.3,",
         "7,7.0,00A,2011-03-01,6,15.3,",
+        "8,\u200f,\u200e,2011-03-01,6,15.3,",
     )
     assert rows(lines, "invoice_id", "ingest_rule") == [
         ("1", "orphan_product"),
@@ -68,6 +69,7 @@ def test_orphans_stay_with_a_rule_and_blank_references_are_none(read):
         ("5", None),
         ("6", None),
         ("7", None),
+        ("8", None),
     ]
 
 

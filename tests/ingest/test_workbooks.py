@@ -1,3 +1,5 @@
+import logging
+import zipfile
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -13,6 +15,7 @@ from tests.ingest.workbook_files import HEADERS, LINE, LINE_TEXTS, NOON, ingest_
 from tests.support.frames import column, rows
 
 ENGINES = ("calamine", "openpyxl")
+OPEN_DOCUMENT = ("office", "table", "text", "manifest")
 ONLINE_RETAIL = Path(__file__).parents[3] / "shared" / "data" / "online_retail_2010-12_2011-05.xlsx"
 
 
@@ -138,6 +141,28 @@ def test_cells_merged_over_the_lines_of_an_invoice_are_those_of_each_line(spark,
         (5, "2", "C", "SOFA", "8", noon, "3", "30"),
         (6, None, "D", "RUG", "8", noon, None, "40"),
     ]
+
+
+def test_files_whose_merged_cells_cannot_be_known_are_warned_of_by_name(spark, tmp_path, caplog):
+    # OpenDocument stands in for .xlsb, which no library of Python writes: of both calamine tells no merged cells.
+    cell = '<table:table-cell office:value-type="string"><text:p>{}</text:p></table:table-cell>'
+    cells = ("".join(map(cell.format, row)) for row in (HEADERS, LINE_TEXTS))
+    rows = "".join(f"<table:table-row>{row}</table:table-row>" for row in cells)
+    names = " ".join(f'xmlns:{name}="urn:oasis:names:tc:opendocument:xmlns:{name}:1.0"' for name in OPEN_DOCUMENT)
+    body = f'<office:spreadsheet><table:table table:name="A">{rows}</table:table></office:spreadsheet>'
+    with zipfile.ZipFile(tmp_path / "old.ods", "w") as package:
+        package.writestr("mimetype", "application/vnd.oasis.opendocument.spreadsheet")
+        package.writestr("META-INF/manifest.xml", f"<manifest:manifest {names}/>")
+        package.writestr(
+            "content.xml",
+            f"<office:document-content {names}><office:body>{body}</office:body></office:document-content>",
+        )
+    known = write_workbook(tmp_path / "new.xlsx", [HEADERS, LINE])
+    with caplog.at_level(logging.WARNING, logger="recsys"):
+        lines = read_sources(spark, ingest_config(str(tmp_path / "old.ods"), known, format="workbook"))
+    assert lines.count() == 2
+    [told] = [record.getMessage() for record in caplog.records]
+    assert told.startswith("old.ods: of its format it cannot be told which cells are merged")
 
 
 @pytest.mark.parametrize("notes", [["Call Riyadh"], ["Qty", "Units"]])
