@@ -26,6 +26,7 @@ from jobs.demo_data import FILES, write_demo_data
 from recsys_spark.contracts.stages import STAGE_NAMES
 from tests.faults.artifacts import contents, differing
 from tests.faults.command import REPOSITORY, Command, recsys
+from tests.support.sessions import short_lived_jvm
 
 _SMALL = (
     "retriever.all={dim: 16, max_epochs: 1}",
@@ -34,6 +35,11 @@ _SMALL = (
     "ranker.hidden=16",
     "evaluation.replicates=100",
 )
+_SESSION = {  # a run starts a JVM dozens of times, and each lives for a minute
+    "spark.driver.memory": "4g",
+    "spark.sql.shuffle.partitions": "4",
+    "spark.ui.enabled": "false",
+}
 _BEFORE_THE_FIRST_STAGE = 15.0  # seconds that a start takes at most on a quiet machine
 _PATIENCE_GROWS = 1.3  # with each kill in a row that came before a further stage, for a machine that others slow down
 
@@ -68,7 +74,9 @@ class Demo:
         """The command that is given again and again."""
         tables = {name.removesuffix(".csv"): self.folder / name for name in FILES}
         pairs = [f"ingest.tables.{name}={path}" for name, path in tables.items()]
-        pairs += [f"paths.processed={root}", *_SMALL]
+        session = {**_SESSION, "spark.driver.extraJavaOptions": short_lived_jvm()}
+        told = ", ".join(f'{name}: "{value}"' for name, value in session.items())
+        pairs += [f"paths.processed={root}", f"session.conf={{{told}}}", *_SMALL]
         config = str(REPOSITORY / "conf" / "demo.yaml")
         return ["run", "--config", config, *(word for pair in pairs for word in ("--set", pair))]
 
