@@ -30,7 +30,8 @@ TablesKernel = Callable[[Iterable[pa.RecordBatch]], Iterator[tuple[int, pa.Recor
 PARTS_DDL = "table int, name string, rows bigint, hash bigint"  # one row per part file
 _PARTS_SCHEMA = pa.schema([("table", pa.int32()), ("name", pa.string()), ("rows", pa.int64()), ("hash", pa.int64())])
 _ROW_GROUP_BYTES = 64 << 20  # in Arrow's form, held by a task
-_WRITE = {"compression": "zstd", "use_dictionary": False}  # smaller and faster for lists than Snappy and dictionaries
+_OF_LISTS = "zstd"  # smaller than Snappy and as fast
+_OF_NUMBERS = "lz4"  # of shards: a third more bytes than zstd, and a third less time to write them
 _MADE_BY: WeakKeyDictionary[DataFrame, tuple[DataFrame, Kernel]] = WeakKeyDictionary()
 
 
@@ -184,7 +185,10 @@ class _Part:
         if self.writer is None:
             fs, base = filesystem(self._folder)
             file = self._stack.enter_context(fs.open(f"{base}/{self._name}", "wb"))
-            self.writer = self._stack.enter_context(pq.ParquetWriter(file, self._schema, **_WRITE))
+            has_lists = any(pa.types.is_list(field.type) for field in self._schema)
+            packing = _OF_LISTS if has_lists else _OF_NUMBERS
+            writer = pq.ParquetWriter(file, self._schema, compression=packing, use_dictionary=False)
+            self.writer = self._stack.enter_context(writer)
         table = pa.Table.from_batches(self._held).cast(self._schema)
         self.writer.write_table(table, row_group_size=table.num_rows)  # by default at most 1,048,576
         self.rows += table.num_rows
