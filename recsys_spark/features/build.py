@@ -8,7 +8,6 @@ import numpy as np
 import numpy.typing as npt
 
 from recsys_spark.baselines.matrices import FittedTable
-from recsys_spark.baselines.purchases import Purchases
 from recsys_spark.baselines.query_batches import QueryBatch
 from recsys_spark.candidates.merge import CandidateRows
 from recsys_spark.candidates.tower_files import FittedFile
@@ -39,14 +38,12 @@ class FeatureBuilder:
     recent_items: int
     similar_items: int
 
-    def columns(
-        self, batch: QueryBatch, candidates: CandidateRows, purchases: Purchases | None = None
-    ) -> dict[str, npt.NDArray[np.float32]]:
+    def columns(self, batch: QueryBatch, candidates: CandidateRows) -> dict[str, npt.NDArray[np.float32]]:
         """Every feature of contracts/features.py by name, (C,) each; one that is not chosen has its missing value.
 
         purchases: those of the batch, where they are at hand.
         """
-        found = self._found(batch, candidates, batch.purchases if purchases is None else purchases)
+        found = self._found(batch, candidates)
         chosen = {feature.name for feature in chosen_features(self.which, self.sources)}
         size = len(candidates.rows)
         return {
@@ -56,9 +53,9 @@ class FeatureBuilder:
             for feature in FEATURES
         }
 
-    def _found(self, batch: QueryBatch, candidates: CandidateRows, purchases: Purchases) -> dict[str, np.ndarray]:
+    def _found(self, batch: QueryBatch, candidates: CandidateRows) -> dict[str, np.ndarray]:
         facts = load_item_facts(self.facts)
-        of_query = customer_features(batch, purchases, self.hist_max)
+        of_query = customer_features(batch, self.hist_max)
         found = {name: values[candidates.rows] for name, values in of_query.items()}
         sales = load_daily_sales(self.daily_sales)
         found |= item_features(facts, sales, candidates.items, days_of(batch)[candidates.rows])
@@ -68,9 +65,9 @@ class FeatureBuilder:
             options = (self.hist_max, self.recent_items, self.similar_items)
             found |= similarity_features(batch, candidates, self.vectors.array(), *options)
         if self.which != "base":
-            found |= repeat_features(batch, purchases, candidates)
-            found |= rhythm_features(batch, purchases, candidates, facts, found["days_since_last"])
-            found |= affinity_features(batch, purchases, candidates, facts)
+            found |= repeat_features(batch, candidates)
+            found |= rhythm_features(batch, candidates, facts, found["days_since_last"])
+            found |= affinity_features(batch, candidates, facts)
             users = batch.users[candidates.rows]
             found |= place_features(self.item_places, self.customer_places, users, candidates.items)
             found |= source_features(candidates, self.sources)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 
 from recsys_spark.arrays import Floats, Ints, rows_of_keys
-from recsys_spark.baselines.purchases import Purchases
 from recsys_spark.baselines.query_batches import QueryBatch
 from recsys_spark.baselines.query_context import recency_bucket, weekday_of
 from recsys_spark.contracts.context import RECENCY_NAMES
@@ -17,7 +16,7 @@ _RECENT_EVENTS = 50
 _DAYS_PER_YEAR = 365.2425
 
 
-def customer_features(batch: QueryBatch, purchases: Purchases, hist_max: int) -> dict[str, Floats]:
+def customer_features(batch: QueryBatch, hist_max: int) -> dict[str, Floats]:
     """The groups `customer`, `context`, `calendar`, `recency`, and `hist_len` of the base, of Q queries; (Q,) each."""
     micros, orders = batch.events.micros, num_orders(batch)
     has_history = orders > 0
@@ -31,7 +30,7 @@ def customer_features(batch: QueryBatch, purchases: Purchases, hist_max: int) ->
     return {
         "hist_len": np.minimum(batch.num_earlier, hist_max) / hist_max,
         "num_orders": orders.astype(np.float64),
-        "num_items": np.bincount(rows_of_keys(purchases.keys), minlength=len(batch)).astype(np.float64),
+        "num_items": np.bincount(rows_of_keys(batch.purchases.keys), minlength=len(batch)).astype(np.float64),
         "basket_size": batch.num_earlier / np.maximum(orders, 1),
         "days_since_order": np.where(has_history, since, MISSING["days_since_order"]),
         "order_gap": np.where(orders > 1, (last - first) / MICROS_PER_DAY / gaps, MISSING["order_gap"]),

@@ -9,7 +9,6 @@ import numpy as np
 import numpy.typing as npt
 
 from recsys_spark.arrays import Floats, Ints, find, items_of_keys, pair_keys, rows_of_keys
-from recsys_spark.baselines.purchases import Purchases
 from recsys_spark.baselines.query_batches import QueryBatch
 from recsys_spark.candidates.merge import CandidateRows
 from recsys_spark.contracts.candidate_config import SOURCES
@@ -20,8 +19,9 @@ from recsys_spark.sequences.windows import MICROS_PER_DAY
 Numbers = npt.NDArray[np.floating[Any]]
 
 
-def repeat_features(batch: QueryBatch, purchases: Purchases, candidates: CandidateRows) -> dict[str, Floats]:
+def repeat_features(batch: QueryBatch, candidates: CandidateRows) -> dict[str, Floats]:
     """The group `repeat`: how often and how lately the customer bought the item; (C,) each."""
+    purchases = batch.purchases
     places, is_there = find(purchases.keys, candidates.keys)
     events = batch.events
     if len(purchases.keys) == 0:
@@ -64,10 +64,9 @@ _REPEAT_NAMES = (
 )
 
 
-def affinity_features(
-    batch: QueryBatch, purchases: Purchases, candidates: CandidateRows, facts: ItemFacts
-) -> dict[str, Floats]:
+def affinity_features(batch: QueryBatch, candidates: CandidateRows, facts: ItemFacts) -> dict[str, Floats]:
     """The groups `affinity` and `price`: the item's brand, category and price against what was bought; (C,) each."""
+    purchases = batch.purchases
     rows, items = rows_of_keys(purchases.keys), facts.places(items_of_keys(purchases.keys))
     known = items > 0  # items that the fit has not seen have neither brand nor price
     rows, items, times = rows[known], items[known], purchases.times[known]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 
 from recsys_spark.arrays import Floats, Ints, find, items_of_keys, pair_keys, rows_of_keys
-from recsys_spark.baselines.purchases import Purchases
 from recsys_spark.baselines.query_batches import QueryBatch
 from recsys_spark.candidates.merge import CandidateRows
 from recsys_spark.features.customer_features import MISSING, num_orders
@@ -17,20 +16,21 @@ _CATEGORY_DAYS = 28
 
 
 def rhythm_features(
-    batch: QueryBatch, purchases: Purchases, candidates: CandidateRows, facts: ItemFacts, since_last: Floats
+    batch: QueryBatch, candidates: CandidateRows, facts: ItemFacts, since_last: Floats
 ) -> dict[str, Floats]:
     """The groups `recent`, `cycle` and `category`; (C,) each. since_last: the feature `days_since_last`."""
-    of_late = _of_late(batch, purchases)
-    places, is_there = find(purchases.keys, candidates.keys)
+    of_late = _of_late(batch)
+    places, is_there = find(batch.purchases.keys, candidates.keys)
     return {
         **{name: _or_missing(name, counts, places, is_there) for name, counts in of_late.items()},
         **_cycle_features(facts, candidates.items, since_last, is_there),
-        **_category_features(batch, purchases, candidates, facts, of_late[f"times_{_CATEGORY_DAYS}"]),
+        **_category_features(batch, candidates, facts, of_late[f"times_{_CATEGORY_DAYS}"]),
     }
 
 
-def _of_late(batch: QueryBatch, purchases: Purchases) -> dict[str, Ints]:
-    """How many of each pair's events lie within the last days and the customer's last orders; as `purchases.keys`."""
+def _of_late(batch: QueryBatch) -> dict[str, Ints]:
+    """How many of each purchased pair's events lie within the last days and the customer's last orders."""
+    purchases = batch.purchases
     rows = np.repeat(rows_of_keys(purchases.keys), purchases.times)
     days = batch.days_before(rows, purchases.events)
     orders = num_orders(batch)[rows] - batch.events.order_number[purchases.events]
@@ -50,9 +50,10 @@ def _cycle_features(facts: ItemFacts, items: Ints, since: Floats, is_repeat: np.
 
 
 def _category_features(
-    batch: QueryBatch, purchases: Purchases, candidates: CandidateRows, facts: ItemFacts, recent_times: Ints
+    batch: QueryBatch, candidates: CandidateRows, facts: ItemFacts, recent_times: Ints
 ) -> dict[str, Floats]:
     """What the customer bought of the candidate's category; an item without one has the missing values."""
+    purchases = batch.purchases
     labels = facts.category[facts.places(items_of_keys(purchases.keys))]
     named = np.flatnonzero(labels > 0)
     keys = pair_keys(rows_of_keys(purchases.keys[named]), labels[named])

@@ -97,9 +97,8 @@ class ShardKernel:
     def _rows(self, batch: QueryBatch, queries: pa.RecordBatch) -> pa.RecordBatch:
         candidates = candidates_in(queries, self.builder.sources)
         positives = pair_keys(_row_numbers(queries, "positives"), _values(queries, "positives"))
-        purchases = batch.purchases
-        features = self.builder.columns(batch, candidates, purchases)
-        is_repeat = find(purchases.keys, candidates.keys)[1]
+        features = self.builder.columns(batch, candidates)
+        is_repeat = find(batch.purchases.keys, candidates.keys)[1]
         columns = {
             "query_id": pa.array(batch.query_ids[candidates.rows]),
             "user_idx": pa.array(batch.users[candidates.rows]),

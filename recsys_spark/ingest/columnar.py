@@ -135,9 +135,9 @@ def _texts(table: DataFrame, shape: _Shape) -> DataFrame:
         may_be_blank = isinstance(type_, (StringType, BinaryType))  # other texts are never: they need no look
         texts.append(blank_as_null(as_text(value, type_)) if may_be_blank else as_text(value, type_))
         has_text.append(_has_text(value, type_))
-    folders = [F.element_at(F.split(file, "/"), -1 - depth) for depth in shape.depths.values()]
-    texts += [blank_as_null(_folder_value(folder)) for folder in folders]
-    has_text += [text.isNotNull() for text in texts[len(table.columns) :]]
+    for depth in shape.depths.values():
+        texts.append(blank_as_null(_folder_value(F.element_at(F.split(file, "/"), -1 - depth))))
+        has_text.append(texts[-1].isNotNull())
     return table.select(
         *(text.alias(position_name(at)) for at, text in enumerate(texts)),
         F.coalesce(*(F.when(holds, F.lit(True)) for holds in has_text), F.lit(False)).alias(HAS_TEXT),

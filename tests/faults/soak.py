@@ -35,11 +35,6 @@ _SMALL = (
     "ranker.hidden=16",
     "evaluation.replicates=100",
 )
-_SESSION = {  # a run starts a JVM dozens of times, and each lives for a minute
-    "spark.driver.memory": "4g",
-    "spark.sql.shuffle.partitions": "4",
-    "spark.ui.enabled": "false",
-}
 _BEFORE_THE_FIRST_STAGE = 15.0  # seconds that a start takes at most on a quiet machine
 _PATIENCE_GROWS = 1.3  # with each kill in a row that came before a further stage, for a machine that others slow down
 
@@ -74,9 +69,8 @@ class Demo:
         """The command that is given again and again."""
         tables = {name.removesuffix(".csv"): self.folder / name for name in FILES}
         pairs = [f"ingest.tables.{name}={path}" for name, path in tables.items()]
-        session = {**_SESSION, "spark.driver.extraJavaOptions": short_lived_jvm()}
-        told = ", ".join(f'{name}: "{value}"' for name, value in session.items())
-        pairs += [f"paths.processed={root}", f"session.conf={{{told}}}", *_SMALL]
+        session = f'{{spark.driver.extraJavaOptions: "{short_lived_jvm()}"}}'  # dozens of JVMs, of a minute each
+        pairs += [f"paths.processed={root}", f"session.conf={session}", *_SMALL]
         config = str(REPOSITORY / "conf" / "demo.yaml")
         return ["run", "--config", config, *(word for pair in pairs for word in ("--set", pair))]
 
