@@ -111,6 +111,10 @@ def _user_neighbours(fit: Fit) -> DataFrame:
     return fit_user_neighbours(fit.capped_source, fit.settings.knn, fit.scratch(USER_NEIGHBOURS))
 
 
+def _ease_weights(fit: Fit) -> DataFrame:
+    return fit_ease_weights(fit.own(KNN_SOURCE), fit.settings.ease, fit.scratch(EASE_WEIGHTS))
+
+
 def _nmf_factors(fit: Fit) -> DataFrame:
     return fit_nmf_factors(fit.own(USER_ITEM_MATRIX), fit.settings.nmf, fit.seed, fit.scratch(NMF_FACTORS))
 
@@ -131,7 +135,7 @@ FITTERS: dict[str, Callable[[Fit], DataFrame]] = {
     USER_ITEM_MATRIX.name: _user_item_matrix,
     ITEM_NEIGHBOURS.name: _item_neighbours,
     USER_NEIGHBOURS.name: _user_neighbours,
-    EASE_WEIGHTS.name: lambda fit: fit_ease_weights(fit.own(KNN_SOURCE), fit.settings.ease),
+    EASE_WEIGHTS.name: _ease_weights,
     CATEGORY_POPULARITY.name: _category_popularity,
     SEGMENT_POPULARITY.name: _segment_popularity,
     TIFU_VECTORS.name: lambda fit: fit_tifu_vectors(fit.histories, fit.cutoff_time, fit.settings.tifu),

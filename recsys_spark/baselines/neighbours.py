@@ -76,8 +76,8 @@ class NeighbourOptions:
 def find_neighbours(triples: DataFrame, options: NeighbourOptions, folder: str) -> DataFrame:
     """Find the `num_neighbours` most similar columns of each column: NEIGHBOURS_DDL, read from Parquet below `folder`.
 
-    triples: row bigint, col bigint (indices dense from 1), weight double above 0; one row per pair. It is counted and
-    read, three times where it takes several blocks, so an expensive one should be materialised.
+    triples: row bigint, col bigint (indices dense from 1), weight double above 0; one row per pair. It is read once,
+    and thrice more where it takes several blocks, so an expensive one should be materialised.
     folder: empty, and reached by all executors: a local path or a URI. The tasks write `neighbours.parquet` there
     themselves, as Arrow does so at a tenth of the processor time of the way through the JVM; the caller removes it.
 
@@ -125,9 +125,12 @@ def _places(spark: SparkSession, multiply_adds: float) -> DataFrame:
 
 
 def _pack(entries: DataFrame, options: NeighbourOptions, scratch: str) -> tuple[list[BlockSummary], ProductCost]:
-    """Write the blocks. What fits one task is packed by it and its cost counted there; the cost of more comes first."""
-    if entries.count() <= options.block_nonzeros:
-        [(summary, counted)] = _collect_packed(entries.coalesce(1).mapInArrow(_single_packer(scratch), _PACKED_DDL))
+    """Write the blocks. What fits one task is packed by it and its cost counted there; the cost of more comes first.
+
+    Whether it fits is seen by trying: counting first would take a job more, a tenth of a second.
+    """
+    pack = _single_packer(scratch, options.block_nonzeros)
+    for summary, counted in _collect_packed(entries.coalesce(1).mapInArrow(pack, _PACKED_DDL)):
         assert counted is not None
         require_affordable(counted, options.max_cost, options.remedy)
         return [summary], counted
@@ -172,12 +175,16 @@ def _collect_packed(packed: DataFrame) -> list[tuple[BlockSummary, ProductCost |
     ]
 
 
-def _single_packer(folder: str) -> Callable[[Iterable[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
+def _single_packer(folder: str, limit: int) -> Callable[[Iterable[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
     def pack(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        """Pack all entries into block 0."""
+        """Pack all entries into block 0; yields nothing where they are more than `limit`."""
         types = (np.int32, np.int32, np.float64)
         parts: list[list[np.ndarray]] = [[np.empty(0, dtype)] for dtype in types]
+        entries = 0
         for batch in batches:
+            entries += batch.num_rows
+            if entries > limit:
+                return
             for part, column, dtype in zip(parts, batch.columns, types, strict=True):
                 part.append(_narrowed(column.to_numpy(zero_copy_only=False), dtype))
         rows, cols, weights = (np.concatenate(parts.pop(0)) for _ in types)

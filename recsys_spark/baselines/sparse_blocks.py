@@ -13,12 +13,11 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from fsspec.implementations.local import LocalFileSystem
 from scipy import sparse
 
 from recsys_spark.arrays import Floats, Ints
+from recsys_spark.baselines.scratch_arrays import load_arrays, save_arrays
 from recsys_spark.contracts.errors import DataError
-from recsys_spark.paths import filesystem
 
 Indices = npt.NDArray[np.int64] | npt.NDArray[np.int32]
 
@@ -80,11 +79,7 @@ def pack_block(
         "masses": _column_sums(ordered.data, ordered.indptr),
         "peaks": np.maximum.reduceat(ordered.data, ordered.indptr[:-1]).astype(np.float64),
     }
-    fs, base = filesystem(folder)
-    fs.makedirs(base, exist_ok=True)
-    for name, values in content.items():
-        with fs.open(_array_path(base, block, name), "wb") as file:
-            np.save(file, values)
+    save_arrays(folder, {_array_name(block, name): values for name, values in content.items()})
     return BlockSummary(block, len(names), len(rows), shape[0] - 1, float(weights.max()), integral)
 
 
@@ -95,14 +90,14 @@ class Block:
     """
 
     def __init__(self, arrays: dict[str, npt.NDArray[Any]], num_rows: int) -> None:
-        self.cols: Ints = np.asarray(arrays["cols"])
-        self.norms: Floats = np.asarray(arrays["norms"])
-        self.masses: Floats = np.asarray(arrays["masses"])
-        self.peaks: Floats = np.asarray(arrays["peaks"])
+        self.cols: Ints = arrays["cols"]
+        self.norms: Floats = arrays["norms"]
+        self.masses: Floats = arrays["masses"]
+        self.peaks: Floats = arrays["peaks"]
         self.num_rows = num_rows
-        self._indptr: Ints = np.asarray(arrays["indptr"])
-        self._indices: npt.NDArray[np.int32] = np.asarray(arrays["indices"])
-        self._weights: Floats = np.asarray(arrays["weights"])
+        self._indptr: Ints = arrays["indptr"]
+        self._indices: npt.NDArray[np.int32] = arrays["indices"]
+        self._weights: Floats = arrays["weights"]
         self._data: dict[str, npt.NDArray[np.generic]] = {}
 
     @cached_property
@@ -183,23 +178,14 @@ class Tile:
 
 @lru_cache(maxsize=1)
 def load_block(folder: str, block: int, num_rows: int) -> Block:
-    """A packed block: mapped from a local folder, else read; the last one is kept for the next task of the process.
-
-    A folder's blocks must never change.
-    """
-    fs, base = filesystem(folder)
-    paths = {name: _array_path(base, block, name) for name in _ARRAYS}
-    if isinstance(fs, LocalFileSystem):
-        return Block({name: np.load(path, "r", allow_pickle=False) for name, path in paths.items()}, num_rows)
-    arrays = {}
-    for name, path in paths.items():
-        with fs.open(path, "rb") as file:
-            arrays[name] = np.load(file, allow_pickle=False)
-    return Block(arrays, num_rows)
+    """A packed block; the last one is kept for the next task of the process. A folder's blocks must never change."""
+    names = {name: _array_name(block, name) for name in _ARRAYS}
+    arrays = load_arrays(folder, names.values())
+    return Block({name: arrays[stored] for name, stored in names.items()}, num_rows)
 
 
-def _array_path(base: str, block: int, name: str) -> str:
-    return f"{base.rstrip('/')}/block_{block:05d}_{name}.npy"
+def _array_name(block: int, name: str) -> str:
+    return f"block_{block:05d}_{name}"
 
 
 def _fullest_first(rows: Indices) -> npt.NDArray[np.int32]:

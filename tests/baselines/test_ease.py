@@ -3,39 +3,54 @@
 from __future__ import annotations
 
 import tracemalloc
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
 from scipy import sparse
 
-from recsys_spark.baselines import ease
-from recsys_spark.baselines.ease import _chosen_items, ease_weights
+from recsys_spark.arrays import Floats, Ints
+from recsys_spark.baselines import ease_solution
+from recsys_spark.baselines.ease import _chosen_items
+from recsys_spark.baselines.ease_solution import EaseSolution, solve
 from recsys_spark.contracts.model_config import EaseConfig
+
+
+def largest_weights(
+    matrix: sparse.csr_matrix, l2: float, number: int, width: int
+) -> Iterator[tuple[Ints, Ints, Floats, Ints]]:
+    """Of all items, so many at a time, from the arrays that tasks hand to one another."""
+    solution = EaseSolution.of_arrays(solve(matrix, l2).arrays())
+    for start in range(0, matrix.shape[1], width):
+        yield solution.largest_weights(np.arange(start, min(start + width, matrix.shape[1])), number)
 
 
 @pytest.mark.parametrize("shape", [(7, 12), (12, 7), (9, 9)])
 def test_ease_weights_are_those_of_the_closed_form_in_either_dimension(shape, monkeypatch):
-    monkeypatch.setattr(ease, "_BLOCK_BYTES", 8 * shape[1] * 5)  # five columns at a time
-    monkeypatch.setattr(ease, "_ROWS", 4)
+    monkeypatch.setattr(ease_solution, "_ROWS", 4)
     dense = (np.random.default_rng(3).random(shape) < 0.4).astype(float)
     inverse = np.linalg.inv(dense.T @ dense + 2.0 * np.eye(shape[1]))
     expected = -inverse / np.diag(inverse)
     np.fill_diagonal(expected, 0.0)
     found = np.zeros_like(expected)
-    for targets, sources, weights, _ in ease_weights(sparse.csr_matrix(dense), 2.0, shape[1]):
+    for targets, sources, weights, _ in largest_weights(sparse.csr_matrix(dense), 2.0, shape[1], width=5):
         found[sources, targets] = weights
     np.testing.assert_allclose(found, expected, atol=1e-8)
 
 
-def test_ease_keeps_the_largest_weights_of_each_item_by_size():
-    dense = (np.random.default_rng(5).random((20, 8)) < 0.5).astype(float)
-    every = {(t, s): w for t, s, w, _ in zip(*next(ease_weights(sparse.csr_matrix(dense), 1.0, 8)), strict=True)}
-    targets, sources, weights, ranks = next(ease_weights(sparse.csr_matrix(dense), 1.0, 2))
-    for target in range(8):
-        sizes = sorted((-abs(weight) for (t, _), weight in every.items() if t == target))
-        assert (-np.abs(weights[targets == target])).tolist() == sizes[:2]
-    assert sorted(ranks.tolist()) == [1] * 8 + [2] * 8
-    assert len(sources) == 16
+@pytest.mark.parametrize("shape", [(20, 4), (6, 20)])
+def test_ease_keeps_the_largest_weights_of_each_item_by_size_and_ties_by_source(shape):
+    one = (np.random.default_rng(5).random(shape) < 0.5).astype(float)
+    matrix = sparse.csr_matrix(np.hstack([one, one]))  # every item has a twin, of the same weight for all others
+    num_items = matrix.shape[1]
+    [every] = largest_weights(matrix, 1.0, num_items, width=num_items)
+    expected = []
+    for target in range(num_items):
+        own = sorted((-abs(w), s, w) for t, s, w, _ in zip(*every, strict=True) if t == target)
+        expected += [(target, s, w, rank) for rank, (_, s, w) in enumerate(own[:3], start=1)]
+    for width in (num_items, 3):
+        found = [np.concatenate(column) for column in zip(*largest_weights(matrix, 1.0, 3, width), strict=True)]
+        assert list(zip(*(column.tolist() for column in found), strict=True)) == expected
 
 
 def test_ease_beyond_its_rank_keeps_the_items_of_most_customers():
@@ -47,12 +62,11 @@ def test_ease_beyond_its_rank_keeps_the_items_of_most_customers():
 
 @pytest.mark.parametrize("shape", [(900, 600), (600, 900)])
 def test_ease_takes_little_more_than_the_matrix_that_it_inverts(shape, monkeypatch):
-    monkeypatch.setattr(ease, "_BLOCK_BYTES", 8 * shape[1] * 8)
-    monkeypatch.setattr(ease, "_ROWS", 16)
+    monkeypatch.setattr(ease_solution, "_ROWS", 16)
     matrix = sparse.random(*shape, density=0.02, format="csr", random_state=1)
     matrix.data[:] = 1.0
     tracemalloc.start()
-    for _ in ease_weights(matrix, 2.0, 10):
+    for _ in largest_weights(matrix, 2.0, 10, width=8):
         pass
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()

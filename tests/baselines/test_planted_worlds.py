@@ -210,7 +210,7 @@ def test_what_is_fitted_does_not_depend_on_partitions(name, world, spark, tmp_pa
         return spark.read.parquet(world["fitted"].table(artifact).path).repartition(7)
 
     fits = {
-        "ease_weights": lambda: fit_ease_weights(table(artifacts.KNN_SOURCE), SETTINGS.ease),
+        "ease_weights": lambda: fit_ease_weights(table(artifacts.KNN_SOURCE), SETTINGS.ease, str(tmp_path)),
         "nmf_factors": lambda: fit_nmf_factors(table(artifacts.USER_ITEM_MATRIX), SETTINGS.nmf, 1, str(tmp_path)),
         "tifu_vectors": lambda: fit_tifu_vectors(world["histories"].repartition(7), world["cutoff"], SETTINGS.tifu),
     }
