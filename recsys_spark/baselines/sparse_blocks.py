@@ -83,87 +83,97 @@ def pack_block(
     return BlockSummary(block, len(names), len(rows), shape[0] - 1, float(weights.max()), integral)
 
 
-class Block:
-    """A packed block in memory. Its columns are cut into tiles of similar length.
-
-    num_rows: rows of the whole matrix plus one (indices are dense from 1), the same for all blocks.
-    """
+class Columns:
+    """The columns of a packed block, longest first. num_rows: see `Block`."""
 
     def __init__(self, arrays: dict[str, npt.NDArray[Any]], num_rows: int) -> None:
         self.cols: Ints = arrays["cols"]
         self.norms: Floats = arrays["norms"]
         self.masses: Floats = arrays["masses"]
         self.peaks: Floats = arrays["peaks"]
+        self.indptr: Ints = arrays["indptr"]
+        self.indices: npt.NDArray[np.int32] = arrays["indices"]
         self.num_rows = num_rows
-        self._indptr: Ints = arrays["indptr"]
-        self._indices: npt.NDArray[np.int32] = arrays["indices"]
         self._weights: Floats = arrays["weights"]
         self._data: dict[str, npt.NDArray[np.generic]] = {}
 
-    @cached_property
-    def tiles(self) -> list[Tile]:
-        """The block's columns in pieces, longest columns first."""
-        edges = [0]
-        width = FIRST_TILE
-        while edges[-1] < len(self.cols):
-            edges.append(min(edges[-1] + width, len(self.cols)))
-            width *= TILE_GROWTH
-        return [Tile(self, start, stop) for start, stop in pairwise(edges)]
-
     def part(self, start: int, stop: int, dtype: str, pattern: bool = False) -> sparse.csr_matrix:
         """Columns start..stop as a CSR matrix (columns of the block, rows); with `pattern`, ones instead of weights."""
-        first, last = self._indptr[start], self._indptr[stop]
+        first, last = self.indptr[start], self.indptr[stop]
         data = self._values(dtype, pattern)[first:last]
-        index = (data, self._indices[first:last], (self._indptr[start : stop + 1] - first).astype(np.int32))
+        index = (data, self.indices[first:last], (self.indptr[start : stop + 1] - first).astype(np.int32))
         return sparse.csr_matrix(index, shape=(stop - start, self.num_rows), copy=False)
 
     def length(self, start: int, stop: int) -> int:
         """Entries of columns start..stop."""
-        return int(self._indptr[stop] - self._indptr[start])
-
-    @cached_property
-    def row_counts(self) -> npt.NDArray[np.float32]:
-        """Entries of the block in each row, (num_rows,)."""
-        return np.bincount(self._indices, minlength=self.num_rows).astype(np.float32)
-
-    def multiply_adds(self) -> Floats:
-        """The multiply-adds of each column's products with all columns of the block."""
-        return np.add.reduceat(self.row_counts[self._indices], self._indptr[:-1], dtype=np.float64)
+        return int(self.indptr[stop] - self.indptr[start])
 
     def _values(self, dtype: str, pattern: bool) -> npt.NDArray[np.generic]:
         ones = pattern or len(self._weights) == 0
         key = f"{dtype}, ones" if ones else dtype
         if key not in self._data:
-            self._data[key] = np.ones(len(self._indices), dtype) if ones else self._weights.astype(dtype, copy=False)
+            self._data[key] = np.ones(len(self.indices), dtype) if ones else self._weights.astype(dtype, copy=False)
         return self._data[key]
+
+
+class Block(Columns):
+    """A packed block in memory. Its columns are cut into tiles of similar length.
+
+    num_rows: rows of the whole matrix plus one (indices are dense from 1), the same for all blocks.
+    """
+
+    def __init__(self, arrays: dict[str, npt.NDArray[Any]], num_rows: int) -> None:
+        super().__init__(arrays, num_rows)
+        self._arrays = arrays
+
+    @cached_property
+    def tiles(self) -> list[Tile]:
+        """The block's columns in pieces, longest columns first."""
+        # Not of the block itself: what refers to one another is freed by the garbage collector alone, long after.
+        columns = Columns(self._arrays, self.num_rows)
+        edges = [0]
+        width = FIRST_TILE
+        while edges[-1] < len(self.cols):
+            edges.append(min(edges[-1] + width, len(self.cols)))
+            width *= TILE_GROWTH
+        return [Tile(columns, start, stop) for start, stop in pairwise(edges)]
+
+    @cached_property
+    def row_counts(self) -> npt.NDArray[np.float32]:
+        """Entries of the block in each row, (num_rows,)."""
+        return np.bincount(self.indices, minlength=self.num_rows).astype(np.float32)
+
+    def multiply_adds(self) -> Floats:
+        """The multiply-adds of each column's products with all columns of the block."""
+        return np.add.reduceat(self.row_counts[self.indices], self.indptr[:-1], dtype=np.float64)
 
 
 class Tile:
     """Columns start..stop of a block, with the figures that bound their similarity to other columns."""
 
-    def __init__(self, block: Block, start: int, stop: int) -> None:
-        self.block, self.start, self.stop = block, start, stop
-        self.cols = block.cols[start:stop]
-        self.norms = block.norms[start:stop]
+    def __init__(self, columns: Columns, start: int, stop: int) -> None:
+        self.columns, self.start, self.stop = columns, start, stop
+        self.cols = columns.cols[start:stop]
+        self.norms = columns.norms[start:stop]
         self.inverse_norms = (1.0 / self.norms).astype(np.float32)
         self.shortest, self.longest = float(self.norms.min()), float(self.norms.max())
-        self.peak_share = float((block.peaks[start:stop] / self.norms).max())
-        self.mass_share = float((block.masses[start:stop] / self.norms).max())
-        self.nonzeros = block.length(start, stop)
+        self.peak_share = float((columns.peaks[start:stop] / self.norms).max())
+        self.mass_share = float((columns.masses[start:stop] / self.norms).max())
+        self.nonzeros = columns.length(start, stop)
         self._by_row: dict[tuple[str, bool], sparse.csr_matrix] = {}
         self._slices: dict[tuple[str, bool], list[sparse.csr_matrix]] = {}
 
     @cached_property
     def row_counts(self) -> npt.NDArray[np.float32]:
         """Entries of the tile in each row, (num_rows,)."""
-        indices = self.block.part(self.start, self.stop, "int16", pattern=True).indices
-        return np.bincount(indices, minlength=self.block.num_rows).astype(np.float32)
+        indices = self.columns.part(self.start, self.stop, "int16", pattern=True).indices
+        return np.bincount(indices, minlength=self.columns.num_rows).astype(np.float32)
 
     def by_row(self, dtype: str, pattern: bool = False) -> sparse.csr_matrix:
         """The tile as CSR (num_rows, columns)."""
         key = (dtype, pattern)
         if key not in self._by_row:
-            self._by_row[key] = self.block.part(self.start, self.stop, dtype, pattern).T.tocsr()
+            self._by_row[key] = self.columns.part(self.start, self.stop, dtype, pattern).T.tocsr()
         return self._by_row[key]
 
     def slices(self, dtype: str, pattern: bool = False) -> list[sparse.csr_matrix]:
@@ -171,7 +181,7 @@ class Tile:
         key = (dtype, pattern)
         if key not in self._slices:
             starts = range(self.start, self.stop, SLICE)
-            parts = [self.block.part(start, min(start + SLICE, self.stop), dtype, pattern) for start in starts]
+            parts = [self.columns.part(start, min(start + SLICE, self.stop), dtype, pattern) for start in starts]
             self._slices[key] = parts
         return self._slices[key]
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import gc
 import multiprocessing
 import resource
+import weakref
 from pathlib import Path
 
 import numpy as np
 
 from recsys_spark.baselines.neighbour_tasks import NUM_PLACES, MultiplyPlan, groups_at
 from recsys_spark.baselines.neighbours import NeighbourOptions, plan_of
-from recsys_spark.baselines.sparse_blocks import pack_block
+from recsys_spark.baselines.sparse_blocks import load_block, pack_block
 
 MEMORY_MB = 192
 
@@ -28,6 +30,22 @@ def test_a_task_with_several_blocks_keeps_to_its_memory(tmp_path: Path) -> None:
         grown, num_columns = pool.apply(growth_of_a_task, (plan,))
     assert num_columns > 2_000  # a fourth of all, as the task has a fourth of the places
     assert grown <= MEMORY_MB * 2**20
+
+
+def test_a_block_goes_as_soon_as_the_next_one_takes_its_place(tmp_path: Path) -> None:
+    """The garbage collector would find it in the end, after a dozen others."""
+    for block in (0, 1):
+        pack_block(np.array([1, 2, 2]), np.array([1, 1, 2]), np.ones(3), str(tmp_path), block)
+    gc.disable()
+    try:
+        used = weakref.ref(load_block(str(tmp_path), 0, 3))
+        for tile in load_block(str(tmp_path), 0, 3).tiles:
+            tile.by_row("int16")
+            tile.slices("int16")
+        load_block(str(tmp_path), 1, 3)
+        assert used() is None
+    finally:
+        gc.enable()
 
 
 def growth_of_a_task(plan: MultiplyPlan) -> tuple[int, int]:
