@@ -20,7 +20,7 @@ from scipy import sparse
 from scipy.sparse import _sparsetools
 
 from recsys_spark.arrays import Floats, Ints
-from recsys_spark.baselines.sparse_blocks import Block, Tile
+from recsys_spark.baselines.sparse_blocks import Block, Columns, Tile
 from recsys_spark.baselines.thresholds import nth_largest_of_columns, nth_largest_of_rows
 
 SCORE_STEPS = 10**6  # a score is a whole number of millionths
@@ -66,14 +66,14 @@ class SimilarityRule:
 class ColumnGroup:
     """Consecutive columns start..stop of a block, and the best neighbours found for them so far."""
 
-    def __init__(self, block: Block, start: int, stop: int, rule: SimilarityRule) -> None:
-        self.block, self.start, self.stop, self.rule = block, start, stop, rule
+    def __init__(self, columns: Columns, start: int, stop: int, rule: SimilarityRule) -> None:
+        self.columns, self.start, self.stop, self.rule = columns, start, stop, rule
         self.size = stop - start
-        self.cols = block.cols[start:stop]
-        self.norms = block.norms[start:stop]
-        self.mass_share = block.masses[start:stop] / self.norms
-        self.peak_share = block.peaks[start:stop] / self.norms
-        self.dtype = rule.dtype_for(float(block.masses[start:stop].max()))
+        self.cols = columns.cols[start:stop]
+        self.norms = columns.norms[start:stop]
+        self.mass_share = columns.masses[start:stop] / self.norms
+        self.peak_share = columns.peaks[start:stop] / self.norms
+        self.dtype = rule.dtype_for(float(columns.masses[start:stop].max()))
         self.thresholds = np.zeros(self.size)  # a score below cannot become a neighbour
         self._keys = [np.empty(0, np.int64)]  # sorted and cut to the best, then what came since
         self._num_new = 0
@@ -117,21 +117,21 @@ class ColumnGroup:
     @property
     def _may_be_dense(self) -> bool:
         item_size = np.dtype(self.dtype).itemsize
-        return self.size <= _DENSE_GROUP and self.block.num_rows * self.size * item_size <= self.rule.dense_bytes
+        return self.size <= _DENSE_GROUP and self.columns.num_rows * self.size * item_size <= self.rule.dense_bytes
 
     def _dense_ns(self, tile: Tile) -> float:
         item_size = np.dtype(self.dtype).itemsize
-        cached = self.block.num_rows * self.size * item_size <= _CACHED_BYTES
+        cached = self.columns.num_rows * self.size * item_size <= _CACHED_BYTES
         per_entry = _NS_DENSE[item_size] * (1.0 if cached else _NS_UNCACHED_FACTOR)
         return self.size * (tile.nonzeros * per_entry + len(tile.cols) * _NS_SELECT)
 
     @cached_property
     def _matrix(self) -> sparse.csr_matrix:
-        return self.block.part(self.start, self.stop, self.dtype)
+        return self.columns.part(self.start, self.stop, self.dtype)
 
     @cached_property
     def _pattern(self) -> sparse.csr_matrix:
-        return self.block.part(self.start, self.stop, self.dtype, pattern=True)
+        return self.columns.part(self.start, self.stop, self.dtype, pattern=True)
 
     @cached_property
     def _dense(self) -> npt.NDArray[np.generic]:
@@ -218,9 +218,9 @@ class ColumnGroup:
 
 def column_groups(block: Block, rule: SimilarityRule) -> Iterator[ColumnGroup]:
     """Cut a block into groups: few columns where products are heavy, so that the dense kernel can take them."""
-    work = block.multiply_adds()
-    per_entry = _NS_DENSE[np.dtype(rule.dtype_for(float(block.masses.max()))).itemsize]
-    dense_ns = block.length(0, len(block.cols)) * per_entry + len(block.cols) * _NS_SELECT
+    work, columns = block.multiply_adds(), block.columns
+    per_entry = _NS_DENSE[np.dtype(rule.dtype_for(float(columns.masses.max()))).itemsize]
+    dense_ns = columns.length(0, len(work)) * per_entry + len(work) * _NS_SELECT
     totals = np.concatenate([[0.0], np.cumsum(work)])
     start = 0
     while start < len(work):
@@ -229,7 +229,7 @@ def column_groups(block: Block, rule: SimilarityRule) -> Iterator[ColumnGroup]:
         else:
             stop = min(int(np.searchsorted(totals, totals[start] + _SPARSE_WORK, side="right")) - 1, start + MAX_GROUP)
         stop = min(max(stop, start + 1), len(work))
-        yield ColumnGroup(block, start, stop, rule)
+        yield ColumnGroup(columns, start, stop, rule)
         start = stop
 
 

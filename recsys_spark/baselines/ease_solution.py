@@ -16,9 +16,9 @@ import numpy.typing as npt
 from scipy import linalg, sparse
 
 from recsys_spark.arrays import Floats, Ints, places_by_group
+from recsys_spark.baselines.thresholds import nth_largest_of_columns
 
 _WEIGHT_DECIMALS = 9
-_GROUPS_PER_WEIGHT = 4
 _ROWS = 512  # of a large square matrix that are made or mirrored at a time
 
 
@@ -64,14 +64,16 @@ def solve(matrix: sparse.csr_matrix, l2: float) -> EaseSolution:
     """matrix: X, (users, items) of zeros and ones."""
     by_item = matrix.T.tocsr()
     if matrix.shape[0] < matrix.shape[1]:
-        return EaseSolution(_inverse(_gram(matrix, l2)), by_item)
-    return EaseSolution(_inverse(_gram(by_item, l2)), None)
+        return EaseSolution(_inverse(_gram(matrix, by_item, l2)), by_item)
+    return EaseSolution(_inverse(_gram(by_item, matrix, l2)), None)
 
 
-def _gram(rows: sparse.csr_matrix, l2: float) -> Floats:
-    """rows @ rows' + l2 I. A sparse product of many entries takes more than the dense one, so only parts exist."""
+def _gram(rows: sparse.csr_matrix, turned: sparse.csr_matrix, l2: float) -> Floats:
+    """rows @ turned + l2 I; turned: rows'.
+
+    A sparse product of many entries takes more than the dense one, so only parts exist.
+    """
     gram = np.empty((rows.shape[0], rows.shape[0]))
-    turned = rows.T.tocsr()
     for part in _parts(len(gram)):
         gram[part] = (rows[part] @ turned).toarray()
     gram[np.diag_indices_from(gram)] += l2
@@ -100,7 +102,7 @@ def _parts(num_rows: int) -> Iterator[slice]:
 def _largest(block: Floats, targets: Ints, num_weights: int) -> tuple[Ints, Ints, Floats, Ints]:
     """block: (targets, items). Only those that may be among the largest of their row are rounded and sorted."""
     sizes = np.abs(block)
-    least = _lower_bound(sizes, min(num_weights, block.shape[1])) - 10.0**-_WEIGHT_DECIMALS  # as rounding lifts some
+    least = nth_largest_of_columns(sizes.T, num_weights) - 10.0**-_WEIGHT_DECIMALS  # as rounding lifts some
     rows, sources = np.nonzero(sizes >= least[:, None])
     weights = np.round(block[rows, sources], _WEIGHT_DECIMALS)
     order = np.lexsort((sources, -np.abs(weights), rows))
@@ -108,16 +110,3 @@ def _largest(block: Floats, targets: Ints, num_weights: int) -> tuple[Ints, Ints
     ranks = places_by_group(rows) + 1
     kept = (ranks <= num_weights) & (weights != 0)
     return targets[rows[kept]], sources[kept], weights[kept], ranks[kept]
-
-
-def _lower_bound(sizes: Floats, number: int) -> Floats:
-    """At most the `number`-th largest of each row: that many groups of columns have a maximum that is no smaller.
-
-    It takes a tenth of the time of looking for that value itself, and little more than `number` values reach it.
-    """
-    columns = sizes.shape[1]
-    per_group = max(columns // (_GROUPS_PER_WEIGHT * number), 1)
-    num_groups = columns // per_group
-    maxima = sizes[:, : per_group * num_groups].reshape(len(sizes), per_group, num_groups).max(axis=1)
-    found: Floats = np.partition(maxima, num_groups - number, axis=1)[:, num_groups - number]
-    return found

@@ -130,7 +130,8 @@ def _pack(entries: DataFrame, options: NeighbourOptions, scratch: str) -> tuple[
     Whether it fits is seen by trying: counting first would take a job more, a tenth of a second.
     """
     pack = _single_packer(scratch, options.block_nonzeros)
-    for summary, counted in _collect_packed(entries.coalesce(1).mapInArrow(pack, _PACKED_DDL)):
+    if alone := _collect_packed(entries.coalesce(1).mapInArrow(pack, _PACKED_DDL)):
+        [(summary, counted)] = alone
         assert counted is not None
         require_affordable(counted, options.max_cost, options.remedy)
         return [summary], counted

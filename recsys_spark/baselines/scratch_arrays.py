@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import numpy as np
 import numpy.typing as npt
-from fsspec.implementations.local import LocalFileSystem
 
+from recsys_spark.baselines.mapped_arrays import map_array
 from recsys_spark.paths import filesystem
-from recsys_spark.small_files import move
+from recsys_spark.small_files import is_local, move
 
 
 def save_arrays(folder: str, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
@@ -31,8 +32,8 @@ def save_arrays(folder: str, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
 def load_arrays(folder: str, names: Iterable[str]) -> dict[str, npt.NDArray[Any]]:
     """Arrays by name: mapped from a local folder, so that the tasks of a machine share them, else read."""
     fs, base = filesystem(folder)
-    if isinstance(fs, LocalFileSystem):
-        return {name: np.asarray(np.load(_path(base, name), "r", allow_pickle=False)) for name in names}
+    if is_local(fs):
+        return {name: map_array(Path(_path(base, name))) for name in names}
     arrays = {}
     for name in names:
         with fs.open(_path(base, name), "rb") as file:

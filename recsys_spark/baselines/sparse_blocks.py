@@ -116,36 +116,35 @@ class Columns:
         return self._data[key]
 
 
-class Block(Columns):
+class Block:
     """A packed block in memory. Its columns are cut into tiles of similar length.
 
     num_rows: rows of the whole matrix plus one (indices are dense from 1), the same for all blocks.
     """
 
     def __init__(self, arrays: dict[str, npt.NDArray[Any]], num_rows: int) -> None:
-        super().__init__(arrays, num_rows)
-        self._arrays = arrays
+        self.columns = Columns(arrays, num_rows)
 
     @cached_property
     def tiles(self) -> list[Tile]:
         """The block's columns in pieces, longest columns first."""
-        # Not of the block itself: what refers to one another is freed by the garbage collector alone, long after.
-        columns = Columns(self._arrays, self.num_rows)
+        num_columns = len(self.columns.cols)
         edges = [0]
         width = FIRST_TILE
-        while edges[-1] < len(self.cols):
-            edges.append(min(edges[-1] + width, len(self.cols)))
+        while edges[-1] < num_columns:
+            edges.append(min(edges[-1] + width, num_columns))
             width *= TILE_GROWTH
-        return [Tile(columns, start, stop) for start, stop in pairwise(edges)]
+        # Not of the block itself: what refers to one another is freed by the garbage collector alone, long after.
+        return [Tile(self.columns, start, stop) for start, stop in pairwise(edges)]
 
     @cached_property
     def row_counts(self) -> npt.NDArray[np.float32]:
         """Entries of the block in each row, (num_rows,)."""
-        return np.bincount(self.indices, minlength=self.num_rows).astype(np.float32)
+        return np.bincount(self.columns.indices, minlength=self.columns.num_rows).astype(np.float32)
 
     def multiply_adds(self) -> Floats:
         """The multiply-adds of each column's products with all columns of the block."""
-        return np.add.reduceat(self.row_counts[self.indices], self.indptr[:-1], dtype=np.float64)
+        return np.add.reduceat(self.row_counts[self.columns.indices], self.columns.indptr[:-1], dtype=np.float64)
 
 
 class Tile:

@@ -6,21 +6,25 @@ pieces than n it is close to the n-th largest value, and far cheaper to get.
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 import numpy as np
 import numpy.typing as npt
 
+_Float = TypeVar("_Float", np.float32, np.float64)
 _SLICES = 256  # pieces of a column, at least two for each wanted value
 _RUN = 4  # entries in a piece of a CSR row
 
 
-def nth_largest_of_columns(values: npt.NDArray[np.float32], n: int) -> npt.NDArray[np.float32]:
+def nth_largest_of_columns(values: npt.NDArray[_Float], n: int) -> npt.NDArray[_Float]:
     """A lower bound on each column's n-th largest value, 0 where it has no n values: that of the maxima of slices."""
     depth = max(len(values) // max(_SLICES, 2 * n), 1)
     slices = len(values) // depth
     if slices < n:
-        return np.zeros(values.shape[1], np.float32)
+        return np.zeros(values.shape[1], values.dtype)
     maxima = values[: slices * depth].reshape(depth, slices, -1).max(axis=0)
-    return np.partition(maxima, slices - n, axis=0)[slices - n]
+    found: npt.NDArray[_Float] = np.partition(maxima, slices - n, axis=0)[slices - n]
+    return found
 
 
 def nth_largest_of_rows(
