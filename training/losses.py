@@ -1,11 +1,13 @@
 """What the trainers minimise, each with its formula.
 
-Names: B queries, N candidate items shared by the batch, K negatives of one query, P places for targets.
+Names: B queries, N candidate items shared by the batch, K negatives of one query or places of a vector, P places for
+targets, T targets.
 """
 
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 import torch.nn.functional as nnf
@@ -13,21 +15,21 @@ from torch import Tensor
 
 
 def info_nce(target_BP: Tensor, negative_BK: Tensor, weight_BP: Tensor) -> Tensor:
-    """Cross-entropy of each target against the query's own negatives, the weighted mean over targets.
+    """Cross-entropy of each target against the query's own negatives, the weighted sum over targets.
 
     (van den Oord et al., 2018, arXiv 1807.03748.) target_BP, negative_BK: logits, that is similarity / temperature;
     -inf for a negative that is none. weight_BP: 0 for padding.
     """
     others_B = torch.logsumexp(negative_BK, dim=1)
-    return _weighted_mean(_loss_against(others_B, target_BP), weight_BP)
+    return (_loss_against(others_B[:, None], target_BP) * weight_BP).sum()
 
 
 def shared_softmax(
-    logits_BN: Tensor, target_BP: Tensor, weight_BP: Tensor, log_q_N: Tensor, masked_BN: Tensor
+    queries_BK: Tensor, items_NK: Tensor, target_BP: Tensor, weight_BP: Tensor, log_q_N: Tensor, masked_BN: Tensor
 ) -> Tensor:
-    """Sampled softmax over candidates that the batch shares, the weighted mean over targets.
+    """Sampled softmax over candidates that the batch shares, the weighted sum over targets.
 
-    For query b and target p, with the candidates C that are not masked for b:
+    For query b and target p, with logits s(b, j) = queries_b . items_j and the candidates C that are not masked for b:
 
         -s(b, p) + log( exp s(b, p) + sum over j in C, j != p, of exp(s(b, j) - log q(j)) )
 
@@ -37,15 +39,45 @@ def shared_softmax(
     stays as it is (Khrylchenko et al., RecSys 2025, arXiv 2507.09331).
     masked_BN: candidates that are no negatives of a query: its targets and what else its customer bought.
     """
-    others_BN = (logits_BN - log_q_N).masked_fill(masked_BN, -math.inf)
-    return _weighted_mean(_loss_against(others_BN.logsumexp(dim=1), logits_BN.gather(1, target_BP)), weight_BP)
+    corrected = torch.cat([queries_BK, -torch.ones_like(queries_BK[:, :1])], dim=1)
+    others_B = log_sum_exp(corrected, torch.cat([items_NK, log_q_N[:, None]], dim=1), masked_BN)
+    query_T, place_T = weight_BP.nonzero(as_tuple=True)
+    target_T = (queries_BK[query_T] * items_NK[target_BP[query_T, place_T]]).sum(dim=1)
+    return (_loss_against(others_B[query_T], target_T) * weight_BP[query_T, place_T]).sum()
 
 
-def _loss_against(others_B: Tensor, target_BP: Tensor) -> Tensor:
+def log_sum_exp(queries_BK: Tensor, items_NK: Tensor, masked_BN: Tensor) -> Tensor:
+    """log of the sum over j of exp(queries_b . items_j) of the candidates that are not masked, (B,); -inf without any.
+
+    In float32, also under autocast.
+    """
+    found: Tensor = _LogSumExp.apply(queries_BK.float(), items_NK.float(), masked_BN)  # type: ignore[no-untyped-call]
+    return found
+
+
+class _LogSumExp(torch.autograd.Function):
+    """A step spends most of its time on (B, N): here one such tensor is made and then worked on in place.
+
+    The gradient of the logits is their softmax, of which the products with items and queries are all that is wanted.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, queries_BK: Tensor, items_NK: Tensor, masked_BN: Tensor) -> Tensor:
+        with torch.autocast(queries_BK.device.type, enabled=False):
+            logits = (queries_BK @ items_NK.T).masked_fill_(masked_BN, -math.inf)
+        largest = logits.amax(dim=1, keepdim=True).clamp_min(torch.finfo(logits.dtype).min)
+        odds = logits.sub_(largest).exp_()
+        sums = odds.sum(dim=1)
+        ctx.save_for_backward(queries_BK, items_NK, odds, sums)
+        return largest[:, 0] + sums.log()
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, None]:
+        queries_BK, items_NK, odds, sums = ctx.saved_tensors
+        of_sums = (gradients[0] / sums).where(sums > 0, 0.0)
+        return (odds @ items_NK) * of_sums[:, None], odds.T @ (queries_BK * of_sums[:, None]), None
+
+
+def _loss_against(others: Tensor, target: Tensor) -> Tensor:
     """log(exp(target) + exp(others)) - target, exact also where the loss is small."""
-    return nnf.softplus(others_B[:, None] - target_BP)
-
-
-def _weighted_mean(loss_BP: Tensor, weight_BP: Tensor) -> Tensor:
-    """Zero where all weights are."""
-    return (loss_BP * weight_BP).sum() / weight_BP.sum().clamp_min(torch.finfo(weight_BP.dtype).tiny)
+    return nnf.softplus(others - target)

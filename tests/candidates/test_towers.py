@@ -129,7 +129,7 @@ def test_vectors_are_those_of_the_model_that_was_trained(tmp_path, user_tower, c
         dormant = 100 * 20 * MICROS_PER_DAY * (np.arange(NUM_USERS) % 2)  # 100 decays, every other customer
         batch = replace(batch, micros=batch.micros + dormant)
         history, days, _ = window_values(batch.events, batch.start, batch.end, batch.micros, HIST_MAX)
-        pooled = PooledHistory.of(torch.from_numpy(history), torch.from_numpy(days), everything)
+        pooled = PooledHistory.of(torch.from_numpy(history), torch.from_numpy(days))
         told = torch.from_numpy(query_context(batch)).long()
         expected = towers.users(torch.from_numpy(batch.users), pooled, items, told)
     told = export.user_tower(RetrieverModel(towers, 0.1, False, False))

@@ -60,7 +60,7 @@ def recall_of_the_withheld(model: torch.nn.Module) -> float:
     everything = torch.arange(NUM_ITEMS + 1)
     with torch.no_grad():
         items = model.towers.items(everything)
-        history = PooledHistory.of(batch.history, batch.history_days, everything)
+        history = PooledHistory.of(batch.history, batch.history_days)
         scores = model.towers.users(batch.user_idx, history, items) @ items.T
     scores[:, 0] = -torch.inf
     scores.scatter_(1, batch.history, -torch.inf)

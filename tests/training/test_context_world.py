@@ -45,7 +45,7 @@ def found_first(model: torch.nn.Module, feature: str) -> float:
     batch, everything = batch_of(held, hist_max=2, num_targets=1).to(torch.device("cpu")), torch.arange(NUM_ITEMS + 1)
     with torch.no_grad():
         items = model.towers.items(everything)
-        history = PooledHistory.of(batch.history, batch.history_days, everything)
+        history = PooledHistory.of(batch.history, batch.history_days)
         scores = model.towers.users(batch.user_idx, history, items, batch.context) @ items[1:3].T
     return float((scores.argmax(dim=1) + 1 == batch.positives[:, 0]).float().mean())
 

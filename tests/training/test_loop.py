@@ -34,7 +34,7 @@ pytestmark = pytest.mark.torch
 
 ROOT = Path(__file__).parents[2]
 # At this rate the dev metric has a plateau by a clear margin.
-RUN = SmallRun(learning_rate=0.2)
+RUN = SmallRun(learning_rate=0.25)
 NUM_STEPS = RUN.settings.max_epochs * RUN.steps
 EVERY_STEP = replace(RUN.settings, checkpoint_seconds=0)
 # Trains RUN with a checkpoint at each step, and says before each which it is.
@@ -46,7 +46,7 @@ from tests.support.towers import SmallRun
 from training.process_group import Group
 
 torch.set_num_threads(1)
-run = SmallRun(learning_rate=0.2)
+run = SmallRun(learning_rate=0.25)
 
 def batches(epoch, skip):
     for step, batch in enumerate(run.batches(epoch, skip, Group()), start=skip):

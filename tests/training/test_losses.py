@@ -30,6 +30,12 @@ def random_case(seed: int = 0) -> dict[str, torch.Tensor]:
     }
 
 
+def shared_softmax(logits_BN, target_BP, weight_BP, log_q_N, masked_BN) -> torch.Tensor:
+    """The loss of logits: each query is a unit vector, so that its products with the items are one row of them."""
+    unit = torch.eye(len(logits_BN))
+    return losses.shared_softmax(unit, logits_BN.T, target_BP, weight_BP, log_q_N, masked_BN)
+
+
 def slow_shared_softmax(logits_BN, target_BP, weight_BP, log_q_N, masked_BN) -> float:
     total = 0.0
     for b, targets in enumerate(target_BP.tolist()):
@@ -41,7 +47,7 @@ def slow_shared_softmax(logits_BN, target_BP, weight_BP, log_q_N, masked_BN) -> 
                 if j != target and not masked_BN[b, j]
             )
             total += float(weight_BP[b, p]) * -math.log(positive / (positive + others))
-    return total / float(weight_BP.sum())
+    return total
 
 
 def slow_info_nce(target_BP, negative_BK, weight_BP) -> float:
@@ -51,13 +57,13 @@ def slow_info_nce(target_BP, negative_BK, weight_BP) -> float:
             positive = math.exp(target_BP[b, p])
             others = sum(math.exp(value) for value in negative_BK[b].tolist())
             total += float(weight_BP[b, p]) * -math.log(positive / (positive + others))
-    return total / float(weight_BP.sum())
+    return total
 
 
 def test_the_shared_softmax_equals_a_loop_over_queries_targets_and_candidates():
     for seed in range(5):
         case = random_case(seed)
-        assert float(losses.shared_softmax(**case)) == pytest.approx(slow_shared_softmax(**case), rel=1e-5)
+        assert float(shared_softmax(**case)) == pytest.approx(slow_shared_softmax(**case), rel=1e-5)
 
 
 def test_info_nce_equals_a_loop_over_queries_targets_and_negatives():
@@ -73,7 +79,7 @@ def test_info_nce_with_one_target_each_is_the_cross_entropy_of_the_first_class()
     made = torch.Generator().manual_seed(2)
     target, negative = torch.randn(6, 1, generator=made), torch.randn(6, 3, generator=made)
     expected = torch.nn.functional.cross_entropy(torch.cat([target, negative], dim=1), torch.zeros(6, dtype=torch.long))
-    assert float(losses.info_nce(target, negative, torch.ones(6, 1))) == pytest.approx(float(expected), rel=1e-6)
+    assert float(losses.info_nce(target, negative, torch.ones(6, 1))) / 6 == pytest.approx(float(expected), rel=1e-6)
 
 
 def denominators(sign: float) -> tuple[float, float]:
@@ -98,7 +104,7 @@ def denominators(sign: float) -> tuple[float, float]:
         masked = torch.ones(1, num_items, dtype=torch.bool)
         masked[0, items] = False
         masked[0, target] = True
-        loss = losses.shared_softmax(logits, torch.tensor([[target]]), torch.ones(1, 1), log_q, masked)
+        loss = shared_softmax(logits, torch.tensor([[target]]), torch.ones(1, 1), log_q, masked)
         total += math.exp(float(loss) + float(logits[0, target]))
     return total / num_draws, float(logits.exp().sum())
 
@@ -114,25 +120,42 @@ def test_without_log_q_or_with_the_wrong_sign_the_denominator_is_too_small(sign)
     assert sampled < 0.8 * whole
 
 
+def test_the_log_of_sums_and_its_gradient_equal_those_of_all_logits():
+    made = torch.Generator().manual_seed(4)
+    queries, items = (torch.randn(size, 3, generator=made).requires_grad_() for size in (5, 8))
+    masked = torch.rand(5, 8, generator=made) < 0.4
+    masked[2] = True
+    weight = torch.randn(5, generator=made)
+    found = losses.log_sum_exp(queries, items, masked)
+    expected = (queries @ items.T).masked_fill(masked, -math.inf).logsumexp(dim=1)
+    assert found[2] == -math.inf
+    assert torch.allclose(found, expected, rtol=1e-5)
+    some = torch.tensor([0, 1, 3, 4])
+    gradients = [torch.autograd.grad((value * weight)[some].sum(), (queries, items)) for value in (found, expected)]
+    for own, others in zip(*gradients, strict=True):
+        assert bool(own.isfinite().all())
+        assert torch.allclose(own, others, atol=1e-5)
+
+
 def test_masked_candidates_and_padded_targets_have_no_influence():
     case = random_case()
     logits = case["logits_BN"].clone().requires_grad_()
-    loss = losses.shared_softmax(**{**case, "logits_BN": logits})
+    loss = shared_softmax(**{**case, "logits_BN": logits})
     loss.backward()
     assert logits.grad is not None
     assert logits.grad[2, 1] == 0  # masked, and no target
     case["logits_BN"][2, 1] = 50.0
     case["target_BP"][1, 2] = 8  # padding
-    assert float(losses.shared_softmax(**case)) == pytest.approx(loss.item(), rel=1e-6)
+    assert float(shared_softmax(**case)) == pytest.approx(loss.item(), rel=1e-6)
 
 
 def test_a_query_with_every_candidate_masked_costs_nothing_and_leaves_gradients_whole():
     logits = torch.randn(2, 3, requires_grad=True)
     masked = torch.tensor([[True, True, True], [True, False, False]])
-    loss = losses.shared_softmax(logits, torch.tensor([[0], [0]]), torch.ones(2, 1), torch.zeros(3), masked)
+    loss = shared_softmax(logits, torch.tensor([[0], [0]]), torch.ones(2, 1), torch.zeros(3), masked)
     loss.backward()
-    alone = losses.shared_softmax(logits[1:], torch.tensor([[0]]), torch.ones(1, 1), torch.zeros(3), masked[1:])
-    assert loss.item() == pytest.approx(alone.item() / 2)
+    alone = shared_softmax(logits[1:], torch.tensor([[0]]), torch.ones(1, 1), torch.zeros(3), masked[1:])
+    assert loss.item() == pytest.approx(alone.item())
     assert logits.grad is not None
     assert bool((logits.grad[0] == 0).all())
     assert bool(logits.grad.isfinite().all())
@@ -152,7 +175,7 @@ def test_a_query_without_negatives_costs_nothing_and_leaves_gradients_whole():
 def test_a_batch_without_targets_has_loss_zero_and_gradient_zero():
     case = random_case()
     logits = case["logits_BN"].requires_grad_()
-    loss = losses.shared_softmax(**{**case, "weight_BP": torch.zeros(4, 3)})
+    loss = shared_softmax(**{**case, "weight_BP": torch.zeros(4, 3)})
     loss.backward()
     assert loss.item() == 0
     assert logits.grad is not None

@@ -43,7 +43,7 @@ def towers_of(shape: TowerShape = SHAPE) -> TwoTower:
 
 def user_vectors(towers: TwoTower, queries: list[Query]) -> Tensor:
     batch = batch_of(queries).to(torch.device("cpu"))
-    history = PooledHistory.of(batch.history, batch.history_days, EVERY_ITEM)
+    history, _ = PooledHistory.of(batch.history, batch.history_days).among(EVERY_ITEM)
     return towers.users(batch.user_idx, history, towers.items(EVERY_ITEM))
 
 
@@ -184,7 +184,8 @@ def test_an_item_of_which_nothing_is_known_has_no_vector_and_gradients_that_are_
 def test_an_untied_history_of_the_whole_catalogue_reads_its_table_where_it_lies():
     towers = towers_of(replace(SHAPE, tied=False))
     batch = batch_of(QUERIES).to(torch.device("cpu"))
-    pooled = [PooledHistory.of(batch.history, batch.history_days, *given) for given in ((EVERY_ITEM,), ())]
+    whole = PooledHistory.of(batch.history, batch.history_days)
+    pooled = [whole.among(EVERY_ITEM)[0], whole]
     looked_up, by_place = (towers.users(batch.user_idx, one, torch.empty(0)) for one in pooled)
     assert torch.equal(looked_up, by_place)
     assert towers._held(pooled[1], torch.empty(0)) is towers.history_emb.weight
@@ -198,7 +199,8 @@ def test_the_padding_row_of_every_table_is_zero_and_stays_so(shape):
     side = torch.arange(NUM_ITEMS + 1)[:, None] % 5
     for _ in range(2):
         vectors = towers.items(EVERY_ITEM, side)
-        users = towers.users(batch.user_idx, PooledHistory.of(batch.history, batch.history_days, EVERY_ITEM), vectors)
+        pooled, _ = PooledHistory.of(batch.history, batch.history_days).among(EVERY_ITEM)
+        users = towers.users(batch.user_idx, pooled, vectors)
         optimizers.zero_grad()
         (users @ vectors.T).square().sum().backward()
         optimizers.step()
@@ -217,6 +219,6 @@ def test_a_gpu_gives_the_vectors_of_the_cpu(pooling):
     expected = user_vectors(towers, QUERIES)
     device = torch.device("cuda")
     towers, batch, items = towers.to(device), batch_of(QUERIES).to(device), EVERY_ITEM.to(device)
-    history = PooledHistory.of(batch.history, batch.history_days, items)
+    history, _ = PooledHistory.of(batch.history, batch.history_days).among(items)
     found = towers.users(batch.user_idx, history, towers.items(items))
     assert torch.allclose(found.cpu(), expected, atol=1e-4)

@@ -74,7 +74,7 @@ def scores(task: RetrieverTask, query: Query) -> list[float]:
     """The logit of every item by its index, from the parts of the model."""
     model, batch = task.model, batch_of([query]).to(torch.device("cpu"))
     items = model.towers.items(EVERY_ITEM)
-    history = PooledHistory.of(batch.history, batch.history_days, EVERY_ITEM)
+    history = PooledHistory.of(batch.history, batch.history_days)
     user = model.towers.users(batch.user_idx, history, items, batch.context)[0]
     if model.towers.trend is not None:
         items = model.towers.items(EVERY_ITEM, None, task.catalogue.sales.inputs(query.period, EVERY_ITEM))
@@ -82,7 +82,7 @@ def scores(task: RetrieverTask, query: Query) -> list[float]:
     for item in range(NUM_ITEMS + 1):
         logit = float(user @ items[item]) / math.exp(model.log_temperature)
         if task.catalogue.sales is not None and model.trend_weight is not None:
-            period, of_item = torch.tensor([query.period]), torch.tensor([item])
+            period, of_item = torch.tensor(query.period), torch.tensor(item)
             logit += float(model.trend_weight) * float(task.catalogue.sales.log_counts(period, of_item))
         found.append(logit)
     return found

@@ -56,9 +56,9 @@ class Catalogue:
         """Vectors of items that are held against queries of a period, (M, D)."""
         return self._vectors(items_M, None if self.sales is None else self.sales.inputs(period, items_M))
 
-    def log_sales(self, period_B: Tensor, items: Tensor) -> Tensor | None:
+    def log_sales(self, period: Tensor, items: Tensor) -> Tensor | None:
         """Of RecentSales.log_counts."""
-        return None if self.sales is None else self.sales.log_counts(period_B, items)
+        return None if self.sales is None else self.sales.log_counts(period, items)
 
     @torch.no_grad()
     def served(self) -> ServedVectors:

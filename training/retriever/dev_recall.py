@@ -74,14 +74,16 @@ def _top(
     only_new: bool,
 ) -> Tensor:
     """The best items of each query among those the fit has seen, (B, size); PAD_IDX where there are fewer."""
-    is_known = catalogue.facts.is_known
+    closed = torch.zeros_like(vectors[:, 0]).masked_fill(~catalogue.facts.is_known, -torch.inf)
     scores, top = users.new_empty(len(batch), 0), batch.history[:, :0]
     for items in torch.arange(len(vectors), device=vectors.device).split(ITEMS_PER_SLICE):
-        trend = None if latest is None else latest[items]
-        offered = catalogue.model.logits(users @ vectors[items].T, trend).masked_fill(~is_known[items], -torch.inf)
+        trend = None if latest is None else latest[None, items]
+        queries, offered = catalogue.model.factors(users, vectors[items], trend, torch.zeros_like(batch.user_idx))
+        found = torch.addmm(closed[items], queries, offered.T)
         if only_new:
-            offered = _without(offered, items, batch.history)
-        scores, top = torch.cat([scores, offered], dim=1), torch.cat([top, items.expand(offered.shape)], dim=1)
+            found = _without(found, items, batch.history)
+        found, place = found.topk(min(size, len(items)), dim=1)
+        scores, top = torch.cat([scores, found], dim=1), torch.cat([top, items[place]], dim=1)
         scores, place = scores.topk(min(size, scores.shape[1]), dim=1)
         top = top.gather(1, place)
     return top.masked_fill(scores == -torch.inf, PAD_IDX)

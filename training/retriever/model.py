@@ -5,7 +5,7 @@ Names: B queries, L places of history, M items, D embedding size.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as nnf
@@ -100,7 +100,7 @@ class TwoTower(nn.Module):
         if self.trend is not None and sales_M2 is not None:
             vectors = vectors + self.trend(sales_M2)
         # Also for the gradient, which the unit length of no vector at all makes infinite.
-        found: Tensor = self.item_head(vectors) * vectors.any(dim=1, keepdim=True)
+        found: Tensor = self.item_head(vectors) * _is_any(vectors)
         return found
 
     def users(
@@ -117,7 +117,7 @@ class TwoTower(nn.Module):
         if self.user_emb is not None:
             vectors = vectors + self.user_emb(user_B)
         if self.context is not None and context_BC is not None:
-            is_known = vectors.any(dim=1, keepdim=True)  # of whom nothing is known, the context says too little
+            is_known = _is_any(vectors)  # of whom nothing is known, the context says too little
             vectors = vectors + self.context(context_BC) * is_known
         found: Tensor = self.user_head(vectors)
         return found
@@ -159,6 +159,19 @@ class RetrieverModel(nn.Module):
         scaled = cosines.float() / self.log_temperature.exp()
         return scaled if self.trend_weight is None or trend is None else scaled + self.trend_weight * trend
 
+    def factors(
+        self, users_BD: Tensor, vectors_ND: Tensor, trend_PN: Tensor | None, period_B: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Logits as inner products: of queries, (B, K), and items, (N, K). period_B: row of the trends, a query's own.
+
+        A trend of its own for each of P periods takes P more places: one of a query's is 1, the others are 0.
+        """
+        queries_BD, vectors_ND = users_BD.float() / self.log_temperature.exp(), vectors_ND.float()
+        if self.trend_weight is None or trend_PN is None:
+            return queries_BD, vectors_ND
+        chosen_BP = nnf.one_hot(period_B, len(trend_PN)).float()
+        return torch.cat([queries_BD, chosen_BP], dim=1), torch.cat([vectors_ND, self.trend_weight * trend_PN.T], dim=1)
+
 
 class ContextVectors(nn.Module):
     """A vector for each value of the chosen features, (B, C) to the sum of a query's, (B, D).
@@ -192,10 +205,9 @@ class ContextVectors(nn.Module):
 class PooledHistory:
     """The E items of B histories without padding, end to end: that of query b begins at start_B[b].
 
-    items_M: the distinct items, ascending, None for the whole catalogue from PAD_IDX on; place_E: position of each
-    event's item among them. days_E: how much older an
-    event is than the newest of its history. Only ratios of weights count, and those of very old events would be too
-    small for float32.
+    items_M: distinct items that hold all of them, ascending, None for the whole catalogue from PAD_IDX on; place_E:
+    position of each event's item among them. days_E: how much older an event is than the newest of its history. Only
+    ratios of weights count, and those of very old events would be too small for float32.
     """
 
     items_M: Tensor | None
@@ -204,18 +216,25 @@ class PooledHistory:
     days_E: Tensor
 
     @classmethod
-    def of(cls, history_BL: Tensor, days_BL: Tensor, items_M: Tensor | None = None) -> PooledHistory:
-        """items_M: sorted items that hold all of the histories, None for the whole catalogue. days_BL: of each event,
-        since any one moment.
-        """
+    def of(cls, history_BL: Tensor, days_BL: Tensor) -> PooledHistory:
+        """Of the whole catalogue. days_BL: of each event, since any one moment."""
         filled = history_BL != PAD_IDX
         lengths = filled.sum(dim=1)
         start_B = lengths.cumsum(0) - lengths
         newest_B = days_BL.masked_fill(~filled, torch.inf).amin(dim=1)
-        days_E = (days_BL - newest_B[:, None])[filled]
-        events_E = history_BL[filled]
-        place_E = events_E if items_M is None else torch.searchsorted(items_M, events_E)
-        return cls(items_M, place_E, start_B, days_E)
+        return cls(None, history_BL[filled], start_B, (days_BL - newest_B[:, None])[filled])
+
+    def among(self, others: Tensor) -> tuple[PooledHistory, Tensor]:
+        """The same over its own items and others alone, and where among these the others are."""
+        held = torch.cat([others.flatten(), self.place_E])
+        items_M, place = torch.unique(held, return_inverse=True)
+        place_of_others, place_E = place.tensor_split([others.numel()])
+        return replace(self, items_M=items_M, place_E=place_E), place_of_others.view_as(others)
+
+
+def _is_any(vectors_MD: Tensor) -> Tensor:
+    """Whether a vector is another than zero, (M, 1). A norm takes a fraction of the time of `any` on a CPU."""
+    return torch.linalg.vector_norm(vectors_MD.detach(), dim=1, keepdim=True) > 0
 
 
 def _table(num_rows: int, dim: int, sparse: bool) -> nn.Embedding:

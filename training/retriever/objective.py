@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import pyarrow  # noqa: F401  as everywhere, before torch
@@ -89,54 +89,70 @@ class RetrieverTask:
         drawn_by = negatives.generator(self.seed, step, _UNIFORM)
         places = negatives.uniform_items(options.num_negatives, self.num_known, drawn_by)
         candidates_N = torch.unique(torch.cat([in_batch, self.known_items[places.to(in_batch.device)]]))
-        cosines = self._cosines(batch, candidates_N)
-        log_q = torch.zeros(len(candidates_N), device=cosines.device)
+        log_q = torch.zeros(len(candidates_N), device=in_batch.device)
         if options.log_q:
             share = self.share[candidates_N]
             log_q = negatives.log_inclusion(share, len(in_batch), options.num_negatives, self.num_known)
         place = torch.searchsorted(candidates_N, batch.positives).clamp_max(len(candidates_N) - 1)
         bought = self.group.gather_rows(torch.cat([batch.user_idx[:, None], batch.positives], dim=1))
         masked = negatives.masked_candidates(candidates_N, batch.user_idx, *bought.tensor_split([1], dim=1))
-        logits = self.model.logits(cosines, self.catalogue.log_sales(batch.period, candidates_N))
-        weights = self._weights(batch)
-        return self._over_all_ranks(losses.shared_softmax(logits, place, weights, log_q, masked), weights)
+        periods_P, period_B = torch.unique(batch.period, return_inverse=True)
+        trend_PN = self.catalogue.log_sales(periods_P[:, None], candidates_N)
+        users, vectors = self._encode(batch, candidates_N)
+        weights, loss = self._weights(batch), torch.zeros((), device=users.device)
+        for rows, offered in self._offered(candidates_N, vectors, periods_P, period_B):
+            queries, items = self.model.factors(users[rows], offered, trend_PN, period_B[rows])
+            loss = loss + losses.shared_softmax(queries, items, place[rows], weights[rows], log_q, masked[rows])
+        return self._over_all_ranks(loss, weights)
+
+    def _offered(
+        self, candidates_N: Tensor, vectors_ND: Tensor, periods_P: Tensor, period_B: Tensor
+    ) -> Iterator[tuple[slice | Tensor, Tensor]]:
+        """Rows of the batch with the vectors of the candidates that they meet, (N, D).
+
+        vectors_ND: of the candidates in a history. period_B: each query's place in periods_P.
+        """
+        if not self.catalogue.has_snapshots:
+            yield slice(None), vectors_ND
+            return
+        for number, period in enumerate(periods_P.tolist()):  # items as they stood in the snapshot that a query knows
+            yield (period_B == number).nonzero().flatten(), self.catalogue.ranked(candidates_N, period)
 
     def _per_example(self, batch: RetrieverBatch, step: int) -> Tensor:
         places = (self.place_of[batch.history], self.place_of[batch.positives])
         draws = self._own_draws(batch, step)
         own_BK = self.known_items[negatives.own_negatives(*places, draws, self.num_known)]
         offered = torch.cat([batch.positives, own_BK], dim=1)
-        logits = self.model.logits(self._cosines(batch, offered), self.catalogue.log_sales(batch.period, offered))
+        trend = self.catalogue.log_sales(batch.period[:, None], offered)
+        logits = self.model.logits(self._cosines(batch, offered), trend)
         target, negative = logits.tensor_split([batch.positives.shape[1]], dim=1)
         weights = self._weights(batch)
         loss = losses.info_nce(target, negative.masked_fill(own_BK == PAD_IDX, -torch.inf), weights)
         return self._over_all_ranks(loss, weights)
 
-    def _cosines(self, batch: RetrieverBatch, offered: Tensor) -> Tensor:
-        """Of each query with the items that it is offered, (B, N). offered: (N,) sorted for all, or (B, N) its own."""
-        users, items_M, vectors = self._encode(batch, offered.flatten())
+    def _cosines(self, batch: RetrieverBatch, offered_BN: Tensor) -> Tensor:
+        """Of each query with the items that it alone is offered, (B, N)."""
+        users, vectors = self._encode(batch, offered_BN)
         if not self.catalogue.has_snapshots:
-            return _products(users, vectors[torch.searchsorted(items_M, offered)])
+            return _products(users, vectors)
         # Each query meets the items as they stood in the snapshot that it may know.
         periods, group_B = torch.unique(batch.period, return_inverse=True)
-        found = users.new_zeros(len(users), offered.shape[-1])
+        found = users.new_zeros(offered_BN.shape)
         for number, period in enumerate(periods.tolist()):
             rows = (group_B == number).nonzero().flatten()
-            items, place = torch.unique(offered if offered.ndim == 1 else offered[rows], return_inverse=True)
-            own = self.catalogue.ranked(items, period)[place].to(users.dtype)
-            cosines = _products(users[rows], own)
+            items, place = torch.unique(offered_BN[rows], return_inverse=True)
+            cosines = _products(users[rows], self.catalogue.ranked(items, period)[place].to(users.dtype))
             found = found.index_copy(0, rows, cosines.to(found.dtype))  # autocast computes in another type
         return found
 
-    def _encode(self, batch: RetrieverBatch, others: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """User vectors, and the distinct items of histories and `others` with their vectors: one pass for both."""
+    def _encode(self, batch: RetrieverBatch, others: Tensor) -> tuple[Tensor, Tensor]:
+        """Vectors of the queries, (B, D), and of other items as histories look them up, (..., D): one pass for both."""
         is_unused = self.model.towers.shape.user_tower == "id"
         history = torch.zeros_like(batch.history) if is_unused else batch.history
-        items_M = torch.unique(torch.cat([others, history.flatten()]))
-        vectors = self.catalogue.looked_up(items_M)
-        pooled = PooledHistory.of(history, batch.history_days, items_M)
-        users = self.model.towers.users(batch.user_idx, pooled, vectors, batch.context)
-        return users, items_M, vectors
+        pooled, place = PooledHistory.of(history, batch.history_days).among(others)
+        assert pooled.items_M is not None
+        vectors = self.catalogue.looked_up(pooled.items_M)
+        return self.model.towers.users(batch.user_idx, pooled, vectors, batch.context), vectors[place]
 
     def _own_draws(self, batch: RetrieverBatch, step: int) -> Tensor:
         """Draws for the rows that this rank has of the global batch, (B, K). Every rank has as many rows."""
@@ -145,9 +161,8 @@ class RetrieverTask:
         return torch.rand(shape, dtype=torch.float64, generator=drawn_by)[self.group.rank].to(self.group.device)
 
     def _over_all_ranks(self, loss: Tensor, weights: Tensor) -> Tensor:
-        """A mean over this rank's weights, scaled so that the mean over ranks is that over the weights of all."""
-        own = weights.sum()
-        return loss * own * self.group.world_size / self.group.sum(own).clamp_min(1e-9)
+        """A sum over this rank's weights, scaled so that the mean over ranks is the mean over the weights of all."""
+        return loss * self.group.world_size / self.group.sum(weights.sum()).clamp_min(1e-9)
 
     def _is_target(self, batch: RetrieverBatch) -> Tensor:
         return batch.is_target(only_new=self.options.targets == "new")
@@ -158,6 +173,6 @@ class RetrieverTask:
         return is_target / is_target.sum(dim=1, keepdim=True).clamp_min(1) ** self.options.basket_exponent
 
 
-def _products(users_BD: Tensor, vectors: Tensor) -> Tensor:
-    """Of users with the vectors of all, (N, D), or with their own, (B, N, D)."""
-    return users_BD @ vectors.T if vectors.ndim == 2 else torch.einsum("bd,bnd->bn", users_BD, vectors)
+def _products(users_BD: Tensor, vectors_BND: Tensor) -> Tensor:
+    """Of users with their own vectors, (B, N)."""
+    return torch.einsum("bd,bnd->bn", users_BD, vectors_BND)

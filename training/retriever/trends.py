@@ -58,15 +58,12 @@ class RecentSales:
     def num_periods(self) -> int:
         return len(self.typical)
 
-    def log_counts(self, period_B: Tensor, items: Tensor) -> Tensor:
-        """log(1 + count) of items as of each query's period, (B, N). items: (N,) for all queries, or (B, N).
+    def log_counts(self, period: Tensor, items: Tensor) -> Tensor:
+        """log(1 + count) of items as of periods, of shapes that go together, (...).
 
         The logarithm of the share up to a constant per period, which a softmax over items does not see.
         """
-        if items.ndim == 2:
-            return self._logs(period_B[:, None], items)[..., 0]
-        periods, row_B = torch.unique(period_B, return_inverse=True)
-        return self._logs(periods[:, None], items)[..., 0][row_B]
+        return self._logs(period, items)[..., 0]
 
     def latest(self) -> Tensor:
         """log(1 + count) of all items in the last period, as when serving, (num_items + 1,)."""
