@@ -26,6 +26,7 @@ from recsys_spark.contracts.errors import ArtifactError, ConfigError, DataError,
 from recsys_spark.contracts.ranker_file import EPSILON, FORMAT, HEADS, LIMIT
 
 _RANKERS_KEPT = 4  # of one Python process
+_ROWS_AT_ONCE = 2048  # about, in whole queries: what lies between the layers then stays in a core's cache
 
 State = Mapping[str, Tensor]
 
@@ -85,14 +86,25 @@ class MlpRanker(Ranker):
     members: tuple[State, ...]
 
     def _scores(self, features_NF: npt.NDArray[np.float32], query_N: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+        query_N = np.cumsum(np.diff(query_N, prepend=query_N[0]) != 0)
+        is_first = np.diff(query_N, prepend=-1) != 0
+        places = np.flatnonzero(is_first)
+        cuts = places[np.diff(places // _ROWS_AT_ONCE, prepend=0) != 0]
         with _on_one_thread(), torch.inference_mode():
-            features = torch.from_numpy(features_NF.astype(np.float64))
-            query = torch.from_numpy(np.cumsum(np.diff(query_N, prepend=query_N[0]) != 0))
-            scored = [self._of_member(member, features, query) for member in self.members]
-            found: npt.NDArray[np.float64] = torch.stack(scored).mean(dim=0).numpy()
+            parts = zip(np.split(features_NF, cuts), np.split(query_N, cuts), strict=True)
+            found = np.concatenate([self._of_queries(*part) for part in parts])
         if np.isnan(found).any():
             odd = [name for name, values in zip(self.features, features_NF.T, strict=True) if np.isnan(values).any()]
             raise DataError(f"features {odd} hold NaN; fill them in the stage 'features'")
+        return found
+
+    def _of_queries(
+        self, features_NF: npt.NDArray[np.float32], query_N: npt.NDArray[np.int64]
+    ) -> npt.NDArray[np.float64]:
+        """The scores of some queries, whose numbers are consecutive."""
+        features, query = torch.from_numpy(features_NF.astype(np.float64)), torch.from_numpy(query_N - query_N[0])
+        scored = [self._of_member(member, features, query) for member in self.members]
+        found: npt.NDArray[np.float64] = torch.stack(scored).mean(dim=0).numpy()
         return found
 
     def _of_member(self, state: State, features_NF: Tensor, query_N: Tensor) -> Tensor:
@@ -100,7 +112,7 @@ class MlpRanker(Ranker):
         if self.within_query:
             inputs_NI = torch.cat([inputs_NI, _z_scores(inputs_NI, query_N)], dim=1)
         x_NH = _normalised(state, "first.3", _layer(state, "first.0", inputs_NI))
-        x_NH = x_NH + _normalised(state, "second.3", _layer(state, "second.0", x_NH))
+        x_NH += _normalised(state, "second.3", _layer(state, "second.0", x_NH))
         return nnf.linear(_layer(state, "last.0", x_NH), state["heads.weight"], state["heads.bias"])
 
 
@@ -134,12 +146,13 @@ def _in_double(state: State) -> dict[str, Tensor]:
 def _transformed(state: State, kinds: tuple[str, ...], features_NF: Tensor) -> Tensor:
     """As `FeatureTransform`."""
     prefix = "transform."
-    is_log = torch.tensor([kind == "log" for kind in kinds])
-    by_quantile = [place for place, kind in enumerate(kinds) if kind == "quantile"]
-    shaped = torch.where(is_log, features_NF.sign() * features_NF.abs().log1p(), features_NF)
+    by_log, by_quantile = ([place for place, kind in enumerate(kinds) if kind == name] for name in ("log", "quantile"))
+    shaped = features_NF.clone()
+    values = features_NF[:, by_log]
+    shaped[:, by_log] = values.abs().log1p_().copysign_(values)
     if by_quantile:
         shaped[:, by_quantile] = _between_knots(features_NF[:, by_quantile], state[prefix + "knots"])
-    return ((shaped - state[prefix + "mean"]) / state[prefix + "deviation"]).clamp(-LIMIT, LIMIT)
+    return shaped.sub_(state[prefix + "mean"]).div_(state[prefix + "deviation"]).clamp_(-LIMIT, LIMIT)
 
 
 def _between_knots(values_NF: Tensor, knots_FK: Tensor) -> Tensor:
@@ -156,16 +169,16 @@ def _z_scores(values_NF: Tensor, query_N: Tensor) -> Tensor:
     """(x - mean) / (standard deviation + epsilon) within each query."""
 
     def means(values: Tensor) -> Tensor:
-        sums = values.new_zeros(len(count), values.shape[1]).index_add(0, query_N, values)
-        return (sums / count[:, None])[query_N]
+        sums = values.new_zeros(len(count), values.shape[1]).index_add_(0, query_N, values)
+        return sums.div_(count[:, None])[query_N]
 
     count = torch.bincount(query_N)
     centred = values_NF - means(values_NF)
-    return centred / (means(centred.square()).sqrt() + EPSILON)
+    return centred.div_(means(centred.square()).sqrt_().add_(EPSILON))
 
 
 def _layer(state: State, name: str, x: Tensor) -> Tensor:
-    return nnf.linear(x, state[f"{name}.weight"], state[f"{name}.bias"]).relu()
+    return nnf.linear(x, state[f"{name}.weight"], state[f"{name}.bias"]).relu_()
 
 
 def _normalised(state: State, name: str, x: Tensor) -> Tensor:

@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from recsys_spark.contracts.errors import ArtifactError, ConfigError, DataError, SchemaError
+from recsys_spark.ranker import score
 from recsys_spark.ranker.score import Ranker, load_ranker
 from tests.support.rankers import CONFIG, FEATURES, KINDS, need_lightgbm, planted, publish_candidates, ranker_job
 from training.ranker.job import save_ranker
@@ -54,7 +55,9 @@ def test_scores_are_those_of_the_trained_model(tmp_path, within_query, kinds):
     assert found.std(axis=0).min() > 0.01
 
 
-def test_scores_of_a_query_are_the_same_alone_and_in_company(tmp_path):
+@pytest.mark.parametrize("rows_at_once", [1, 50, 2048])
+def test_scores_of_a_query_are_the_same_alone_and_in_company(tmp_path, monkeypatch, rows_at_once):
+    monkeypatch.setattr(score, "_ROWS_AT_ONCE", rows_at_once)
     ranker, _ = saved(tmp_path)
     together = ranker.scores(WORLD.features, WORLD.query())
     for number in range(30):
