@@ -17,10 +17,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from scipy import sparse
-from scipy.sparse import _sparsetools
 
 from recsys_spark.arrays import Floats, Ints
 from recsys_spark.baselines.sparse_blocks import Block, Columns, Tile
+from recsys_spark.baselines.sparse_products import one_pass_product
 from recsys_spark.baselines.thresholds import nth_largest_of_columns, nth_largest_of_rows
 
 SCORE_STEPS = 10**6  # a score is a whole number of millionths
@@ -148,11 +148,11 @@ class ColumnGroup:
     def _visit_sparse(self, tile: Tile, alive: Ints) -> None:
         everyone = len(alive) == self.size
         matrix = self._matrix if everyone else self._matrix[alive]
-        product = _product(matrix, tile.by_row(self.dtype), tile.row_counts)
+        product = one_pass_product(matrix, tile.by_row(self.dtype), tile.row_counts)
         scaled = np.multiply(product.data, tile.inverse_norms[product.indices], dtype=np.float32)
         if self._counts_support:  # the same structure in the same order: no sum of positive products is zero
             pattern = self._pattern if everyone else self._pattern[alive]
-            support = _product(pattern, tile.by_row(self.dtype, pattern=True), tile.row_counts).data
+            support = one_pass_product(pattern, tile.by_row(self.dtype, pattern=True), tile.row_counts).data
             scaled[support < self.rule.min_support] = 0.0
         if not self.thresholds[alive].any():
             self._raise_thresholds(tile, alive, nth_largest_of_rows(scaled, product.indptr, self._enough))
@@ -231,20 +231,6 @@ def column_groups(block: Block, rule: SimilarityRule) -> Iterator[ColumnGroup]:
         stop = min(max(stop, start + 1), len(work))
         yield ColumnGroup(columns, start, stop, rule)
         start = stop
-
-
-def _product(left: sparse.csr_matrix, right: sparse.csr_matrix, counts: npt.NDArray[np.float32]) -> sparse.csr_matrix:
-    """left @ right of one type; counts: entries in each row of the right one.
-
-    scipy's operator first walks through all multiply-adds to learn the size of the result: in a large matrix a third
-    of its time. Here they bound the size; memory that is not written to is not taken.
-    """
-    shape = left.shape[0], right.shape[1]
-    bound = min(int(counts[left.indices].sum(dtype=np.float64)), math.prod(shape))
-    data, indices, indptr = np.empty(bound, left.dtype), np.empty(bound, np.int32), np.empty(shape[0] + 1, np.int32)
-    factors = (array for matrix in (left, right) for array in (matrix.indptr, matrix.indices, matrix.data))
-    _sparsetools.csr_matmat(*shape, *factors, indptr, indices, data)
-    return sparse.csr_matrix((data[: indptr[-1]], indices[: indptr[-1]], indptr), shape=shape, copy=False)
 
 
 def _millionths(keys: Ints) -> Ints:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from recsys_spark.arrays import Floats, Ints, find, pair_keys, places_by_group
+from recsys_spark.arrays import Floats, Ints, find, order_best_first, pair_keys, places_by_group
 from recsys_spark.baselines.profiles import num_wanted
 from recsys_spark.baselines.query_batches import QueryBatch
 from recsys_spark.baselines.ranking import Model, Popular, Scored
@@ -49,7 +49,7 @@ class WithFallback:
 
 def _behind(own: Scored, asked: Scored, is_new: npt.NDArray[np.bool_]) -> Scored:
     """The model's own pairs and those of the fallback that are new, in its order."""
-    order = np.lexsort((asked.items, -asked.scores, asked.rows))
+    order = order_best_first(asked.rows, asked.items, asked.scores)
     order = order[is_new[order]]
     rows, items = asked.rows[order], asked.items[order]
     steps = _STEP * (places_by_group(rows) + 1)

@@ -12,11 +12,12 @@ from collections.abc import Iterator
 import numpy as np
 from scipy import sparse
 
-from recsys_spark.arrays import Floats, Ints
+from recsys_spark.arrays import Floats, Ints, order_best_first
 from recsys_spark.baselines.personal import decayed
 from recsys_spark.baselines.popularity import FittedPopularity
 from recsys_spark.baselines.query_batches import QueryBatch
 from recsys_spark.baselines.ranking import SCORE_DECIMALS, Scored
+from recsys_spark.baselines.sparse_products import one_pass_product
 
 _PRODUCT_ENTRIES = 4_000_000  # multiply-adds of one part; an entry takes 12 bytes, and a few copies of it exist
 
@@ -35,7 +36,7 @@ def profiles(batch: QueryBatch, half_life_days: float) -> sparse.csr_matrix:
 def heaviest_of_rows(matrix: sparse.csr_matrix, number: int) -> sparse.csr_matrix:
     """The matrix with the `number` largest entries of each row; ties by column."""
     rows = np.repeat(np.arange(matrix.shape[0]), np.diff(matrix.indptr))
-    order = np.lexsort((matrix.indices, -matrix.data, rows))
+    order = order_best_first(rows, matrix.indices, matrix.data)
     kept = np.sort(order[np.arange(len(order)) - matrix.indptr[rows] < number])  # rows ascend in both orders
     indptr = np.concatenate([[0], np.cumsum(np.bincount(rows[kept], minlength=matrix.shape[0]))])
     return sparse.csr_matrix((matrix.data[kept], matrix.indices[kept], indptr), shape=matrix.shape)
@@ -95,9 +96,10 @@ def best_of_product(
     """
     left = fitted_to(left, right.shape[0])
     num_items, wanted = max(right.shape[1], own.shape[1]), num_wanted(batch)
-    found = []
+    counts, found = np.diff(right.indptr), []
     for part in row_parts(left, right):
-        product = fitted_to(left[part] @ right, num_items)
+        product = one_pass_product(left[part], right, counts)
+        product.resize(product.shape[0], num_items)
         product.data *= factors[product.indices]
         if own.nnz:
             product = (product + fitted_to(own[part], num_items)).tocsr()

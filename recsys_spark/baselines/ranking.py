@@ -13,7 +13,7 @@ import numpy.typing as npt
 import pyarrow as pa
 from pyspark.sql import DataFrame
 
-from recsys_spark.arrays import Floats, Ints
+from recsys_spark.arrays import Floats, Ints, order_best_first
 from recsys_spark.baselines.query_batches import QueryBatch, query_batches
 from recsys_spark.contracts.schemas import RANKINGS
 from recsys_spark.evaluation.protocols import ALL_ITEMS, FIRST_PURCHASE, MASKED_NEW, MASKED_SEEN, PROTOCOLS
@@ -166,7 +166,7 @@ def _laid_out(protocol: str, lists: list[_Listed]) -> Lists:
 def best_first(scored: Scored, num_queries: int) -> list[tuple[Ints, Floats]]:
     """Items and scores of each query, best first, ties by item_idx."""
     rounded = np.round(scored.scores, SCORE_DECIMALS)
-    order = np.lexsort((scored.items, -rounded, scored.rows))
+    order = order_best_first(scored.rows, scored.items, rounded)
     items, scores = scored.items[order], rounded[order]
     bounds = np.searchsorted(scored.rows[order], np.arange(num_queries + 1))
     return [(items[first:last], scores[first:last]) for first, last in pairwise(bounds)]

@@ -13,7 +13,7 @@ from itertools import pairwise
 import numpy as np
 from scipy import sparse
 
-from recsys_spark.arrays import Floats, Ints, places_by_group, places_by_size
+from recsys_spark.arrays import Floats, Ints, order_best_first, places_by_group, places_by_size
 from recsys_spark.baselines.loading import numbers, read_columns
 from recsys_spark.baselines.matrices import FittedTable, csr_of
 from recsys_spark.baselines.personal import sum_pairs
@@ -118,7 +118,7 @@ def _with_popular(shares: sparse.csr_matrix, others: Floats, wanted: Ints, popul
 
 def _told(scored: Scored, spoke: np.ndarray) -> Scored:
     """With each item's place in the list as its rank under the kinds that spoke, (Q, kinds)."""
-    order = np.lexsort((scored.items, -scored.scores, scored.rows))
+    order = order_best_first(scored.rows, scored.items, scored.scores)
     ranks = np.empty(len(order), dtype=np.int32)
     rows = scored.rows[order]
     ranks[order] = places_by_group(rows) + 1

@@ -16,7 +16,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 from scipy import sparse
 
-from recsys_spark.arrays import Floats, places_by_group
+from recsys_spark.arrays import Floats, order_best_first, places_by_group
 from recsys_spark.baselines.mapped_arrays import mapped
 from recsys_spark.baselines.matrices import FittedTable
 from recsys_spark.baselines.personal import sum_pairs
@@ -97,7 +97,7 @@ def nearest(
         distances = np.round(own_squares[rows] + squares[found] - 2 * shared.data, 12)
         other = found != users[rows]
         rows, found, distances = rows[other], found[other], distances[other]
-        order = np.lexsort((found, distances, rows))
+        order = order_best_first(rows, found, -distances)
         rows, found = rows[order], found[order]
         rank = places_by_group(rows)
         kept_rows.append(rows[rank < k].astype(np.int64))

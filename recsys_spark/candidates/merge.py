@@ -11,7 +11,17 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from recsys_spark.arrays import Flags, Ints, find, items_of_keys, pair_keys, places_by_group, rows_of_keys
+from recsys_spark.arrays import (
+    Flags,
+    Ints,
+    find,
+    items_of_keys,
+    order_within,
+    pair_keys,
+    places_by_group,
+    rows_of_keys,
+    starts_of,
+)
 from recsys_spark.baselines.ranking import SCORE_DECIMALS, Scored
 from recsys_spark.contracts.candidate_config import is_proposed
 
@@ -56,7 +66,7 @@ def rank_source(scored: Scored, seen: Ints, proposes_seen: bool, depth: int) -> 
     keys, scores = keys[by_pair], np.round(scored.scores[by_pair], SCORE_DECIMALS)
     is_allowed = find(seen, keys)[1] == proposes_seen
     rows = rows_of_keys(keys)
-    best_first = np.lexsort((-scores, rows))  # stable, so that ties keep the order of items
+    best_first = order_within(rows, -scores)  # stable, so that ties keep the order of items
     reached = np.empty(len(keys), dtype=np.int64)  # of what may be proposed, down to each pair
     reached[best_first] = _running_counts(is_allowed[best_first], rows)
     kept = reached < depth + is_allowed
@@ -94,18 +104,19 @@ def fused_order(
     as many. Ties keep the order of the pairs.
     """
     fused = np.where(ranks > 0, quotas / (_FUSION + ranks), 0.0).sum(axis=1)
-    groups = rows * 2 + is_repeat
-    by_group = np.lexsort((-fused, groups))
-    place = np.empty(len(rows), dtype=np.int64)
-    place[by_group] = places_by_group(groups[by_group])
-    share = np.where(is_repeat, repeat_share, 1 - repeat_share)
-    return np.lexsort(((place + 1) / share, rows))
+    best_first = order_within(rows, -fused)
+    is_repeat_then = is_repeat[best_first]
+    reached = np.empty(len(rows), dtype=np.int64)  # of its kind, down to each pair
+    reached[best_first] = np.where(
+        is_repeat_then, _running_counts(is_repeat_then, rows), _running_counts(~is_repeat_then, rows)
+    )
+    return order_within(rows, reached / np.where(is_repeat, repeat_share, 1 - repeat_share))
 
 
 def _running_counts(flags: Flags, groups: Ints) -> Ints:
     """How many flags are set from the first entry of each group down to each entry; groups: ascending."""
     before = np.concatenate([[0], np.cumsum(flags)])
-    return before[1:] - before[np.searchsorted(groups, groups)]
+    return before[1:] - before[starts_of(groups)]
 
 
 def candidate_rows(keys: Ints, listed: Sequence[SourceRanking]) -> CandidateRows:

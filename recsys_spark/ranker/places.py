@@ -15,7 +15,7 @@ import pyarrow as pa
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from recsys_spark.arrays import Ints, places_by_group
+from recsys_spark.arrays import Ints, order_best_first, places_by_group
 from recsys_spark.baselines.ranking import SCORE_DECIMALS
 from recsys_spark.contracts.columns import K_VALUES, LIST_PROTOCOLS
 from recsys_spark.evaluation.bootstrap import read_sums, resampled_sums
@@ -135,7 +135,7 @@ def places_within(query: Ints, scores: npt.NDArray[np.float64], items: Ints) -> 
     >>> places_within(np.array([1, 1, 1, 2]), np.array([0.5, 0.9, 0.5, 0.1]), np.array([7, 8, 3, 9])).tolist()
     [3, 1, 2, 1]
     """
-    order = np.lexsort((items, -np.round(scores, SCORE_DECIMALS), query))
+    order = order_best_first(query, items, np.round(scores, SCORE_DECIMALS))
     rank = np.empty(len(query), dtype=np.int64)
     rank[order] = places_by_group(query) + 1
     return rank
