@@ -29,6 +29,7 @@ from recsys_spark.retriever.inputs import (
     write_examples,
     write_fit,
 )
+from recsys_spark.retriever.periods import sales_on_grid
 from recsys_spark.retriever.publish import publish_tower
 from recsys_spark.retriever.rankings import rank_queries
 from recsys_spark.sequences.histories import customer_histories
@@ -68,6 +69,7 @@ def _write_inputs(io: StageIO, config: PipelineConfig) -> tuple[DataFrame, dict[
     histories = io.materialise("histories", merged)
     events = indexed_events(io)
     grid = grid_of(events, settings.snapshot_days)
+    on_grid = io.materialise("sales_on_grid", sales_on_grid(events, grid, settings.recent_days))
     ends = {fit: cutoff(end) for fit, end in cutoffs_of_fits(io.read_json(artifacts.SPLIT_CUTOFFS)).items()}
     queries = io.read(artifacts.QUERIES, split="train")
     early = early_end(queries, settings.dev_share, ends[FOLD], "retriever.dev_share")
@@ -79,7 +81,7 @@ def _write_inputs(io: StageIO, config: PipelineConfig) -> tuple[DataFrame, dict[
     inputs = {}
     for fit, end in {EARLY: early, **ends}.items():
         known = events.filter(F.col("invoice_date") <= end)
-        inputs[fit] = write_fit(io, settings, fit, known, histories, grid, hist_max, pairs)
+        inputs[fit] = write_fit(io, settings, fit, known, histories, grid, on_grid, hist_max, pairs)
         log.info("train_retriever: inputs of fit=%s", fit)
     return histories, inputs
 

@@ -94,17 +94,19 @@ def write_fit(
     known: DataFrame,
     histories: DataFrame,
     grid: Grid,
+    on_grid: DataFrame,
     hist_max: int,
     pairs: NeighbourOptions | None,
 ) -> FitInputs:
     """Publish ITEM_SALES, USER_HISTORIES, TOWER_ITEMS and, with options for the pairs, CO_PURCHASES of a fit.
 
-    known: of `indexed_events`, up to the cutoff of the fit. hist_max: events that the longest history of a tower holds.
+    known: of `indexed_events`, up to the cutoff of the fit. on_grid: of `sales_on_grid`, of all of them. hist_max:
+    events that the longest history of a tower holds.
     """
     row = known.agg(F.max(F.unix_micros("invoice_date")).alias("last")).first()
     assert row is not None
     last = row["last"]
-    io.write(artifacts.ITEM_SALES, item_sales(known, grid, last, settings.recent_days), fit=fit)
+    io.write(artifacts.ITEM_SALES, item_sales(on_grid, known, grid, last, settings.recent_days), fit=fit)
     contexts = contexts_at(histories, last) if settings.has_context else None
     io.write(artifacts.USER_HISTORIES, user_histories(histories, last, hist_max, contexts), fit=fit)
     if pairs is not None:
