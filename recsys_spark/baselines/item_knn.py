@@ -72,7 +72,8 @@ class NeighbourModel:
     days go back from the customer's last purchase, so repeats weigh alike too however long ago that was.
     neighbours: a table of neighbours. by_target: its item_idx is the item that is scored (EASE), not the one in the
     profile (ItemKNN). profile_items: the heaviest of the profile, whose neighbours are looked at; 0 for all. With 100
-    of 470 on Complete Journey ItemKNN finds as much as with all, in a third of the time; EASE needs all.
+    of some 470 items of a profile, as on Complete Journey, ItemKNN finds as much as with all, in a third of the time;
+    EASE needs all.
     """
 
     name: str

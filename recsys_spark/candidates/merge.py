@@ -69,7 +69,7 @@ def rank_source(scored: Scored, seen: Ints, proposes_seen: bool, depth: int) -> 
     best_first = order_within(rows, -scores)  # stable, so that ties keep the order of items
     reached = np.empty(len(keys), dtype=np.int64)  # of what may be proposed, down to each pair
     reached[best_first] = _running_counts(is_allowed[best_first], rows)
-    kept = reached < depth + is_allowed
+    kept = reached < depth + is_allowed  # one that may be proposed has counted itself
     return SourceRanking(keys[kept], np.where(is_allowed, reached, 0)[kept], scores[kept])
 
 
