@@ -19,7 +19,7 @@ _SORTED_TOGETHER = 16  # entries of a group, on average: smaller ones are not wo
 
 
 def pair_keys(rows: Ints, items: Ints) -> Ints:
-    """One integer per pair, which orders pairs by row, then item."""
+    """One integer per pair, which orders pairs by row, then item. rows: below 2^31; items: below 2^32."""
     return (rows << _ITEM_BITS) | items
 
 
@@ -58,13 +58,22 @@ def places_by_group(groups: Ints) -> Ints:
     return np.arange(len(groups)) - starts_of(groups)
 
 
+def bounds_of_groups(groups: Ints) -> Ints:
+    """Where each group begins, and the end of the last, (groups + 1,); groups: of each entry, ascending.
+
+    >>> bounds_of_groups(np.array([4, 4, 7])).tolist()
+    [0, 2, 3]
+    """
+    return np.append(np.flatnonzero(np.diff(groups, prepend=groups[:1] - 1)), len(groups))
+
+
 def starts_of(groups: Ints) -> Ints:
     """Where the group of each entry begins; groups: of each entry, ascending.
 
     >>> starts_of(np.array([4, 4, 7])).tolist()
     [0, 0, 2]
     """
-    bounds = _bounds(groups)
+    bounds = bounds_of_groups(groups)
     return np.repeat(bounds[:-1], np.diff(bounds))
 
 
@@ -77,7 +86,7 @@ def order_within(groups: Ints, values: npt.NDArray[np.generic]) -> Ints:
     >>> order_within(np.array([4, 4, 7, 7]), np.array([3.0, 1.0, 9.0, 9.0])).tolist()
     [1, 0, 2, 3]
     """
-    bounds = _bounds(groups)
+    bounds = bounds_of_groups(groups)
     if len(groups) < _SORTED_TOGETHER * len(bounds):
         return np.lexsort((values, groups))
     order = np.empty(len(groups), dtype=np.int64)
@@ -93,14 +102,11 @@ def order_best_first(rows: Ints, items: Ints, scores: npt.NDArray[np.floating]) 
     >>> order_best_first(np.array([1, 1, 0]), np.array([8, 3, 5]), np.array([0.5, 0.5, 0.1])).tolist()
     [2, 1, 0]
     """
-    keys = pair_keys(np.asarray(rows, dtype=np.int64), items)
+    if int(rows.max(initial=0)) >> (63 - _ITEM_BITS):  # such as ids of queries
+        rows = np.unique(rows, return_inverse=True)[1]
+    keys = pair_keys(rows.astype(np.int64, copy=False), items)
     by_pair = np.argsort(keys, kind="stable")  # most models score in this very order, which it notices
     return by_pair[order_within(rows[by_pair], -scores[by_pair])]
-
-
-def _bounds(groups: Ints) -> Ints:
-    """Where each group begins, and the end of the last, (groups + 1,)."""
-    return np.append(np.flatnonzero(np.diff(groups, prepend=groups[:1] - 1)), len(groups))
 
 
 def mix(values: Ints) -> Hashes:

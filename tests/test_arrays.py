@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from scipy import sparse
 
 from recsys_spark.arrays import order_best_first, order_within, places_by_group, starts_of
-from recsys_spark.baselines.sparse_products import one_pass_product
 
 SIZES = {
     "none": [],
@@ -16,7 +14,6 @@ SIZES = {
     "large": [200, 1, 0, 500, 64],
     "one only": [300],
 }
-SHAPES = [(30, 40), (40, 25)]
 
 
 def groups_of(sizes: list[int]) -> np.ndarray:
@@ -53,17 +50,8 @@ def test_the_best_first_are_ordered_by_row_score_and_item_whatever_their_order_w
     assert order_best_first(rows, items, scores).tolist() == np.lexsort((items, -scores, rows)).tolist()
 
 
-@pytest.mark.parametrize("dtypes", [(np.float64, np.float64), (np.float32, np.float64), (np.float32, np.float32)])
-def test_the_product_in_one_pass_is_that_of_dense_matrices(dtypes):
-    rng = np.random.default_rng(5)
-    dense = [
-        (rng.random(shape) * (rng.random(shape) < 0.2)).astype(kind) for shape, kind in zip(SHAPES, dtypes, strict=True)
-    ]
-    dense[0][::3] = 0.0
-    left, right = (sparse.csr_matrix(matrix) for matrix in dense)
-    found = one_pass_product(left, right, np.diff(right.indptr))
-    assert found.dtype == np.result_type(*dtypes)
-    assert found.shape == (30, 25)
-    assert np.allclose(found.toarray(), dense[0] @ dense[1])
-    nothing = one_pass_product(left[:0], right, np.diff(right.indptr))
-    assert nothing.shape == (0, 25)
+def test_ids_of_queries_may_be_too_large_for_a_key():
+    rows = np.repeat([2_100_000_001, 2_200_000_001, 4_500_000_007_000_001], [40, 17, 33])
+    rng = np.random.default_rng(6)
+    items, scores = rng.permutation(len(rows)), rng.integers(0, 4, len(rows)) / 10.0
+    assert order_best_first(rows, items, scores).tolist() == np.lexsort((items, -scores, rows)).tolist()

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 import torch.nn.functional as nnf
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 
 def info_nce(target_BP: Tensor, negative_BK: Tensor, weight_BP: Tensor) -> Tensor:
@@ -72,6 +73,7 @@ class _LogSumExp(torch.autograd.Function):
         return largest[:, 0] + sums.log()
 
     @staticmethod
+    @once_differentiable  # type: ignore[misc]
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, None]:
         queries_BK, items_NK, odds, sums = ctx.saved_tensors
         of_sums = (gradients[0] / sums).where(sums > 0, 0.0)

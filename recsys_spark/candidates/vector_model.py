@@ -16,6 +16,8 @@ from recsys_spark.candidates.towers import load_tower, newest, pooled
 
 _BELOW_ALL = -2.0  # a score no cosine reaches, for the popular items behind the model's own
 _PAIRS_AT_A_TIME = 4096  # whose vectors are looked up together
+# Items beyond those that are wanted: FAISS's sums depend on what is searched together, and so does who is last.
+SPARE = 16
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,7 @@ class TwoTowerModel:
 
         vectors = self._vectors(batch)
         asked = np.flatnonzero(vectors.any(axis=1))
-        wanted = num_wanted(batch)
+        wanted = num_wanted(batch) + SPARE
         found = load_index(self.files).search(vectors[asked], wanted[asked], with_offsets=self.by == "tower")
         rows = asked[found.rows]
         return Scored(rows, found.items, self._scores(vectors, rows, found.items))

@@ -20,6 +20,7 @@ import torch
 import torch.nn.functional as nnf
 from torch import Tensor
 
+from recsys_spark.arrays import bounds_of_groups
 from recsys_spark.candidates.tower_files import FittedFile
 from recsys_spark.contracts.archives import require_archive
 from recsys_spark.contracts.errors import ArtifactError, ConfigError, DataError, SchemaError
@@ -86,10 +87,10 @@ class MlpRanker(Ranker):
     members: tuple[State, ...]
 
     def _scores(self, features_NF: npt.NDArray[np.float32], query_N: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
-        query_N = np.cumsum(np.diff(query_N, prepend=query_N[0]) != 0)
-        is_first = np.diff(query_N, prepend=-1) != 0
-        places = np.flatnonzero(is_first)
-        cuts = places[np.diff(places // _ROWS_AT_ONCE, prepend=0) != 0]
+        bounds = bounds_of_groups(query_N)
+        query_N = np.repeat(np.arange(len(bounds) - 1), np.diff(bounds))
+        first_Q = bounds[:-1]
+        cuts = first_Q[np.diff(first_Q // _ROWS_AT_ONCE, prepend=0) != 0]
         with _on_one_thread(), torch.inference_mode():
             parts = zip(np.split(features_NF, cuts), np.split(query_N, cuts), strict=True)
             found = np.concatenate([self._of_queries(*part) for part in parts])

@@ -18,7 +18,7 @@ from recsys_spark.baselines.popularity import FittedPopularity
 from recsys_spark.baselines.query_batches import QueryBatch
 from recsys_spark.baselines.ranking import SCORE_DECIMALS, rank_batch
 from recsys_spark.candidates.towers import load_tower
-from recsys_spark.candidates.vector_model import TwoTowerModel
+from recsys_spark.candidates.vector_model import SPARE, TwoTowerModel
 from recsys_spark.sequences.windows import MICROS_PER_DAY
 from tests.candidates.tower_folders import histories, index_tower, random_histories, random_vectors, unit, write_tower
 
@@ -89,7 +89,7 @@ def test_a_query_gets_the_same_list_alone_and_among_others(make):
 def test_a_cold_query_has_no_scores_and_the_popular_items(make, by):
     model, batch = make(by), histories([], [(3, 1), (4, 2), (5, 1)], [(3, 999)])
     found = model.score(replace(batch, depth=K))
-    assert np.bincount(found.rows, minlength=3).tolist() == [0, K + 2, 0]
+    assert np.bincount(found.rows, minlength=3).tolist() == [0, K + 2 + SPARE, 0]
     lists = next(rank_batch(model, batch, K))
     assert np.split(lists.items, lists.offsets[1:-1])[0].tolist() == [120, 118, 117, 116, 115]  # 119 is 17 x 7
     assert lists.num_scored.tolist() == [0, K, 0]

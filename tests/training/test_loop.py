@@ -33,8 +33,7 @@ from training.process_group import Group
 pytestmark = pytest.mark.torch
 
 ROOT = Path(__file__).parents[2]
-# At this rate the dev metric has a plateau by a clear margin.
-RUN = SmallRun(learning_rate=0.25)
+RUN = SmallRun()
 NUM_STEPS = RUN.settings.max_epochs * RUN.steps
 EVERY_STEP = replace(RUN.settings, checkpoint_seconds=0)
 # Trains RUN with a checkpoint at each step, and says before each which it is.
@@ -46,7 +45,7 @@ from tests.support.towers import SmallRun
 from training.process_group import Group
 
 torch.set_num_threads(1)
-run = SmallRun(learning_rate=0.25)
+run = SmallRun()
 
 def batches(epoch, skip):
     for step, batch in enumerate(run.batches(epoch, skip, Group()), start=skip):

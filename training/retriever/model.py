@@ -1,6 +1,7 @@
 """The two towers: items and users as unit vectors whose inner product says how well they go together.
 
-Names: B queries, L places of history, M items, D embedding size.
+Names: B queries, L places of history, M items, N candidates, S snapshots of sales, D size of vectors, K of the factors of
+logits.
 """
 
 from __future__ import annotations
@@ -160,17 +161,18 @@ class RetrieverModel(nn.Module):
         return scaled if self.trend_weight is None or trend is None else scaled + self.trend_weight * trend
 
     def factors(
-        self, users_BD: Tensor, vectors_ND: Tensor, trend_PN: Tensor | None, period_B: Tensor
+        self, users_BD: Tensor, vectors_ND: Tensor, trend_SN: Tensor | None, snapshot_B: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """Logits as inner products: of queries, (B, K), and items, (N, K). period_B: row of the trends, a query's own.
+        """Logits as inner products: of queries, (B, K), and items, (N, K).
 
-        A trend of its own for each of P periods takes P more places: one of a query's is 1, the others are 0.
+        snapshot_B: which row of the trends is a query's. The trends take S more places: one of a query's is 1, the
+        others are 0.
         """
         queries_BD, vectors_ND = users_BD.float() / self.log_temperature.exp(), vectors_ND.float()
-        if self.trend_weight is None or trend_PN is None:
+        if self.trend_weight is None or trend_SN is None:
             return queries_BD, vectors_ND
-        chosen_BP = nnf.one_hot(period_B, len(trend_PN)).float()
-        return torch.cat([queries_BD, chosen_BP], dim=1), torch.cat([vectors_ND, self.trend_weight * trend_PN.T], dim=1)
+        chosen_BS = nnf.one_hot(snapshot_B, len(trend_SN)).float()
+        return torch.cat([queries_BD, chosen_BS], dim=1), torch.cat([vectors_ND, self.trend_weight * trend_SN.T], dim=1)
 
 
 class ContextVectors(nn.Module):
@@ -225,7 +227,7 @@ class PooledHistory:
         return cls(None, history_BL[filled], start_B, (days_BL - newest_B[:, None])[filled])
 
     def among(self, others: Tensor) -> tuple[PooledHistory, Tensor]:
-        """The same over its own items and others alone, and where among these the others are."""
+        """One of the whole catalogue, over its own items and others alone; and where among these the others are."""
         held = torch.cat([others.flatten(), self.place_E])
         items_M, place = torch.unique(held, return_inverse=True)
         place_of_others, place_E = place.tensor_split([others.numel()])

@@ -96,27 +96,27 @@ class RetrieverTask:
         place = torch.searchsorted(candidates_N, batch.positives).clamp_max(len(candidates_N) - 1)
         bought = self.group.gather_rows(torch.cat([batch.user_idx[:, None], batch.positives], dim=1))
         masked = negatives.masked_candidates(candidates_N, batch.user_idx, *bought.tensor_split([1], dim=1))
-        periods_P, period_B = torch.unique(batch.period, return_inverse=True)
-        trend_PN = self.catalogue.log_sales(periods_P[:, None], candidates_N)
-        users, vectors = self._encode(batch, candidates_N)
+        periods_S, snapshot_B = torch.unique(batch.period, return_inverse=True)
+        trend_SN = self.catalogue.log_sales(periods_S[:, None], candidates_N)
+        users, vectors, place_N = self._encode(batch, candidates_N)
         weights, loss = self._weights(batch), torch.zeros((), device=users.device)
-        for rows, offered in self._offered(candidates_N, vectors, periods_P, period_B):
-            queries, items = self.model.factors(users[rows], offered, trend_PN, period_B[rows])
+        for rows, offered in self._offered(candidates_N, vectors[place_N], periods_S, snapshot_B):
+            queries, items = self.model.factors(users[rows], offered, trend_SN, snapshot_B[rows])
             loss = loss + losses.shared_softmax(queries, items, place[rows], weights[rows], log_q, masked[rows])
         return self._over_all_ranks(loss, weights)
 
     def _offered(
-        self, candidates_N: Tensor, vectors_ND: Tensor, periods_P: Tensor, period_B: Tensor
+        self, candidates_N: Tensor, vectors_ND: Tensor, periods_S: Tensor, snapshot_B: Tensor
     ) -> Iterator[tuple[slice | Tensor, Tensor]]:
         """Rows of the batch with the vectors of the candidates that they meet, (N, D).
 
-        vectors_ND: of the candidates in a history. period_B: each query's place in periods_P.
+        vectors_ND: of the candidates as histories look them up. snapshot_B: each query's place in periods_S.
         """
         if not self.catalogue.has_snapshots:
             yield slice(None), vectors_ND
             return
-        for number, period in enumerate(periods_P.tolist()):  # items as they stood in the snapshot that a query knows
-            yield (period_B == number).nonzero().flatten(), self.catalogue.ranked(candidates_N, period)
+        for number, period in enumerate(periods_S.tolist()):  # items as they stood in the snapshot that a query knows
+            yield (snapshot_B == number).nonzero().flatten(), self.catalogue.ranked(candidates_N, period)
 
     def _per_example(self, batch: RetrieverBatch, step: int) -> Tensor:
         places = (self.place_of[batch.history], self.place_of[batch.positives])
@@ -132,9 +132,9 @@ class RetrieverTask:
 
     def _cosines(self, batch: RetrieverBatch, offered_BN: Tensor) -> Tensor:
         """Of each query with the items that it alone is offered, (B, N)."""
-        users, vectors = self._encode(batch, offered_BN)
+        users, vectors, place_BN = self._encode(batch, offered_BN)
         if not self.catalogue.has_snapshots:
-            return _products(users, vectors)
+            return _products(users, vectors[place_BN])
         # Each query meets the items as they stood in the snapshot that it may know.
         periods, group_B = torch.unique(batch.period, return_inverse=True)
         found = users.new_zeros(offered_BN.shape)
@@ -145,14 +145,16 @@ class RetrieverTask:
             found = found.index_copy(0, rows, cosines.to(found.dtype))  # autocast computes in another type
         return found
 
-    def _encode(self, batch: RetrieverBatch, others: Tensor) -> tuple[Tensor, Tensor]:
-        """Vectors of the queries, (B, D), and of other items as histories look them up, (..., D): one pass for both."""
+    def _encode(self, batch: RetrieverBatch, others: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Vectors of the queries, (B, D), and of the distinct items of histories and others as histories look them up,
+        (M, D), in one pass; and where among these the others are.
+        """
         is_unused = self.model.towers.shape.user_tower == "id"
         history = torch.zeros_like(batch.history) if is_unused else batch.history
         pooled, place = PooledHistory.of(history, batch.history_days).among(others)
         assert pooled.items_M is not None
         vectors = self.catalogue.looked_up(pooled.items_M)
-        return self.model.towers.users(batch.user_idx, pooled, vectors, batch.context), vectors[place]
+        return self.model.towers.users(batch.user_idx, pooled, vectors, batch.context), vectors, place
 
     def _own_draws(self, batch: RetrieverBatch, step: int) -> Tensor:
         """Draws for the rows that this rank has of the global batch, (B, K). Every rank has as many rows."""
