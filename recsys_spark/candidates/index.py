@@ -23,8 +23,8 @@ from recsys_spark.contracts.errors import ArtifactError
 from recsys_spark.file_facts import sha256_of
 
 METRIC = "inner_product"
-# Queries from which a flat index multiplies matrices: three times as fast as pair by pair, which FAISS 1.15 does up to
-# 128,000 of them.
+# Queries from which a flat index multiplies matrices. FAISS 1.15 goes pair by pair up to 128,000 of them, which takes
+# three times as long on a core with AVX2.
 _MULTIPLIED_FROM = 20
 _AGAIN = "run stage 'train_retriever' again with --force"
 _INDICES_KEPT = 4  # of one Python process

@@ -1,7 +1,7 @@
 """The two towers: items and users as unit vectors whose inner product says how well they go together.
 
-Names: B queries, L places of history, M items, N candidates, S snapshots of sales, D size of vectors, K of the factors of
-logits.
+Names: B queries, L places of history, M items, N candidates, S snapshots of sales, D size of vectors, K that of
+factors.
 """
 
 from __future__ import annotations
@@ -227,7 +227,7 @@ class PooledHistory:
         return cls(None, history_BL[filled], start_B, (days_BL - newest_B[:, None])[filled])
 
     def among(self, others: Tensor) -> tuple[PooledHistory, Tensor]:
-        """One of the whole catalogue, over its own items and others alone; and where among these the others are."""
+        """A history of the whole catalogue over its own items and others alone, and where the others are there."""
         held = torch.cat([others.flatten(), self.place_E])
         items_M, place = torch.unique(held, return_inverse=True)
         place_of_others, place_E = place.tensor_split([others.numel()])
