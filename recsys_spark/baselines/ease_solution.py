@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import linalg, sparse
 
-from recsys_spark.arrays import Floats, Ints, places_by_group
+from recsys_spark.arrays import Floats, Ints, order_within, places_by_group
 from recsys_spark.baselines.thresholds import nth_largest_of_columns
 
 _WEIGHT_DECIMALS = 9
@@ -105,7 +105,7 @@ def _largest(block: Floats, targets: Ints, num_weights: int) -> tuple[Ints, Ints
     least = nth_largest_of_columns(sizes.T, num_weights) - 10.0**-_WEIGHT_DECIMALS  # as rounding lifts some
     rows, sources = np.nonzero(sizes >= least[:, None])
     weights = np.round(block[rows, sources], _WEIGHT_DECIMALS)
-    order = np.lexsort((sources, -np.abs(weights), rows))
+    order = order_within(rows, -np.abs(weights))  # stable: ties go to the smaller source
     rows, sources, weights = rows[order], sources[order], weights[order]
     ranks = places_by_group(rows) + 1
     kept = (ranks <= num_weights) & (weights != 0)

@@ -100,23 +100,23 @@ class RetrieverTask:
         trend_SN = self.catalogue.log_sales(periods_S[:, None], candidates_N)
         users, vectors, place_N = self._encode(batch, candidates_N)
         weights, loss = self._weights(batch), torch.zeros((), device=users.device)
-        for rows, offered in self._offered(candidates_N, vectors[place_N], periods_S, snapshot_B):
+        for rows, offered in self._offered(candidates_N, vectors, place_N, periods_S, snapshot_B):
             queries, items = self.model.factors(users[rows], offered, trend_SN, snapshot_B[rows])
             loss = loss + losses.shared_softmax(queries, items, place[rows], weights[rows], log_q, masked[rows])
         return self._over_all_ranks(loss, weights)
 
     def _offered(
-        self, candidates_N: Tensor, vectors_ND: Tensor, periods_S: Tensor, snapshot_B: Tensor
+        self, candidates_N: Tensor, vectors_MD: Tensor, place_N: Tensor, periods_S: Tensor, snapshot_B: Tensor
     ) -> Iterator[tuple[slice | Tensor, Tensor]]:
         """Rows of the batch with the vectors of the candidates that they meet, (N, D).
 
-        vectors_ND: of the candidates as histories look them up. snapshot_B: each query's place in periods_S.
+        vectors_MD, place_N: of `_encode`. snapshot_B: each query's place in periods_S.
         """
         if not self.catalogue.has_snapshots:
-            yield slice(None), vectors_ND
+            yield slice(None), vectors_MD[place_N]
             return
-        for number, period in enumerate(periods_S.tolist()):  # items as they stood in the snapshot that a query knows
-            yield (snapshot_B == number).nonzero().flatten(), self.catalogue.ranked(candidates_N, period)
+        for rows, period in _by_snapshot(periods_S, snapshot_B):
+            yield rows, self.catalogue.ranked(candidates_N, period)
 
     def _per_example(self, batch: RetrieverBatch, step: int) -> Tensor:
         places = (self.place_of[batch.history], self.place_of[batch.positives])
@@ -135,11 +135,8 @@ class RetrieverTask:
         users, vectors, place_BN = self._encode(batch, offered_BN)
         if not self.catalogue.has_snapshots:
             return _products(users, vectors[place_BN])
-        # Each query meets the items as they stood in the snapshot that it may know.
-        periods, group_B = torch.unique(batch.period, return_inverse=True)
         found = users.new_zeros(offered_BN.shape)
-        for number, period in enumerate(periods.tolist()):
-            rows = (group_B == number).nonzero().flatten()
+        for rows, period in _by_snapshot(*torch.unique(batch.period, return_inverse=True)):
             items, place = torch.unique(offered_BN[rows], return_inverse=True)
             cosines = _products(users[rows], self.catalogue.ranked(items, period)[place].to(users.dtype))
             found = found.index_copy(0, rows, cosines.to(found.dtype))  # autocast computes in another type
@@ -173,6 +170,12 @@ class RetrieverTask:
         """Of each target, (B, P); 0 for what is none."""
         is_target = self._is_target(batch).float()
         return is_target / is_target.sum(dim=1, keepdim=True).clamp_min(1) ** self.options.basket_exponent
+
+
+def _by_snapshot(periods_S: Tensor, snapshot_B: Tensor) -> Iterator[tuple[Tensor, int]]:
+    """Rows of queries with their period: each meets the items as they stood in the snapshot that it may know."""
+    for number, period in enumerate(periods_S.tolist()):
+        yield (snapshot_B == number).nonzero().flatten(), period
 
 
 def _products(users_BD: Tensor, vectors_BND: Tensor) -> Tensor:
