@@ -22,6 +22,7 @@ from recsys_spark.retriever.inputs import (
     FOLD,
     PARTS_OF_FIT,
     FitInputs,
+    SharedTables,
     example_paths,
     grid_of,
     indexed_events,
@@ -69,19 +70,20 @@ def _write_inputs(io: StageIO, config: PipelineConfig) -> tuple[DataFrame, dict[
     histories = io.materialise("histories", merged)
     events = indexed_events(io)
     grid = grid_of(events, settings.snapshot_days)
-    on_grid = io.materialise("sales_on_grid", sales_on_grid(events, grid, settings.recent_days))
+    sales = io.materialise("sales_on_grid", sales_on_grid(events, grid, settings.recent_days))
+    shared = SharedTables(io, settings, histories, grid, sales)
     ends = {fit: cutoff(end) for fit, end in cutoffs_of_fits(io.read_json(artifacts.SPLIT_CUTOFFS)).items()}
     queries = io.read(artifacts.QUERIES, split="train")
     early = early_end(queries, settings.dev_share, ends[FOLD], "retriever.dev_share")
     for source in sources_of(settings):
-        write_examples(io, settings, source, histories, grid, ends[FOLD], early, config.seed)
+        write_examples(shared, source, ends[FOLD], early, config.seed)
     starts = {settings.tower(tower).start for tower in settings.towers}
     pairs = neighbour_options(replace(config.knn, shrinkage=0.0)) if "ppmi" in starts else None
     hist_max = max(_hist_max(config, settings.tower(tower)) for tower in settings.towers)
     inputs = {}
     for fit, end in {EARLY: early, **ends}.items():
         known = events.filter(F.col("invoice_date") <= end)
-        inputs[fit] = write_fit(io, settings, fit, known, histories, grid, on_grid, hist_max, pairs)
+        inputs[fit] = write_fit(shared, fit, known, hist_max, pairs)
         log.info("train_retriever: inputs of fit=%s", fit)
     return histories, inputs
 

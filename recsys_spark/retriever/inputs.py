@@ -29,6 +29,19 @@ _MAX_FILES = 512
 
 
 @dataclass(frozen=True)
+class SharedTables:
+    """What the inputs of all fits are made from: all customers' histories over all time, with places where a tower is
+    told of them, and `sales_on_grid` of all events.
+    """
+
+    io: StageIO
+    settings: RetrieverConfig
+    histories: DataFrame
+    grid: Grid
+    sales: DataFrame
+
+
+@dataclass(frozen=True)
 class FitInputs:
     """One fit, and the number of snapshots of recent sales up to the last event that it knows."""
 
@@ -50,28 +63,19 @@ def grid_of(events: DataFrame, snapshot_days: int) -> Grid:
     return Grid(row["first"], snapshot_days * MICROS_PER_DAY)
 
 
-def write_examples(
-    io: StageIO,
-    settings: RetrieverConfig,
-    source: str,
-    histories: DataFrame,
-    grid: Grid,
-    fold: Column,
-    early: Column,
-    seed: int,
-) -> None:
+def write_examples(shared: SharedTables, source: str, fold: Column, early: Column, seed: int) -> None:
     """Publish TOWER_EXAMPLES of QUERIES or SEQUENCES in the parts of PARTS_OF_FIT.
 
-    histories: all customers', over all time, with places where a tower is told of them.
     fold, early: the times up to which training examples are of the parts `fold` and `early`; later ones are `dev`.
     """
+    io, settings = shared.io, shared.settings
 
     def examples(split: str) -> DataFrame:
         queries, sequences = (io.read(table, split=split) for table in (artifacts.QUERIES, artifacts.SEQUENCES))
-        contexts = query_contexts(histories, queries) if settings.has_context else None
+        contexts = query_contexts(shared.histories, queries) if settings.has_context else None
         if source == "queries":
-            return basket_examples(queries, sequences, grid, contexts)
-        return item_examples(sequences, grid, contexts)
+            return basket_examples(queries, sequences, shared.grid, contexts)
+        return item_examples(sequences, shared.grid, contexts)
 
     train = examples("train")
     time = F.col("event_time")
@@ -88,25 +92,17 @@ def write_examples(
 
 
 def write_fit(
-    io: StageIO,
-    settings: RetrieverConfig,
-    fit: str,
-    known: DataFrame,
-    histories: DataFrame,
-    grid: Grid,
-    on_grid: DataFrame,
-    hist_max: int,
-    pairs: NeighbourOptions | None,
+    shared: SharedTables, fit: str, known: DataFrame, hist_max: int, pairs: NeighbourOptions | None
 ) -> FitInputs:
     """Publish ITEM_SALES, USER_HISTORIES, TOWER_ITEMS and, with options for the pairs, CO_PURCHASES of a fit.
 
-    known: of `indexed_events`, up to the cutoff of the fit. on_grid: of `sales_on_grid`, of all of them. hist_max:
-    events that the longest history of a tower holds.
+    known: of `indexed_events`, up to the cutoff of the fit. hist_max: events that the longest history of a tower holds.
     """
+    io, settings, histories, grid = shared.io, shared.settings, shared.histories, shared.grid
     row = known.agg(F.max(F.unix_micros("invoice_date")).alias("last")).first()
     assert row is not None
     last = row["last"]
-    io.write(artifacts.ITEM_SALES, item_sales(on_grid, known, grid, last, settings.recent_days), fit=fit)
+    io.write(artifacts.ITEM_SALES, item_sales(shared.sales, known, grid, last, settings.recent_days), fit=fit)
     contexts = contexts_at(histories, last) if settings.has_context else None
     io.write(artifacts.USER_HISTORIES, user_histories(histories, last, hist_max, contexts), fit=fit)
     if pairs is not None:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from recsys_spark.contracts.ranker_file import EPSILON, HEADS
+from training.dropout import Dropout
 from training.ranker.segments import num_queries, z_scores
 from training.ranker.transform import FeatureTransform
 
@@ -45,17 +46,6 @@ class RankerMLP(nn.Module):
 
 def _layer(num_inputs: int, num_outputs: int, dropout: float) -> tuple[nn.Module, ...]:
     return nn.Linear(num_inputs, num_outputs), nn.ReLU(), Dropout(dropout)
-
-
-class Dropout(nn.Dropout):
-    """The same where torch's own draws each value from a Bernoulli distribution: on a CPU that is most of a step."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        """x with a share `p` of its values set to 0 while training, and the others scaled by 1 / (1 - p)."""
-        if x.is_cuda or not self.training or not self.p:
-            return super().forward(x)
-        is_kept = torch.rand_like(x) >= self.p
-        return x * is_kept * (1 / (1 - self.p))
 
 
 class RankerEnsemble(nn.Module):

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from recsys_spark.contracts.columns import PAD_IDX
 from recsys_spark.contracts.context import CONTEXT_SIZES
+from training.dropout import Dropout
 
 _TREND_INPUTS = 2
 
@@ -49,7 +50,7 @@ class ResidualBlock(nn.Module):
 
     def __init__(self, dim: int, dropout: float) -> None:
         super().__init__()
-        self.body = nn.Sequential(nn.Linear(dim, dim), nn.LayerNorm(dim), nn.ReLU(), nn.Dropout(dropout))
+        self.body = nn.Sequential(nn.Linear(dim, dim), nn.LayerNorm(dim), nn.ReLU(), Dropout(dropout))
 
     def forward(self, x_MD: Tensor) -> Tensor:
         found: Tensor = self.body(x_MD)
