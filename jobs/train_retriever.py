@@ -7,7 +7,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from pyspark.sql import DataFrame
-from pyspark.sql import functions as F
 
 from recsys_spark.baselines.item_knn import neighbour_options
 from recsys_spark.command_line import main
@@ -16,6 +15,7 @@ from recsys_spark.contracts.artifacts import SPLIT_OF_FIT
 from recsys_spark.contracts.config import PipelineConfig
 from recsys_spark.contracts.retriever_config import TowerConfig
 from recsys_spark.gpu_launch import launch
+from recsys_spark.retriever.co_purchases import numbered_baskets
 from recsys_spark.retriever.inputs import (
     DEV,
     EARLY,
@@ -71,19 +71,19 @@ def _write_inputs(io: StageIO, config: PipelineConfig) -> tuple[DataFrame, dict[
     events = indexed_events(io)
     grid = grid_of(events, settings.snapshot_days)
     sales = io.materialise("sales_on_grid", sales_on_grid(events, grid, settings.recent_days))
-    shared = SharedTables(io, settings, histories, grid, sales)
+    uses_baskets = any(settings.tower(tower).start == "ppmi" for tower in settings.towers)
+    baskets = io.materialise("baskets", numbered_baskets(events)) if uses_baskets else None
+    shared = SharedTables(io, settings, events, histories, grid, sales, baskets)
     ends = {fit: cutoff(end) for fit, end in cutoffs_of_fits(io.read_json(artifacts.SPLIT_CUTOFFS)).items()}
     queries = io.read(artifacts.QUERIES, split="train")
     early = early_end(queries, settings.dev_share, ends[FOLD], "retriever.dev_share")
     for source in sources_of(settings):
         write_examples(shared, source, ends[FOLD], early, config.seed)
-    starts = {settings.tower(tower).start for tower in settings.towers}
-    pairs = neighbour_options(replace(config.knn, shrinkage=0.0)) if "ppmi" in starts else None
     hist_max = max(_hist_max(config, settings.tower(tower)) for tower in settings.towers)
+    pairs = neighbour_options(replace(config.knn, shrinkage=0.0))
     inputs = {}
     for fit, end in {EARLY: early, **ends}.items():
-        known = events.filter(F.col("invoice_date") <= end)
-        inputs[fit] = write_fit(shared, fit, known, hist_max, pairs)
+        inputs[fit] = write_fit(shared, fit, end, hist_max, pairs)
         log.info("train_retriever: inputs of fit=%s", fit)
     return histories, inputs
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 
 from pyspark.sql import DataFrame
@@ -15,24 +14,31 @@ from recsys_spark.entities.id_maps import dense_index
 _REMEDY = "start no tower from co-purchases (retriever.<tower>.start: random)"  # a basket has no cap
 
 
-def co_purchases(
-    events: DataFrame, options: NeighbourOptions, folder: str, materialise: Callable[[str, DataFrame], DataFrame]
-) -> DataFrame:
-    """CO_PURCHASES: max(0, log(n(i, j) R / (n(i) n(j)))) over R baskets, for the nearest of each item by cosine.
+def numbered_baskets(events: DataFrame) -> DataFrame:
+    """row, invoice_date, item_idx: each item of a basket (a customer's purchases of one time) once, row its number.
 
-    events: user_idx, item_idx, invoice_date up to the cutoff. folder: empty scratch that all executors reach. Which
-    pairs are kept is decided by the cosine n(i, j) / root of n(i) n(j), without shrinkage, which gives n(i, j) back.
-    (Levy and Goldberg, NeurIPS 2014, factorise the same matrix over words.) materialise(name, frame) keeps a frame that
-    is read several times.
+    events: user_idx, item_idx, invoice_date. The numbers are dense, from 1.
     """
     lines = events.select("user_idx", "invoice_date", "item_idx").distinct()
-    in_basket = materialise("baskets", _numbered(lines))
-    triples = in_basket.select("row", F.col("item_idx").alias("col"), F.lit(1.0).alias("weight"))
+    basket = F.concat_ws(" ", F.col("user_idx").cast("string"), F.unix_micros("invoice_date").cast("string"))
+    named = lines.select("invoice_date", "item_idx", basket.alias("basket"))
+    numbers = dense_index(named, "basket", "row")
+    return named.join(numbers, on="basket", how="inner").select("row", "invoice_date", "item_idx")
+
+
+def co_purchases(baskets: DataFrame, options: NeighbourOptions, folder: str) -> DataFrame:
+    """CO_PURCHASES: max(0, log(n(i, j) R / (n(i) n(j)))) over R baskets, for the nearest of each item by cosine.
+
+    baskets: of `numbered_baskets`, those up to the cutoff; read several times. folder: empty scratch that all executors
+    reach. Which pairs are kept is decided by the cosine n(i, j) / root of n(i) n(j), without shrinkage, which gives
+    n(i, j) back. (Levy and Goldberg, NeurIPS 2014, factorise the same matrix over words.)
+    """
+    triples = baskets.select("row", F.col("item_idx").alias("col"), F.lit(1.0).alias("weight"))
     near = find_neighbours(triples, replace(options, remedy=_REMEDY), folder)
-    sizes = in_basket.groupBy("item_idx").agg(F.count(F.lit(1)).cast("double").alias("baskets"))
+    sizes = baskets.groupBy("item_idx").agg(F.count(F.lit(1)).cast("double").alias("baskets"))
     own = sizes.select(F.col("item_idx").alias("col"), F.col("baskets").alias("own"))
     other = sizes.select(F.col("item_idx").alias("neighbour"), F.col("baskets").alias("others"))
-    total = F.broadcast(in_basket.agg(F.max("row").cast("double").alias("total")))
+    total = F.broadcast(baskets.agg(F.countDistinct("row").cast("double").alias("total")))
     counted = near.join(own, on="col", how="inner").join(other, on="neighbour", how="inner").crossJoin(total)
     # score = n(i, j) / root(n(i) n(j)), so n(i, j) R / (n(i) n(j)) = score R / root(n(i) n(j)).
     ppmi = F.log(F.col("score") * F.col("total") / F.sqrt(F.col("own") * F.col("others")))
@@ -45,10 +51,3 @@ def co_purchases(
         .filter("ppmi > 0")
         .select(*CO_PURCHASES.names)
     )
-
-
-def _numbered(lines: DataFrame) -> DataFrame:
-    """The lines with the dense number of their basket, from 1, as row."""
-    basket = F.concat_ws(" ", F.col("user_idx").cast("string"), F.unix_micros("invoice_date").cast("string"))
-    named = lines.select("item_idx", basket.alias("basket"))
-    return named.join(dense_index(named, "basket", "row"), on="basket", how="inner").select("item_idx", "row")

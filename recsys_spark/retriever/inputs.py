@@ -30,15 +30,19 @@ _MAX_FILES = 512
 
 @dataclass(frozen=True)
 class SharedTables:
-    """What the inputs of all fits are made from: all customers' histories over all time, with places where a tower is
-    told of them, and `sales_on_grid` of all events.
+    """What the inputs of all fits are made from, over all time, each kept on disk.
+
+    events: of `indexed_events`. histories: with places where a tower is told of them. sales: of `sales_on_grid`.
+    baskets: of `numbered_baskets`, None where no tower starts from co-purchases.
     """
 
     io: StageIO
     settings: RetrieverConfig
+    events: DataFrame
     histories: DataFrame
     grid: Grid
     sales: DataFrame
+    baskets: DataFrame | None
 
 
 @dataclass(frozen=True)
@@ -91,22 +95,22 @@ def write_examples(shared: SharedTables, source: str, fold: Column, early: Colum
         io.write(artifacts.TOWER_EXAMPLES, spread, source=source, part=part)
 
 
-def write_fit(
-    shared: SharedTables, fit: str, known: DataFrame, hist_max: int, pairs: NeighbourOptions | None
-) -> FitInputs:
-    """Publish ITEM_SALES, USER_HISTORIES, TOWER_ITEMS and, with options for the pairs, CO_PURCHASES of a fit.
+def write_fit(shared: SharedTables, fit: str, end: Column, hist_max: int, pairs: NeighbourOptions) -> FitInputs:
+    """Publish ITEM_SALES, USER_HISTORIES, TOWER_ITEMS and, where baskets are shared, CO_PURCHASES of a fit.
 
-    known: of `indexed_events`, up to the cutoff of the fit. hist_max: events that the longest history of a tower holds.
+    end: the cutoff of the fit. hist_max: events that the longest history of a tower holds. pairs: of co-purchases.
     """
     io, settings, histories, grid = shared.io, shared.settings, shared.histories, shared.grid
+    is_known = F.col("invoice_date") <= end
+    known = shared.events.filter(is_known)
     row = known.agg(F.max(F.unix_micros("invoice_date")).alias("last")).first()
     assert row is not None
     last = row["last"]
     io.write(artifacts.ITEM_SALES, item_sales(shared.sales, known, grid, last, settings.recent_days), fit=fit)
     contexts = contexts_at(histories, last) if settings.has_context else None
     io.write(artifacts.USER_HISTORIES, user_histories(histories, last, hist_max, contexts), fit=fit)
-    if pairs is not None:
-        counted = co_purchases(known, pairs, io.scratch(f"co_purchases_{fit}"), io.materialise)
+    if shared.baskets is not None:
+        counted = co_purchases(shared.baskets.filter(is_known), pairs, io.scratch(f"co_purchases_{fit}"))
         io.write(artifacts.CO_PURCHASES, counted, fit=fit)
     chosen = [settings.tower(tower) for tower in settings.towers]
     features = sorted({feature for tower in chosen for feature in tower.side_features})

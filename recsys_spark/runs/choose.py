@@ -93,7 +93,7 @@ def _try_to_open(
         if _state(root) != seen:
             return None
         if chosen is None:
-            chosen = _opened(root, wanted.goal or STAGE_NAMES[-1], key_of(wanted.run) or None)
+            chosen = _opened(root, wanted.goal or STAGE_NAMES[-1], key_of(wanted.run))
         lock = stack.enter_context(locked(root.fs, root.lock_path(chosen.id), wanted.command, rules))
         return root.record(chosen.id) or chosen, lock
 
@@ -108,10 +108,10 @@ def _chosen(root: RunRoot, wanted: Wanted) -> RunRecord | None:
     current = root.current()
     key = key_of(wanted.run)
     if root.is_plain:
-        if key is not None:
+        if is_new(wanted.run):
             raise ConfigError(f"'{root.root}' is a folder of artifacts, which is one run; name a new paths.processed")
         return current
-    if key is not None:
+    if is_new(wanted.run):
         return root.opened_for(key) if key else None
     if wanted.run == CURRENT and current is None:
         raise ArtifactError(f"'{root.root}' holds no complete run; make one with `recsys run`")
@@ -130,12 +130,17 @@ def _chosen(root: RunRoot, wanted: Wanted) -> RunRecord | None:
     return current
 
 
+def is_new(run: str | None) -> bool:
+    """Whether `new` or `new:KEY` is asked for."""
+    return run == NEW or (run or "").startswith(NEW_FOR)
+
+
 def key_of(run: str | None) -> str | None:
-    """The key of `new:KEY`, empty for `new` and None for all else. Raises ConfigError for one that no id may hold."""
-    if run is None or not (run == NEW or run.startswith(NEW_FOR)):
+    """The key of `new:KEY`, None for all else. Raises ConfigError for a key that no id may hold."""
+    if run is None or not run.startswith(NEW_FOR):
         return None
-    key = run.removeprefix(NEW).removeprefix(":")
-    if run != NEW and not (key.isascii() and key.isalnum()):
+    key = run.removeprefix(NEW_FOR)
+    if not (key.isascii() and key.isalnum()):
         raise ConfigError(f"--run {run}: behind '{NEW_FOR}' stands a key of letters and digits")
     return key
 

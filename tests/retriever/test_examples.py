@@ -9,7 +9,7 @@ from recsys_spark.baselines.neighbours import NeighbourOptions
 from recsys_spark.contracts import schemas
 from recsys_spark.contracts.errors import ConfigError
 from recsys_spark.contracts.retriever_config import SIDE_FEATURES
-from recsys_spark.retriever.co_purchases import co_purchases
+from recsys_spark.retriever.co_purchases import co_purchases, numbered_baskets
 from recsys_spark.retriever.examples import basket_examples, in_random_order, item_examples, user_histories
 from recsys_spark.retriever.items import SIDE_LENGTH, tower_items
 from recsys_spark.retriever.periods import Grid
@@ -108,33 +108,35 @@ def test_histories_hold_the_newest_events_up_to_the_cutoff(spark):
     assert rows(user_histories(known, at, length=5)) == [(1, [0, 0, 4, 5, 6], [0.0, 0.0, 3.0, 2.0, 0.0], nothing)]
 
 
-def kept(name, frame):
-    """Stands in for materialise."""
-    return frame.localCheckpoint()
-
-
 def test_ppmi_is_that_of_baskets(spark, tmp_path):
     # Four baskets: items 1 and 2 together twice, 1 and 3 once, 3 alone once.
     baskets = {(1, 0): [1, 2], (1, 1): [1, 2], (2, 0): [1, 3], (2, 1): [3]}
     lines = [(user, NOON + timedelta(day), item) for (user, day), items in baskets.items() for item in items]
     events = spark.createDataFrame(lines, EVENTS)
     lift = math.log(2 * 4 / (3 * 2))  # n(1, 2) = 2, n(1) = 3, n(2) = 2; that of 1 and 3 is below 0
-    found = rows(co_purchases(events, NeighbourOptions(num_neighbours=5), str(tmp_path), kept))
+    found = rows(co_purchases(numbered_baskets(events), NeighbourOptions(num_neighbours=5), str(tmp_path)))
     assert {(i, j): ppmi for i, j, ppmi in found} == {
         (1, 2): pytest.approx(lift, abs=1e-5),
         (2, 1): pytest.approx(lift, abs=1e-5),
     }
 
 
-def test_all_that_is_counted_comes_from_the_baskets_that_were_kept(spark, tmp_path):
-    events = spark.createDataFrame([(1, NOON, 1), (1, NOON, 2)], EVENTS)
+def test_a_fit_counts_the_baskets_that_it_is_given_whatever_their_numbers(spark, tmp_path):
+    baskets = {2: [1, 2], 5: [1, 2], 9: [1, 3], 70: [3, 4]}
+    lines = [(row, NOON, item) for row, items in baskets.items() for item in items]
+    given = spark.createDataFrame(lines, "row bigint, invoice_date timestamp, item_idx bigint")
+    found = {(i, j): ppmi for i, j, ppmi in rows(co_purchases(given, NeighbourOptions(), str(tmp_path)))}
+    assert found[1, 2] == found[2, 1] == pytest.approx(math.log(2 * 4 / (3 * 2)), abs=1e-5)
+    assert found[3, 4] == found[4, 3] == pytest.approx(math.log(1 * 4 / (2 * 1)), abs=1e-5)
 
-    def others(name, frame):
-        assert (name, rows(frame, "item_idx", "row")) == ("baskets", [(1, 1), (2, 1)])
-        return spark.createDataFrame([(1, 1), (2, 1), (1, 2), (2, 2), (1, 3), (3, 3), (3, 4)], frame.schema)
 
-    found = rows(co_purchases(events, NeighbourOptions(num_neighbours=5), str(tmp_path), others))
-    assert found == [(i, j, pytest.approx(math.log(2 * 4 / (3 * 2)), abs=1e-5)) for i, j in ((1, 2), (2, 1))]
+def test_a_basket_is_what_a_customer_bought_at_one_time_each_item_once(spark):
+    later = NOON + timedelta(days=1)
+    lines = [(1, NOON, 7), (1, NOON, 8), (1, NOON, 7), (1, later, 7), (2, NOON, 7)]
+    found = rows(numbered_baskets(spark.createDataFrame(lines, EVENTS)))
+    assert sorted({row for row, _, _ in found}) == [1, 2, 3]
+    of_row = {number: sorted((time, item) for row, time, item in found if row == number) for number in (1, 2, 3)}
+    assert sorted(of_row.values()) == [[(NOON, 7)], [(NOON, 7), (NOON, 8)], [(later, 7)]]
 
 
 def test_co_purchases_that_cost_too_much_are_refused_with_advice_that_helps(spark, tmp_path):
@@ -142,7 +144,7 @@ def test_co_purchases_that_cost_too_much_are_refused_with_advice_that_helps(spar
     with pytest.raises(
         ConfigError, match=r"knn\.max_cost = 1; start no tower .*start: random\) or raise knn\.max_cost$"
     ):
-        co_purchases(events, NeighbourOptions(max_cost=1), str(tmp_path), kept)
+        co_purchases(numbered_baskets(events), NeighbourOptions(max_cost=1), str(tmp_path))
 
 
 def test_items_tell_how_often_they_are_targets(spark):
