@@ -20,7 +20,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from benchmarks.harness import figure, median_ratio, medians, paired_seconds, report
-from jobs.features import SOURCES, STAGE
+from jobs.features import STAGE
 from recsys_spark.candidates.merge import CandidateRows
 from recsys_spark.command_line import common_arguments, config_from, open_storage
 from recsys_spark.contracts.artifacts import CANDIDATES, FIT_OF_SPLIT
@@ -34,7 +34,7 @@ from recsys_spark.features.shards import (
     shard_features,
 )
 from recsys_spark.part_files import parts_of
-from recsys_spark.sequences.histories import customer_histories
+from recsys_spark.sequences.reading import read_histories
 from recsys_spark.session import ROWS_PER_ARROW_BATCH, arrow_batches_of
 from recsys_spark.stage import StageIO
 
@@ -100,12 +100,10 @@ class Measured:
 def candidates_of(io: StageIO, config: PipelineConfig) -> tuple[DataFrame, DataFrame, FeatureBuilder]:
     """All candidates of the run, all customers' histories, and the features of one fit."""
     every = functools.reduce(DataFrame.unionByName, (io.read(CANDIDATES, split=split) for split in FIT_OF_SPLIT))
-    interactions, item_ids, customer_ids = (io.read(table) for table in SOURCES)
-    minutes = config.sequences.merge_minutes
-    histories = customer_histories(interactions, item_ids, customer_ids, minutes, with_quantities=True)
+    histories = read_histories(io, config.sequences.merge_minutes, with_quantities=True)
     quotas, towers = config.candidates.quotas, config.retriever.towers
     builder = fitted_builder(io, config.features, quotas, towers, config.queries.hist_max, FIT)
-    return every, io.materialise("bench_histories", histories), builder
+    return every, histories, builder
 
 
 def main() -> None:

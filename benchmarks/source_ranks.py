@@ -12,7 +12,7 @@ import pyarrow as pa
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from jobs.candidates import SOURCES, STAGE
+from jobs.candidates import STAGE
 from recsys_spark.arrays import find
 from recsys_spark.baselines.query_batches import query_batches, spread, with_queries
 from recsys_spark.baselines.registry import ModelSettings
@@ -24,6 +24,7 @@ from recsys_spark.contracts import artifacts
 from recsys_spark.contracts.artifacts import FIT_OF_SPLIT
 from recsys_spark.contracts.config import PipelineConfig
 from recsys_spark.sequences.histories import customer_histories
+from recsys_spark.sequences.reading import read_purchases
 from recsys_spark.stage import StageIO
 
 _QUERIES_AT_A_TIME = 256
@@ -35,7 +36,7 @@ def source_ranks(config: PipelineConfig, split: str, num_queries: int, depth: in
     The queries are chosen by hash. Every positive has a row, proposed or not.
     """
     io = StageIO(STAGE, open_storage(config), config)
-    interactions, item_ids, customer_ids = (io.read(table) for table in SOURCES)
+    interactions, item_ids, customer_ids = read_purchases(io)
     minutes, places = config.sequences.merge_minutes, config.retriever.uses_places
     histories = customer_histories(interactions, item_ids, customer_ids, minutes, with_places=places)
     queries = io.read(artifacts.QUERIES, split=split).orderBy(F.xxhash64("query_id"), "query_id").limit(num_queries)

@@ -22,7 +22,7 @@ from recsys_spark.gpu_launch import launch
 from recsys_spark.paths import on_disk
 from recsys_spark.ranker.ablations import Variant, ablations_table, compared, positive_totals, variants
 from recsys_spark.ranker.places import Resampled, offered_positives, ranked_positives, resampled
-from recsys_spark.ranker.shard_scores import score_shards
+from recsys_spark.ranker.shard_scores import score_part_files
 from recsys_spark.stage import Metrics, Stage, StageIO
 
 ByProtocol = dict[str, Resampled]
@@ -84,7 +84,7 @@ def _judge(io: StageIO, config: PipelineConfig, variant: Variant, ranker: Fitted
 
     if ranker is None:
         return _by_protocol(config, offered_positives(of_test(io.read(CANDIDATES, split=split)), REPEAT_SOURCES))
-    scored = score_shards(io.read(RANKER_FEATS, part=split), ranker, variant.proposers)
+    scored = score_part_files(io.spark, io.path(RANKER_FEATS, part=split), ranker, variant.proposers)
     return _by_protocol(config, ranked_positives(of_test(scored)))
 
 

@@ -14,21 +14,17 @@ from recsys_spark.candidates.sources import models_behind
 from recsys_spark.command_line import main
 from recsys_spark.contracts import artifacts
 from recsys_spark.contracts.config import PipelineConfig
-from recsys_spark.sequences.histories import customer_histories
+from recsys_spark.sequences.reading import read_histories, read_purchases
 from recsys_spark.sequences.split import cutoffs_of_fits
 from recsys_spark.stage import Metrics, Stage, StageIO
-
-SOURCES = (artifacts.INTERACTIONS_CLEAN, artifacts.ITEM_ID_MAP, artifacts.CUSTOMER_ID_MAP)
 
 
 def run(io: StageIO, config: PipelineConfig) -> Metrics:
     settings = ModelSettings(config.baselines, config.knn, config.ease, config.tifu, config.nmf)
-    models, merge_minutes = config.baselines.ranked, config.sequences.merge_minutes
+    models = config.baselines.ranked
     fitted = (*models, *models_behind(config.candidates.quotas))  # sources of candidates need not be ranked alone
-    interactions, item_ids, customer_ids = (io.read(table) for table in SOURCES)
-    places = config.baselines.uses_segments
-    merged = customer_histories(interactions, item_ids, customer_ids, merge_minutes, with_places=places)
-    histories = io.materialise("histories", merged)
+    interactions, item_ids, _ = read_purchases(io)
+    histories = read_histories(io, config.sequences.merge_minutes, with_places=config.baselines.uses_segments)
     io.write(artifacts.ITEM_DAYS, item_days(interactions, item_ids))
     if config.baselines.new_items:
         io.write(artifacts.ITEM_CONTENT, item_content(interactions, item_ids))
@@ -50,7 +46,7 @@ SWITCHES = {"--tune": "baselines.tune=true"}
 LISTS = (artifacts.RANKINGS, artifacts.POSITIVE_RANKS)
 STAGE = Stage(
     "baselines",
-    reads=(*SOURCES, artifacts.SPLIT_CUTOFFS, artifacts.QUERIES, artifacts.SEQUENCES),
+    reads=(*artifacts.PURCHASE_TABLES, artifacts.SPLIT_CUTOFFS, artifacts.QUERIES, artifacts.SEQUENCES),
     writes=(artifacts.ITEM_POPULARITY, *artifacts.MODEL_TABLES, *LISTS, artifacts.BASELINE_RESULTS),
     sections=("baselines", "knn", "ease", "tifu", "nmf", "sequences", "candidates"),
     run=run,

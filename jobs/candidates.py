@@ -10,18 +10,12 @@ from recsys_spark.command_line import main
 from recsys_spark.contracts import artifacts
 from recsys_spark.contracts.artifacts import CANDIDATES, CANDIDATES_FORCED, FIT_OF_SPLIT
 from recsys_spark.contracts.config import PipelineConfig
-from recsys_spark.sequences.histories import customer_histories
+from recsys_spark.sequences.reading import read_histories
 from recsys_spark.stage import Metrics, Stage, StageIO
-
-SOURCES = (artifacts.INTERACTIONS_CLEAN, artifacts.ITEM_ID_MAP, artifacts.CUSTOMER_ID_MAP)
 
 
 def run(io: StageIO, config: PipelineConfig) -> Metrics:
-    interactions, item_ids, customer_ids = (io.read(table) for table in SOURCES)
-    merge_minutes = config.sequences.merge_minutes
-    places = config.retriever.uses_places
-    merged = customer_histories(interactions, item_ids, customer_ids, merge_minutes, with_places=places)
-    histories = io.materialise("histories", merged)
+    histories = read_histories(io, config.sequences.merge_minutes, with_places=config.retriever.uses_places)
     settings = ModelSettings(config.baselines, config.knn, config.ease, config.tifu, config.nmf)
     metrics = {}
     for split, fit in FIT_OF_SPLIT.items():
@@ -36,7 +30,7 @@ def run(io: StageIO, config: PipelineConfig) -> Metrics:
 STAGE = Stage(
     "candidates",
     reads=(
-        *SOURCES,
+        *artifacts.PURCHASE_TABLES,
         artifacts.SPLIT_CUTOFFS,
         artifacts.QUERIES,
         artifacts.ITEM_POPULARITY,

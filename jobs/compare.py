@@ -1,4 +1,4 @@
-"""Compare two finished runs on their common test positives: python jobs/compare.py ROOT_A ROOT_B [--out FILE]."""
+"""Compare two finished runs on their common test positives: python jobs/compare.py RUN_A RUN_B [--out FILE]."""
 
 from __future__ import annotations
 

@@ -21,29 +21,25 @@ from recsys_spark.features.fitted_builder import fitted_builder
 from recsys_spark.features.item_features import fit_item_facts
 from recsys_spark.features.place_features import fit_customer_places, fit_item_places
 from recsys_spark.features.shards import shard_features, with_forced
-from recsys_spark.sequences.histories import customer_histories
+from recsys_spark.sequences.reading import read_histories, read_purchases
 from recsys_spark.sequences.split import cutoff, cutoffs_of_fits, early_end
 from recsys_spark.session import ROWS_PER_ARROW_BATCH, arrow_batches_of
 from recsys_spark.stage import Metrics, Stage, StageIO
 
-SOURCES = (artifacts.INTERACTIONS_CLEAN, artifacts.ITEM_ID_MAP, artifacts.CUSTOMER_ID_MAP)
-
 
 def run(io: StageIO, config: PipelineConfig) -> Metrics:
-    interactions, item_ids, customer_ids = (io.read(table) for table in SOURCES)
+    interactions, item_ids, customer_ids = read_purchases(io)
     for fit, end in cutoffs_of_fits(io.read_json(artifacts.SPLIT_CUTOFFS)).items():
         io.write(ITEM_FACTS, fit_item_facts(interactions, item_ids, end), fit=fit)
         io.write(ITEM_PLACES, fit_item_places(interactions, item_ids, end), fit=fit)
         io.write(CUSTOMER_PLACES, fit_customer_places(interactions, customer_ids, end), fit=fit)
-    merge_minutes = config.sequences.merge_minutes
-    histories = customer_histories(interactions, item_ids, customer_ids, merge_minutes, with_quantities=True)
-    kept = io.materialise("histories", histories)
+    histories = read_histories(io, config.sequences.merge_minutes, with_quantities=True)
     metrics, shard_rows, quotas = {}, config.features.shard_rows, config.candidates.quotas
     with arrow_batches_of(io.spark, ROWS_PER_ARROW_BATCH):
         for split, fit in FIT_OF_SPLIT.items():
             builder = fitted_builder(io, config.features, quotas, config.retriever.towers, config.queries.hist_max, fit)
             for part, candidates in _parts(io, config, split).items():
-                shards = shard_features(candidates, kept, builder, shard_rows, config.seed)
+                shards = shard_features(candidates, histories, builder, shard_rows, config.seed)
                 metrics[f"{part}_rows"] = io.write(RANKER_FEATS, shards, part=part)
     return metrics
 
@@ -64,7 +60,7 @@ def _parts(io: StageIO, config: PipelineConfig, split: str) -> dict[str, DataFra
 STAGE = Stage(
     "features",
     reads=(
-        *SOURCES,
+        *artifacts.PURCHASE_TABLES,
         artifacts.SPLIT_CUTOFFS,
         artifacts.ITEM_DAYS,
         *artifacts.TOWER_FILES,

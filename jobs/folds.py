@@ -29,16 +29,24 @@ STAGES = tuple(module.STAGE for module in (*_PREPARE, *_RANK, evaluate))
 
 def add_arguments(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
     """The arguments of this job."""
-    parser.add_argument("--folds", type=int, help="origins, that of the run itself included")
-    parser.add_argument("--seeds", type=int, help="compare that many seeds at one origin instead")
+    several = parser.add_mutually_exclusive_group()
+    several.add_argument("--folds", type=_several, help="origins, that of the run itself included")
+    several.add_argument("--seeds", type=_several, help="compare that many seeds at one origin instead")
     parser.add_argument(
         "--out", metavar="FILE", help="with --folds or --seeds: where to write every mean of every run as JSON"
     )
     return working_arguments(parser)
 
 
+def _several(text: str) -> int:
+    number = int(text)
+    if number < 2:
+        raise argparse.ArgumentTypeError(f"at least 2, got {number}")
+    return number
+
+
 def fold(arguments: argparse.Namespace) -> None:
-    """Run what is not up to date, print the spread and, with --out, write all of it."""
+    """Run what is not up to date, print the spread (of three folds unless told) and, with --out, write all of it."""
     config = config_from(arguments)
     require_free(arguments.out, (config.paths.processed,))
     order = Order(this_command(), arguments.run, arguments.force, arguments.verify)

@@ -43,7 +43,7 @@ def forget(arguments: argparse.Namespace) -> None:
         added = add_forgotten(root, arguments.customer)
         removed = remove(storage, wanted)
     found = search(storage.spark, root, wanted)
-    unknown = unknown_names(removed, arguments.customer, config)
+    unknown = folders_of_another_key(removed, arguments.customer, config)
     print("\n".join(_told(len(set(arguments.customer)), added, root, removed, found, unknown, arguments.config)))
     if config.tracking.kind == "mlflow":
         print(
@@ -72,10 +72,10 @@ def wanted_ids(customers: Sequence[str], config: PipelineConfig) -> Wanted:
     return Wanted(tuple(dict.fromkeys([*ids, *(pseudonym(key, text) for text in ids if key is not None)])))
 
 
-def unknown_names(removed: Sequence[Removed], customers: Sequence[str], config: PipelineConfig) -> list[str]:
+def folders_of_another_key(removed: Sequence[Removed], customers: Sequence[str], config: PipelineConfig) -> list[str]:
     """Run folders in which the customers go by names that follow from no id given here: by pseudonyms of another key.
 
-    None where only pseudonyms were given.
+    Empty where only pseudonyms were given.
     """
     key = key_of(config.ingest)
     known = (None, key_fingerprint(key) if key is not None else None)

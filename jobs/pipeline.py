@@ -156,6 +156,8 @@ def _evaluate(arguments: argparse.Namespace) -> None:
     """The stage alone, unless folds, seeds or the leak check are asked for."""
     if arguments.out and not (arguments.folds or arguments.seeds):
         raise ConfigError("--out is what --folds or --seeds found; give one of them, or leave it out")
+    if arguments.check_leaks and (arguments.folds or arguments.seeds):
+        raise ConfigError("--check-leaks goes without --folds and --seeds; run it by itself")
     if arguments.check_leaks:
         check_leaks.check(arguments)
     elif arguments.folds or arguments.seeds:

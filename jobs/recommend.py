@@ -17,11 +17,11 @@ from recsys_spark.contracts.artifacts import (
     EVALUATION,
     FEATURE_TABLES,
     INGEST_REPORT,
-    INTERACTIONS_CLEAN,
     ITEM_ID_MAP,
     ITEM_POPULARITY,
     ITEMS_CLEAN,
     MODEL_TABLES,
+    PURCHASE_TABLES,
     RANKER_BEST,
     RECOMMENDATIONS,
     RECOMMENDATIONS_XLSX,
@@ -59,12 +59,11 @@ from recsys_spark.recommendations.together import co_purchases
 from recsys_spark.runs.choose import place_of
 from recsys_spark.runs.work import is_published
 from recsys_spark.sequences.histories import customer_histories
+from recsys_spark.sequences.reading import read_purchases
 from recsys_spark.sequences.split import iso_in_utc
 from recsys_spark.stage import Metrics, Outcome, Stage, StageIO
 from recsys_spark.storage import Storage
 from recsys_spark.workbook_writer import write_workbook
-
-SOURCES = (INTERACTIONS_CLEAN, CUSTOMER_ID_MAP, ITEM_ID_MAP)
 
 
 def run(io: StageIO, config: PipelineConfig) -> Metrics:
@@ -108,7 +107,7 @@ class AskedMoment:
 
 def asked_moment(io: StageIO, config: PipelineConfig) -> AskedMoment:
     options = config.recommend
-    interactions, customer_ids, item_ids = (io.read(table) for table in SOURCES)
+    interactions, item_ids, customer_ids = read_purchases(io)
     as_of = iso_in_utc(options.as_of, "recommend.as_of") if options.as_of else None
     fit = fit_at(as_of, io.read_json(SPLIT_CUTOFFS), last_event(interactions))
     if options.new_lines:
@@ -156,7 +155,7 @@ def model_settings(config: PipelineConfig) -> NamedModelSettings:
 STAGE = Stage(
     "recommend",
     reads=(
-        *SOURCES,
+        *PURCHASE_TABLES,
         INGEST_REPORT,
         ITEMS_CLEAN,
         ITEM_POPULARITY,
@@ -196,8 +195,8 @@ OPTIONS = {"--as-of": ("recommend.as_of", "TIME"), "--with": ("recommend.new_lin
 def recommend_alone(arguments: argparse.Namespace) -> Outcome:
     """Recommend in the current run, and print where the workbook lies.
 
-    In an unfinished one instead where no run is complete, or where single stages have brought it up to this one and
-    neither a moment nor new lines are asked for, which are of the lists at hand.
+    In the unfinished run instead where none is complete, or where single stages have brought it up to this one; but a
+    moment (--as-of) or new lines (--with) are asked of lists that people have at hand, so of a complete run.
     """
     options = config_from(arguments).recommend
 

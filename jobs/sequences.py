@@ -16,7 +16,7 @@ from recsys_spark.contracts.artifacts import (
 from recsys_spark.contracts.columns import SPLITS
 from recsys_spark.contracts.config import PipelineConfig
 from recsys_spark.sequences.examples import build_queries, build_sequences, split_bounds
-from recsys_spark.sequences.histories import customer_histories
+from recsys_spark.sequences.reading import read_histories
 from recsys_spark.session import ROWS_PER_ARROW_BATCH, arrow_batches_of
 from recsys_spark.stage import Metrics, Stage, StageIO
 
@@ -30,9 +30,7 @@ def run(io: StageIO, config: PipelineConfig) -> Metrics:
             "it does worse than its dev figures say, as lists are ranked from events strictly before the basket"
         )
     cutoffs = io.read_json(SPLIT_CUTOFFS)
-    ids = io.read(ITEM_ID_MAP), io.read(CUSTOMER_ID_MAP)
-    merged = customer_histories(io.read(INTERACTIONS_CLEAN), *ids, config.sequences.merge_minutes)
-    histories = io.materialise("histories", merged)
+    histories = read_histories(io, config.sequences.merge_minutes)
     metrics: Metrics = {"first_orders": histories.count()}  # a customer's first order has no history, hence no query
     with arrow_batches_of(io.spark, ROWS_PER_ARROW_BATCH):
         for split in SPLITS:

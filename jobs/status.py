@@ -18,7 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
 
 
 def status(stages: Sequence[Stage], arguments: argparse.Namespace) -> None:
-    """Print the status of the unfinished run, else of the current one, else of the one that --run names."""
+    """Print the status of the run that --run names, else of the unfinished one, else of the current one."""
     found = status_of(stages, config_from(arguments), arguments.run)
     print(json.dumps(found.values(), indent=1, ensure_ascii=False) if arguments.json else status_table(found))
 

@@ -23,14 +23,12 @@ from recsys_spark.contracts.ranker_file import RANKER_FILE
 from recsys_spark.gpu_launch import launch
 from recsys_spark.paths import on_disk, put_file, put_text
 from recsys_spark.ranker.analysis import analyse
-from recsys_spark.ranker.shard_scores import rank_scored, score_shards
-from recsys_spark.sequences.histories import customer_histories
+from recsys_spark.ranker.shard_scores import rank_scored, score_part_files
+from recsys_spark.sequences.reading import read_histories
 from recsys_spark.stage import Metrics, Stage, StageIO
 
 if TYPE_CHECKING:
     from training.ranker.job import RankerJob
-
-SOURCES = (artifacts.INTERACTIONS_CLEAN, artifacts.ITEM_ID_MAP, artifacts.CUSTOMER_ID_MAP)
 
 
 def run(io: StageIO, config: PipelineConfig) -> Metrics:
@@ -92,15 +90,14 @@ def _score(io: StageIO) -> dict[str, DataFrame]:
     found = {}
     for fit, split in SPLIT_OF_FIT.items():
         ranker = FittedFile(*io.path_and_content(RANKER_BEST, fit=fit))
-        found[split] = io.materialise(f"scored_{split}", score_shards(io.read(RANKER_FEATS, part=split), ranker))
+        scored = score_part_files(io.spark, io.path(RANKER_FEATS, part=split), ranker)
+        found[split] = io.materialise(f"scored_{split}", scored)
     return found
 
 
 def _rank(io: StageIO, config: PipelineConfig, scored: dict[str, DataFrame]) -> dict[str, Any]:
     """Rank the queries of val and test; returns the number of lists and Recall@20 of each split."""
-    interactions, item_ids, customer_ids = (io.read(table) for table in SOURCES)
-    merge_minutes, found = config.sequences.merge_minutes, {}
-    histories = io.materialise("histories", customer_histories(interactions, item_ids, customer_ids, merge_minutes))
+    histories, found = read_histories(io, config.sequences.merge_minutes), {}
     codes = partial(load_codes, *io.path_and_content(artifacts.ITEM_ID_MAP))
     for fit, split in SPLIT_OF_FIT.items():
         popularity = FittedPopularity(*io.path_and_content(artifacts.ITEM_POPULARITY, fit=fit))
@@ -114,7 +111,7 @@ def _rank(io: StageIO, config: PipelineConfig, scored: dict[str, DataFrame]) -> 
 STAGE = Stage(
     "train_ranker",
     reads=(
-        *SOURCES,
+        *artifacts.PURCHASE_TABLES,
         artifacts.QUERIES,
         artifacts.SEQUENCES,
         artifacts.ITEM_POPULARITY,

@@ -33,7 +33,7 @@ from recsys_spark.retriever.inputs import (
 from recsys_spark.retriever.periods import sales_on_grid
 from recsys_spark.retriever.publish import publish_tower
 from recsys_spark.retriever.rankings import rank_queries
-from recsys_spark.sequences.histories import customer_histories
+from recsys_spark.sequences.reading import read_histories
 from recsys_spark.sequences.split import cutoff, cutoffs_of_fits, early_end
 from recsys_spark.stage import Metrics, Stage, StageIO
 
@@ -41,7 +41,6 @@ if TYPE_CHECKING:
     from training.retriever.train import RetrieverJob
 
 log = logging.getLogger("recsys")
-SOURCES = (artifacts.INTERACTIONS_CLEAN, artifacts.ITEM_ID_MAP, artifacts.CUSTOMER_ID_MAP)
 
 
 def run(io: StageIO, config: PipelineConfig) -> Metrics:
@@ -63,11 +62,7 @@ def run(io: StageIO, config: PipelineConfig) -> Metrics:
 def _write_inputs(io: StageIO, config: PipelineConfig) -> tuple[DataFrame, dict[str, FitInputs]]:
     """Publish what the towers are trained from; returns all customers' histories and the inputs by fit."""
     settings = config.retriever
-    interactions, item_ids, customer_ids = (io.read(table) for table in SOURCES)
-    merge_minutes = config.sequences.merge_minutes
-    places = settings.uses_places
-    merged = customer_histories(interactions, item_ids, customer_ids, merge_minutes, with_places=places)
-    histories = io.materialise("histories", merged)
+    histories = read_histories(io, config.sequences.merge_minutes, with_places=settings.uses_places)
     events = indexed_events(io)
     grid = grid_of(events, settings.snapshot_days)
     sales = io.materialise("sales_on_grid", sales_on_grid(events, grid, settings.recent_days))
@@ -156,7 +151,13 @@ def _hist_max(config: PipelineConfig, tower: TowerConfig) -> int:
 
 STAGE = Stage(
     "train_retriever",
-    reads=(*SOURCES, artifacts.SPLIT_CUTOFFS, artifacts.QUERIES, artifacts.SEQUENCES, artifacts.ITEM_POPULARITY),
+    reads=(
+        *artifacts.PURCHASE_TABLES,
+        artifacts.SPLIT_CUTOFFS,
+        artifacts.QUERIES,
+        artifacts.SEQUENCES,
+        artifacts.ITEM_POPULARITY,
+    ),
     writes=(
         *artifacts.RETRIEVER_TABLES,
         *artifacts.TOWER_FILES,

@@ -12,14 +12,13 @@ from recsys_spark.baselines.loading import load_codes
 from recsys_spark.baselines.popularity import FittedPopularity
 from recsys_spark.command_line import config_from, finish, guarded, run_alone, working_arguments
 from recsys_spark.contracts.artifacts import (
-    CUSTOMER_ID_MAP,
     EVALUATION,
     INGEST_REPORT,
-    INTERACTIONS_CLEAN,
     ITEM_ID_MAP,
     ITEM_POPULARITY,
     ITEMS_CLEAN,
     POSITIVE_RANKS,
+    PURCHASE_TABLES,
     QUERIES,
     RANKINGS,
     SEQUENCES,
@@ -47,18 +46,18 @@ from recsys_spark.recommendations.what_if import (
     ruled_rankings,
 )
 from recsys_spark.sequences.histories import customer_histories
+from recsys_spark.sequences.reading import read_purchases
 from recsys_spark.sequences.split import cutoff
 from recsys_spark.stage import Metrics, Stage, StageIO
 
 FIT, SPLIT = "val", "test"
 _OF_LISTS = ("as_of", "new_lines")  # of section `recommend`: which lists are made, not which rules hold for them
-SOURCES = (INTERACTIONS_CLEAN, ITEM_ID_MAP, CUSTOMER_ID_MAP)
 
 
 def run(io: StageIO, config: PipelineConfig) -> Metrics:
     options, root, best = config.recommend, config.paths.processed, io.read_json(EVALUATION)["best"]
     val_end = io.read_json(SPLIT_CUTOFFS)["val_end"]
-    interactions, item_ids, customer_ids = (io.read(table) for table in SOURCES)
+    interactions, item_ids, customer_ids = read_purchases(io)
     known = interactions.filter(F.col("invoice_date") <= cutoff(val_end))  # prices are what the fit could know
     ruler = Ruler(
         policy=policy_of(options, K),
@@ -130,7 +129,7 @@ def what_if(arguments: argparse.Namespace) -> None:
 STAGE = Stage(
     "what_if",
     reads=(
-        *SOURCES,
+        *PURCHASE_TABLES,
         INGEST_REPORT,
         ITEMS_CLEAN,
         ITEM_POPULARITY,

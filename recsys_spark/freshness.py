@@ -20,7 +20,7 @@ ABSENT = "absent"  # stands for the content of an optional input that was not th
 log = logging.getLogger("recsys")
 
 
-def config_of(stage: Stage, config: PipelineConfig) -> dict[str, Any]:
+def sections_of(stage: Stage, config: PipelineConfig) -> dict[str, Any]:
     """The config sections that a stage declares, as plain values."""
     return {section: dataclasses.asdict(getattr(config, section)) for section in stage.sections}
 
@@ -37,7 +37,7 @@ def given_to(stage: Stage, config: PipelineConfig) -> dict[str, str]:
 
 def recipe_of(stage: Stage, config: PipelineConfig, given: dict[str, str]) -> str:
     """Digest of all that a stage's outputs follow from, except what other stages wrote. given: of `given_to`."""
-    return digest_of([config_of(stage, config), config.seed, code_digest(stage.module), given])
+    return digest_of([sections_of(stage, config), config.seed, code_digest(stage.module), given])
 
 
 def is_fresh(

@@ -21,6 +21,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql.pandas.types import to_arrow_schema
 
 from recsys_spark.arrays import GOLDEN, Hashes, mix, places_by_size
+from recsys_spark.contracts.errors import SchemaError
 from recsys_spark.contracts.schemas import Table
 from recsys_spark.paths import filesystem
 
@@ -29,6 +30,7 @@ TablesKernel = Callable[[Iterable[pa.RecordBatch]], Iterator[tuple[int, pa.Recor
 
 PARTS_DDL = "table int, name string, rows bigint, hash bigint"  # one row per part file
 _PARTS_SCHEMA = pa.schema([("table", pa.int32()), ("name", pa.string()), ("rows", pa.int64()), ("hash", pa.int64())])
+_ROWS_READ = 16_384  # at once
 _ROW_GROUP_BYTES = 64 << 20  # in Arrow's form, held by a task
 _OF_LISTS = "zstd"  # smaller and faster for lists than Snappy and dictionaries
 _OF_NUMBERS = "lz4"  # of shards: a third more bytes than zstd, and a third less time to write them
@@ -68,6 +70,22 @@ class _OneTable:
 
     def __call__(self, batches: Iterable[pa.RecordBatch]) -> Iterator[tuple[int, pa.RecordBatch]]:
         return ((0, batch) for batch in self.kernel(batches))
+
+
+def part_names(folder: str) -> tuple[str, ...]:
+    """The part files of a published table, ascending."""
+    fs, base = filesystem(folder)
+    names = (PurePosixPath(path).name for path in fs.find(base))
+    return tuple(sorted(name for name in names if name.endswith(".parquet")))
+
+
+def read_part(folder: str, name: str, columns: list[str]) -> Iterator[pa.RecordBatch]:
+    """Some columns of a part file, in the order of its rows. Raises SchemaError for one that it lacks."""
+    fs, base = filesystem(folder)
+    with fs.open(f"{base}/{name}", "rb") as opened, pq.ParquetFile(opened) as file:
+        if missing := [column for column in columns if column not in file.schema_arrow.names]:
+            raise SchemaError(f"{folder}/{name} lacks the columns {missing}")
+        yield from file.iter_batches(batch_size=_ROWS_READ, columns=columns, use_threads=False)
 
 
 def row_hashes(batch: pa.RecordBatch) -> Hashes:

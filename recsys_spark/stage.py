@@ -18,7 +18,7 @@ from recsys_spark.code_version import __version__, code_digest
 from recsys_spark.contracts.artifacts import Artifact
 from recsys_spark.contracts.config import PipelineConfig
 from recsys_spark.contracts.errors import ArtifactError, LockedError, StageGraphError
-from recsys_spark.freshness import ABSENT, config_of, facts_of, is_fresh, recipe_of
+from recsys_spark.freshness import ABSENT, facts_of, is_fresh, recipe_of, sections_of
 from recsys_spark.manifest import Manifest, digest_of, library_versions
 from recsys_spark.part_files import TablesKernel
 from recsys_spark.plurals import as_size
@@ -144,7 +144,7 @@ class StageIO:
         return manifest.rows
 
     def scratch(self, name: str) -> str:
-        """An empty folder that every process of the stage reaches, gone when the stage ends."""
+        """A path where nothing lies yet, that every process of the stage reaches; gone when the stage ends."""
         return self.storage.scratch(self.stage.name, name)
 
     def checkpoint_folder(self, name: str) -> str:
@@ -170,8 +170,8 @@ class StageIO:
         manifest = dataclasses.replace(
             staged,
             inputs={label: content for label, content in sorted(self.inputs.items()) if content != ABSENT},
-            config=config_of(self.stage, self.config),
-            config_digest=digest_of(config_of(self.stage, self.config)),
+            config=sections_of(self.stage, self.config),
+            config_digest=digest_of(sections_of(self.stage, self.config)),
             code_version=__version__,
             code_digest=code_digest(self.stage.module),
             libraries=library_versions(),

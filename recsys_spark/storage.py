@@ -149,6 +149,7 @@ class Storage:
     def stage_table(self, stage: str, label: str, frame: DataFrame, schema: Table) -> Manifest:
         """Write a table aside. Row count and fingerprint come out of the same pass as the data."""
         conformed = conform(frame, schema, label)
+        # The frame itself and not its selection, as only the one that `map_batches` made is known to it.
         written = self._write_by_tasks(stage, label, frame) if frame.columns == schema.names else None
         rows, row_hash = written or self._write_by_spark(stage, label, conformed)
         return self._staged_manifest(stage, label, "table", schema.ddl, rows, content_of(rows, row_hash))
@@ -203,7 +204,7 @@ class Storage:
         return self.spark.read.schema(frame.schema).parquet(spark_glob(f"{self._uri}/{label}"))
 
     def scratch(self, stage: str, name: str) -> str:
-        """An empty folder in the stage's scratch space, as Spark and Python open it."""
+        """A path in the stage's scratch space, as Spark and Python open it; nothing lies there yet."""
         return self._below(self._staged(stage, f"scratch/{name}"))
 
     def checkpoint_folder(self, stage: str, name: str) -> str:

@@ -7,14 +7,16 @@ import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import pyarrow as pa
 import xlsxwriter
+from pyspark import TaskContext
 from pyspark.sql import DataFrame
 
 from recsys_spark.paths import filesystem, python_path
+from recsys_spark.small_files import move
 
 SHEET_ROWS = 1_000_000  # Excel ends at 1,048,576
 _CELL_LETTERS = 32_767  # of a text that a cell of Excel may hold
@@ -44,7 +46,13 @@ def write_workbook(
     ordered = frame.select(*(column.name for column in columns)).repartition(1).sortWithinPartitions(*order_by)
     place = python_path(path)  # absolute: tasks have working directories of their own
     writer = partial(_write, columns=tuple(columns), title=title, path=place, sheet_rows=sheet_rows)
-    ordered.mapInArrow(writer, "rows bigint").collect()
+    [written] = ordered.mapInArrow(writer, "attempt bigint").collect()
+    fs, plain = filesystem(place)
+    move(fs, f"{plain}.{written['attempt']}", plain)
+    folder, name = PurePosixPath(plain).parent, PurePosixPath(plain).name
+    for other in fs.ls(str(folder), detail=False):
+        if PurePosixPath(other).name.removeprefix(f"{name}.").isdecimal():  # of an attempt that failed or ran twice
+            fs.rm(other)
 
 
 def _write(
@@ -64,9 +72,12 @@ def _write(
                     for position, value in enumerate(row):
                         _write_cell(sheet, rows % sheet_rows + 1, position, value)
                     rows += 1
+        context = TaskContext.get()
+        assert context is not None
+        attempt = context.taskAttemptId()  # each attempt has a file of its own
         fs, plain = filesystem(path)
-        fs.put_file(local, plain)
-    yield pa.RecordBatch.from_arrays([pa.array([rows])], names=["rows"])
+        fs.put_file(local, f"{plain}.{attempt}")
+    yield pa.RecordBatch.from_arrays([pa.array([attempt])], names=["attempt"])
 
 
 def _write_cell(sheet: xlsxwriter.worksheet.Worksheet, row: int, column: int, value: Any) -> None:

@@ -142,11 +142,26 @@ def test_an_option_of_several_values_keeps_those_of_every_use_and_names_of_any_s
 @pytest.mark.parametrize(
     ("words", "said"),
     [
+        (["--folds", "1"], "argument --folds: at least 2, got 1"),
+        (["--folds", "2", "--seeds", "2"], "argument --seeds: not allowed with argument --folds"),
+    ],
+)
+def test_folds_and_seeds_are_two_or_more_and_one_of_them(capsys, words, said):
+    with pytest.raises(SystemExit) as ended:
+        command_parser().parse_args(["evaluate", *words])
+    assert ended.value.code == 2
+    assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
         (["recommend", "--what-if", "--as-of", "2011-01-05"], "leave out recommend.as_of"),
         (["recommend", "--what-if", "--with", "a.csv"], "leave out recommend.new_lines"),
         (["recommend", "--out", "cost.json"], "--out is what --what-if found"),
         (["evaluate", "--out", "x.json"], "--out is what --folds or --seeds found"),
         (["evaluate", "--folds", "2", "--out", "{taken}"], "exists already"),
+        (["evaluate", "--check-leaks", "--seeds", "2"], "--check-leaks goes without --folds and --seeds"),
         (["recommend", "--what-if", "--out", "{root}/x.json"], "lies among the artifacts"),
         (["compare", "{root}", "b", "--out", "{root}/x.json"], "lies among the artifacts"),
         (["compare", "a", "b", "--out", "{root}/no/x.json"], "there is no folder"),

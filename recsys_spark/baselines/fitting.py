@@ -58,7 +58,7 @@ class Fit:
         return self.io.read(artifact, fit=self.name)
 
     def scratch(self, artifact: Artifact) -> str:
-        """An empty folder that all executors reach, gone when the stage ends."""
+        """A path where nothing lies yet, that all executors reach; gone when the stage ends."""
         return self.io.scratch(f"{artifact.name}_{self.name}")
 
     @cached_property

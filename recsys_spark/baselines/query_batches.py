@@ -40,9 +40,8 @@ class QueryBatch:
     start: Ints
     end: Ints
     events: Events
-    users: Ints = field(
-        default_factory=lambda: np.zeros(0, dtype=np.int64)
-    )  # user_idx of the query's customer, 0 for unknown
+    # user_idx of the query's customer; for one that the fit does not know 0, or beyond its last
+    users: Ints = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
     depth: int = LIST_LENGTH
 
     def __len__(self) -> int:

@@ -22,9 +22,10 @@ from recsys_spark.sequences.windows import MICROS_PER_DAY
 
 
 def item_days(interactions: DataFrame, item_ids: DataFrame) -> DataFrame:
-    """ITEM_DAYS: how often each item was bought on each day (UTC)."""
+    """ITEM_DAYS: how often each item was bought on each day (UTC); lines without a time are of no day."""
     day = F.floor(F.unix_micros("invoice_date") / F.lit(MICROS_PER_DAY)).alias("day")
-    counts = interactions.groupBy("stock_code", day).agg(F.count(F.lit(1)).alias("num_events"))
+    dated = interactions.filter("invoice_date is not null")
+    counts = dated.groupBy("stock_code", day).agg(F.count(F.lit(1)).alias("num_events"))
     return counts.join(item_ids, on="stock_code", how="inner").select(*ITEM_DAYS.names)
 
 

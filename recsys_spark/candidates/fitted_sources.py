@@ -36,11 +36,13 @@ def fitted_retriever(
 def ranker_queries(io: StageIO, split: str, num_train: int, seed: int) -> DataFrame:
     """The queries of a split that candidates are made for: of `train` those after fold_end, about num_train of them.
 
-    The sources of fit=fold know nothing of these. Which queries are taken follows from their hashes.
+    The sources of fit=fold know nothing of these. Which queries are taken follows from hashes of customer and time, so
+    that no later customer changes it, as it would change the numbers that a query_id is made of.
     """
     queries = io.read(QUERIES, split=split)
     if split != "train":
         return queries
     later = queries.filter(F.col("event_time") > cutoff(io.read_json(SPLIT_CUTOFFS)["fold_end"]))
     share = min(num_train / max(later.count(), 1), 1.0)
-    return later.filter(F.pmod(F.xxhash64("query_id", F.lit(seed)), F.lit(_BUCKETS)) < int(share * _BUCKETS))
+    bucket = F.pmod(F.xxhash64("customer_id", "event_time", F.lit(seed)), F.lit(_BUCKETS))
+    return later.filter(bucket < int(share * _BUCKETS))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import getpass
 import os
+import stat
 import tempfile
 import time
 from contextlib import suppress
@@ -38,10 +39,10 @@ class FittedFile:
         if is_on_disk(self.path):
             return plain
         copy = self.copy
+        _make_private(copy.parent)
         try:
             os.utime(copy)  # its time of change says when it was last asked for
         except FileNotFoundError:
-            copy.parent.mkdir(parents=True, exist_ok=True)
             _remove_unused(copy.parent)
             aside = copy.parent / f"{copy.name}.{os.getpid()}"
             fs.get_file(plain, str(aside))
@@ -68,6 +69,19 @@ class FittedFile:
     def unusable(self, error: Exception) -> ArtifactError:
         """What to raise for a file that does not hold what it should."""
         return ArtifactError(f"{self.path} holds no arrays of numbers: {error}; run stage 'train_retriever' --force")
+
+
+def _make_private(folder: Path) -> None:
+    """Make a folder of this user alone. Raises ArtifactError for one that others own or may write to: they could put
+    other models there, and folders for all users' temporary files are where anyone may be first.
+    """
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    found = folder.lstat()
+    is_own = not hasattr(os, "getuid") or found.st_uid == os.getuid()
+    if not stat.S_ISDIR(found.st_mode) or not is_own or found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        raise ArtifactError(
+            f"{folder} is not this user's alone, so copies of models there cannot be trusted; remove it"
+        )
 
 
 def _remove_unused(folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""Exact duplicates out, then one row per (customer, item, date)."""
+"""Exact duplicates out, then one row per (customer, item, time)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from recsys_spark.contracts.schemas import MONEY
 _ATTRIBUTES = ("brand", "category", "showroom", "sales_channel")
 # Taken from the first source line of a group.
 _FIRST_OF_GROUP = ("invoice_id", "description", *_ATTRIBUTES)
-_LATE_RULE = "struct<rule:string,source:struct<source_file:string,source_sheet:string,source_row:bigint>>"
+_DROPPED_DDL = "struct<rule:string,source:struct<source_file:string,source_sheet:string,source_row:bigint>>"
 
 
 def passed_columns(config: CleanConfig) -> list[Column]:
@@ -52,7 +52,7 @@ def single_lines(lines: DataFrame) -> DataFrame:
             "quantity",
             "line_amount",
             F.when(is_dropped, F.lit(0)).otherwise(F.lit(1)).cast("bigint").alias("num_lines"),
-            F.when(is_dropped, dropped).otherwise(F.array().cast(f"array<{_LATE_RULE}>")).alias("dropped"),
+            F.when(is_dropped, dropped).otherwise(F.array().cast(f"array<{_DROPPED_DDL}>")).alias("dropped"),
             F.array(source).alias("sources"),
         )
     )
@@ -98,7 +98,7 @@ def grouped_lines(lines: DataFrame) -> DataFrame:
 
 
 def _finished(grouped: DataFrame) -> DataFrame:
-    """With price, and with one spelling of the texts that told no line from another."""
+    """With price, and with the attributes in one spelling; until here the source's own told copies apart."""
     price = F.col("line_amount").cast("double") / F.col("quantity").cast("double")
     texts = {name: single_spaced(F.col(name)) for name in _ATTRIBUTES}
     return grouped.withColumns({"price": price, "invoice_id": filled(F.col("invoice_id")), **texts})

@@ -87,7 +87,7 @@ def clean_new_lines(raw: DataFrame, config: CleanConfig, materialise: Materialis
     lines, groups = _grouped(raw, config, materialise)
     kept = groups.filter("num_lines > 0").withColumn("was_winsorised", F.lit(False))
     counts = lines.groupBy(F.col("rejected.rule").alias("rule")).count().collect()
-    early = {row["rule"]: row["count"] for row in counts}
+    early = {row["rule"]: row["count"] for row in counts}  # None: passed; so the sum is of all lines
     late = groups.select(F.inline("dropped")).groupBy("rule").count().collect()
     by_rule = {**early, **{row["rule"]: row["count"] for row in late}}
     rejected = {rule: by_rule[rule] for rule in INGEST_RULES + CLEAN_RULES if rule in by_rule}

@@ -14,8 +14,8 @@ _PAIR = ["customer_id", "stock_code"]
 def label_rare(interactions: DataFrame, config: CleanConfig, materialise: Materialise) -> DataFrame:
     """Fill `rule` with rare_item and rare_customer where it is null, items then customers, round by round.
 
-    What a step finds depends on all steps before it: each is kept on disk, or else the last would be planned with the
-    four readings of the interactions that each round takes to the power of the rounds.
+    Each step reads what all steps before it found. It is kept on disk, as the plan of the last would otherwise hold all
+    earlier ones several times over, in every round anew.
     """
     thresholds = (
         ("rare_item", "stock_code", "customer_id", config.coverage.min_customers_per_item),

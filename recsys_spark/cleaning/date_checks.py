@@ -38,12 +38,12 @@ def require_order_of_day_and_month(raw: DataFrame, unread: DataFrame, formats: S
         return
     text = latin_digits(F.col("invoice_date"))
     in_order, in_other = (
-        F.coalesce(*(F.to_timestamp(text, form) for form in forms)) for forms in (swapped, swapped.values())
+        F.coalesce(*(F.to_timestamp(text, form) for form in forms)) for forms in (swapped.keys(), swapped.values())
     )
     # What fails in either order, such as `12/13/2010 8:26 AM`, fails in every form: none of its like was misread.
-    counts = unread.filter(in_order.isNull() & plausible(in_other).isNotNull())
+    swapped_lines = unread.filter(in_order.isNull() & plausible(in_other).isNotNull())
     first = F.regexp_extract(text, _DAY_AND_MONTH, 1).cast("int")
-    row = counts.agg(F.count(F.lit(1)).alias("dates"), F.max(first).alias("first")).first()
+    row = swapped_lines.agg(F.count(F.lit(1)).alias("dates"), F.max(first).alias("first")).first()
     assert row is not None
     if not row["dates"]:
         return

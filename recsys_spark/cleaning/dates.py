@@ -32,7 +32,7 @@ def parse_date(text: Column, year: Column, config: DatesConfig) -> Column:
     The default year stands in for a blank year alone: a year that is no number leaves the token null.
     """
     latin = latin_digits(text)
-    # Nearly every text shows its date at once: the others are asked once more.
+    # Most texts are dates as they stand; digits are translated for the rest alone.
     return F.coalesce(_iso(F.trim(text)), _iso(latin), _other_forms(latin, year, config))
 
 
@@ -46,7 +46,7 @@ def _iso(text: Column) -> Column:
     # A bare cast would also take `12:30` as today and `2011` as a new year's day.
     ends_month = (F.substring(text, 8, 1) == "-") | (F.substring(text, 7, 1) == "-")  # of two digits, or of one
     looks_iso = (F.substring(text, 5, 1) == "-") & ends_month
-    # No zone is so short that ends in a digit and is no offset; the expression costs more than the comparison.
+    # So short a text that ends in a digit holds no zone but an offset; its length costs less than the expression.
     has_no_name = (F.length(text) <= 19) & F.substring(text, -1, 1).between("0", "9")
     return F.when(looks_iso & (has_no_name | text.rlike(_ZONE_IS_KNOWN)), text.cast("timestamp"))
 

@@ -55,7 +55,7 @@ def _chosen_by_nothing(val: Mapping[str, Any]) -> list[str]:
 
 
 def sentinel_warnings(splits: Mapping[str, Any]) -> list[str]:
-    """One line for each split and protocol where the sentinel comes within half of models, by Recall@20.
+    """One line for each split and protocol in which the sentinel reaches half of another model's Recall@20 or more.
 
     splits: `split` of evaluation.json. Next codes in catalogue order are hard to hit unless lists know something of the
     very basket that is asked for, or the order of the codes tells what is bought in turn. Nothing is said of a sentinel

@@ -39,19 +39,21 @@ def _counted(known: DataFrame) -> DataFrame:
     """What the purchases of each customer tell of an item: how many of how many, since when, and how far apart.
 
     log_gap is the mean over customers of log1p of the mean days between two purchases, each as often as there are gaps.
+    Lines without a customer are events; they are nobody's, so they tell nothing of customers.
     """
+    is_somebody = F.col("customer_id").isNotNull()
     by_customer = known.groupBy("stock_code", "customer_id").agg(
         F.count(F.lit(1)).alias("times"),
         F.min(F.unix_micros("invoice_date")).alias("first"),
         F.max(F.unix_micros("invoice_date")).alias("last"),
     )
-    gaps = F.when(F.col("times") > 1, F.col("times") - 1)
+    gaps = F.when(is_somebody & (F.col("times") > 1), F.col("times") - 1)
     days = (F.col("last") - F.col("first")) / gaps / F.lit(MICROS_PER_DAY)
     # As integers, whose sum does not depend on the order in which they are added.
     log_gap = F.round(F.log1p(days) * _LOG_UNITS).cast("bigint") * gaps
     return by_customer.groupBy("stock_code").agg(
         F.sum("times").alias("num_events"),
-        F.count(F.lit(1)).alias("num_customers"),
+        F.count("customer_id").alias("num_customers"),
         F.floor(F.min("first") / F.lit(MICROS_PER_DAY)).alias("first_day"),
         (F.sum(log_gap) / F.sum(gaps) / _LOG_UNITS).alias("log_gap"),
     )

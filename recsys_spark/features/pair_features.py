@@ -40,7 +40,7 @@ def repeat_features(batch: QueryBatch, candidates: CandidateRows) -> dict[str, F
         "days_since_last": since_last,
         "days_since_first": since_first,
         "orders_since_last": (orders - numbers[last]).astype(np.float64),
-        "quantity_last": quantities[last],
+        "quantity_last": np.nan_to_num(quantities[last], nan=MISSING["quantity_last"]),  # where a line tells none
     }
     return {
         "times_bought": times.astype(np.float64),

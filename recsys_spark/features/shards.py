@@ -113,7 +113,7 @@ class ShardKernel:
 def queries_with_events(batches: Iterable[pa.RecordBatch]) -> Iterator[tuple[QueryBatch, pa.RecordBatch]]:
     """The queries of rows of `events_before_queries`, and these rows of theirs, in parts of bounded size."""
     last: list[pa.RecordBatch] = []  # the newest customer, whose queries may go on in the next Arrow batch
-    for arrow in batches:
+    for arrow in filter(len, batches):
         whole = pa.Table.from_batches([*last, arrow]).combine_chunks().to_batches()[0]
         is_customer = whole.column("query_id").to_numpy() == 0
         last = [whole.slice(int(np.flatnonzero(is_customer)[-1]), 1)]

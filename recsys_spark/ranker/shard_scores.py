@@ -8,11 +8,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-from pyspark.sql import DataFrame
+from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from recsys_spark.arrays import Ints
@@ -25,10 +26,15 @@ from recsys_spark.contracts.candidate_config import is_proposed
 from recsys_spark.contracts.columns import LIST_PROTOCOLS
 from recsys_spark.contracts.ranker_config import TWO_STAGE
 from recsys_spark.contracts.schemas import RANKINGS
+from recsys_spark.part_files import part_names, read_part
+
+if TYPE_CHECKING:
+    from recsys_spark.ranker.score import Ranker  # torch, which those who plan the query do not need
 
 _LISTS = {"candidates": "array<bigint>", "scores": "array<double>", "first_scores": "array<double>"}
 # One row per query; a list has an entry per candidate. is_bought, is_repeat: as label and is_repeat of RANKER_FEATS.
 _FACTS = {"is_bought": "array<boolean>", "is_repeat": "array<boolean>"}
+_READ = ("query_id", "user_idx", "item_idx", "label", "is_repeat")  # of a shard, beside what the ranker scores
 SCORED_DDL = ", ".join(["query_id bigint, user_idx bigint", *(f"{n} {kind}" for n, kind in (_LISTS | _FACTS).items())])
 
 
@@ -39,6 +45,18 @@ def score_shards(shards: DataFrame, ranker: FittedFile, proposers: Mapping[str, 
     quotas of sources by name; what none of them proposes is scored with the rest and then left out.
     """
     return shards.mapInArrow(partial(_score, file=ranker, proposers=proposers), SCORED_DDL)
+
+
+def score_part_files(
+    spark: SparkSession, folder: str, ranker: FittedFile, proposers: Mapping[str, int] | None = None
+) -> DataFrame:
+    """As `score_shards` of all shards in a folder, whose files the tasks open themselves.
+
+    Through the JVM some eighty columns take several times as long as their scores.
+    """
+    names = part_names(folder)
+    score = partial(_score_files, folder=folder, names=names, file=ranker, proposers=proposers)
+    return spark.range(len(names), numPartitions=max(len(names), 1)).mapInArrow(score, SCORED_DDL)
 
 
 def rank_scored(
@@ -137,9 +155,32 @@ class ScoredRows:
 def _score(
     batches: Iterable[pa.RecordBatch], file: FittedFile, proposers: Mapping[str, int] | None
 ) -> Iterator[pa.RecordBatch]:
-    from recsys_spark.ranker.score import load_ranker  # torch, which those who plan the query do not need
+    from recsys_spark.ranker.score import load_ranker
+
+    return _lists_of(batches, load_ranker(file.path, file.content), proposers)
+
+
+def _score_files(
+    batches: Iterable[pa.RecordBatch],
+    folder: str,
+    names: Sequence[str],
+    file: FittedFile,
+    proposers: Mapping[str, int] | None,
+) -> Iterator[pa.RecordBatch]:
+    """batches: of places in `names`, the part files to score."""
+    from recsys_spark.ranker.score import load_ranker
 
     ranker = load_ranker(file.path, file.content)
+    columns = dict.fromkeys((*_READ, *ranker.features, *(f"rank_{source}" for source in proposers or ())))
+    for batch in batches:
+        for place in batch.column("id").to_pylist():
+            yield from _lists_of(read_part(folder, names[place], list(columns)), ranker, proposers)
+
+
+def _lists_of(
+    batches: Iterable[pa.RecordBatch], ranker: Ranker, proposers: Mapping[str, int] | None
+) -> Iterator[pa.RecordBatch]:
+    """SCORED_DDL of rows of shards."""
     for rows in _whole_queries(batches):
         scores = ranker.scores(_features_of(rows, ranker.features), np.cumsum(_begins_query(rows)))
         if proposers is not None:
@@ -152,7 +193,7 @@ def _score(
 def _whole_queries(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
     """The rows parted anew, so that no query lies in two batches. Rows of a query follow one another."""
     carried: list[pa.RecordBatch] = []
-    for arrow in batches:
+    for arrow in filter(len, batches):
         whole = pa.Table.from_batches([*carried, arrow]).combine_chunks().to_batches()[0]
         ids = whole.column("query_id").to_numpy()
         end = len(ids) - int(np.argmax(ids[::-1] != ids[-1])) if ids[0] != ids[-1] else 0

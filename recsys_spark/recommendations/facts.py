@@ -52,9 +52,9 @@ class Sales:
         )
         counts = by_customer.groupBy("stock_code").agg(
             F.sum("events").alias("num_events"),
-            F.count(F.lit(1)).alias("num_customers"),
+            F.count("customer_id").alias("num_customers"),  # lines without one are nobody's
             F.sum("recent").alias("num_recent_events"),
-            F.count_if(F.col("recent") > 0).alias("num_recent_customers"),
+            F.count_if((F.col("recent") > 0) & F.col("customer_id").isNotNull()).alias("num_recent_customers"),
         )
         known = self.items.select("item_idx", "stock_code", "description", "category")
         best = Window.partitionBy("category").orderBy(F.desc("num_recent_events"), F.desc("num_events"), "item_idx")

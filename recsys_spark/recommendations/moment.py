@@ -6,6 +6,8 @@ import logging
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import reduce
+from operator import and_
 
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
@@ -46,8 +48,10 @@ def only_new_lines(
     told = ", ".join(f"{rule} {count:,}" for rule, count in new.rejected.items())
     lost = f"{sum(new.rejected.values()):,} rejected{f' ({told})' if told else ''}"
     log.info("new lines: %s read, %s", f"{new.num_read:,}", lost)
-    known = interactions.select(*INTERACTION_KEY)
-    return replace(new, interactions=new.interactions.join(known, on=list(INTERACTION_KEY), how="left_anti"))
+    known = interactions.select(*(F.col(name).alias(f"known_{name}") for name in INTERACTION_KEY))
+    # Lines without a customer, where the rule lets them pass, are known by what else they say.
+    is_same = reduce(and_, (F.col(name).eqNullSafe(F.col(f"known_{name}")) for name in INTERACTION_KEY))
+    return replace(new, interactions=new.interactions.join(known, on=is_same, how="left_anti"))
 
 
 def source_of(paths: tuple[str, ...], ingest: IngestConfig) -> IngestConfig:

@@ -11,7 +11,7 @@ from recsys_spark.code_version import code_digest
 from recsys_spark.contracts.config import PipelineConfig
 from recsys_spark.contracts.dotted import flat
 from recsys_spark.contracts.errors import ArtifactError, PipelineError
-from recsys_spark.freshness import ABSENT, config_of, given_to, recipe_of
+from recsys_spark.freshness import ABSENT, given_to, recipe_of, sections_of
 from recsys_spark.manifest import Manifest
 from recsys_spark.source_files import SOURCE, is_source
 from recsys_spark.stage import Stage
@@ -52,7 +52,7 @@ def _inputs(found: dict[str, str], storage: Storage, record: Mapping[str, Any]) 
 
 
 def _recipe(stage: Stage, config: PipelineConfig, made: Manifest) -> list[Reason]:
-    now = json.loads(json.dumps(config_of(stage, config)))
+    now = json.loads(json.dumps(sections_of(stage, config)))
     before, after = flat({**made.config, "seed": made.seed}), flat({**now, "seed": config.seed})
     keys = [key for key in {**before, **after} if before.get(key) != after.get(key)]
     found = [Reason("config", f"{_some(keys)} changed")] if keys else []

@@ -11,7 +11,7 @@ from recsys_spark.contracts.errors import ArtifactError
 from recsys_spark.runs.lock import LockRules, living_owner
 from recsys_spark.runs.owner import Owner
 from recsys_spark.runs.reasons import Reason, reasons
-from recsys_spark.runs.root import RunRoot
+from recsys_spark.runs.root import CURRENT, RunRoot
 from recsys_spark.runs.work import sizes_of
 from recsys_spark.stage import Stage
 from recsys_spark.storage import Storage
@@ -59,7 +59,9 @@ def status_of(stages: Sequence[Stage], config: PipelineConfig, wanted: str | Non
     """
     root = RunRoot(config.paths.processed)
     current, unfinished = root.current(), None if root.is_plain else root.unfinished()
-    run = root.run(wanted) if wanted and wanted != "current" else (None if wanted else unfinished) or current
+    run = current if wanted else unfinished or current
+    if wanted and wanted != CURRENT:
+        run = root.run(wanted)
     if run is None:
         raise ArtifactError(f"'{root.root}' holds no run yet; make one with `recsys run`")
     owner = living_owner(root.fs, root.lock_path(run.id), LockRules(config.runs.lock_seconds))

@@ -58,6 +58,8 @@ def require_parts(interactions: DataFrame, cutoffs: dict[str, str]) -> None:
     span = [F.unix_micros(bound).alias(name) for name, bound in (("first", F.min(time)), ("last", F.max(time)))]
     row = _orders(interactions).agg(*span, *counts).first()
     assert row is not None  # an aggregate without keys has one row
+    if row["first"] is None:
+        raise DataError("no line has both a customer and a time, so there is nobody to recommend to")
     empty = [part for part in parts if not row[part]]
     if empty:
         raise DataError(
@@ -114,8 +116,12 @@ def _time_quantiles(interactions: DataFrame, shares: tuple[float, ...]) -> list[
 
 
 def _orders(interactions: DataFrame) -> DataFrame:
-    """customer_id, invoice_date, num_events, and first_date, that of the customer's first order."""
-    orders = interactions.groupBy("customer_id", "invoice_date").agg(F.count(F.lit(1)).alias("num_events"))
+    """customer_id, invoice_date, num_events, and first_date, that of the customer's first order.
+
+    Lines without a customer are in no order.
+    """
+    known = interactions.filter("customer_id is not null")
+    orders = known.groupBy("customer_id", "invoice_date").agg(F.count(F.lit(1)).alias("num_events"))
     return orders.withColumn("first_date", F.min("invoice_date").over(Window.partitionBy("customer_id")))
 
 

@@ -86,8 +86,9 @@ def file_sizes(folder: Path) -> dict[str, int]:
 
 @dataclass(frozen=True)
 class CustomerArrays:
-    """Events and proposals of all customers, those of user_idx u at [offsets[u], offsets[u + 1]).
+    """Events of user_idx u at [event_offsets[u], event_offsets[u + 1]), proposals likewise by offer_offsets.
 
+    Names: C proposals of all customers, S sources, F features.
     items, micros, quantities, showrooms, channels: of the events, in time order.
     offer_items (C,), offer_ranks (C, S), offer_features (C, F): what the sources propose at the bundle's moment, best
     first, and what the ranker is told of it.

@@ -30,6 +30,7 @@ from recsys_spark.recommendations.fitted_rules import fitted_evidence, fitted_ru
 from recsys_spark.recommendations.lists import queries_at
 from recsys_spark.recommendations.moment import last_event, moment_after
 from recsys_spark.sequences.histories import customer_histories
+from recsys_spark.sequences.reading import read_purchases
 from recsys_spark.serving.bundle import BundleCard, CustomerArrays, file_sizes, publish, write_ids
 from recsys_spark.serving.customers import CustomersKernel, write_customers
 from recsys_spark.serving.items import SALES, write_baskets, write_rules, write_sales
@@ -130,11 +131,11 @@ def _fill(served: Served, storage: Storage, plan: Plan, folder: Path) -> None:
 
 def _asked(io: StageIO, config: PipelineConfig) -> DataFrame:
     """Every customer's query with what was bought before it, and what the rules keep from it."""
-    interactions, customer_ids, item_ids = (
-        io.read(each) for each in (INTERACTIONS_CLEAN, CUSTOMER_ID_MAP, ITEM_ID_MAP)
-    )
+    interactions, item_ids, customer_ids = read_purchases(io)
     merge_minutes = config.sequences.merge_minutes
-    histories = customer_histories(interactions, item_ids, customer_ids, merge_minutes, True, with_places=True)
+    histories = customer_histories(
+        interactions, item_ids, customer_ids, merge_minutes, with_quantities=True, with_places=True
+    )
     queries = queries_at(customer_ids, interactions, moment_after(interactions, None))
     asked = with_queries(histories, queries)
     root = config.paths.processed

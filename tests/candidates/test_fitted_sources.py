@@ -6,6 +6,7 @@ import re
 from datetime import timedelta
 
 import pytest
+from pyspark.sql import functions as F
 
 from jobs import candidates, features
 from recsys_spark.candidates.fitted_sources import ranker_queries
@@ -53,7 +54,8 @@ def test_queries_of_other_splits_are_all_taken(io):
 
 
 def test_about_so_many_training_queries_are_taken_and_which_follows_from_the_seed(spark):
-    times = [{"query_id": query, "event_time": FOLD_END + MICROSECOND} for query in range(2_000)]
+    asked = FOLD_END + MICROSECOND
+    times = [{"query_id": query, "customer_id": f"c{query}", "event_time": asked} for query in range(2_000)]
     io = MemoryIO(spark).give(SPLIT_CUTOFFS, {"fold_end": FOLD_END.isoformat()})
     queries = frame(spark, QUERIES.schema, times)
     taken = {}
@@ -63,6 +65,10 @@ def test_about_so_many_training_queries_are_taken_and_which_follows_from_the_see
     assert len(taken["one"]) == pytest.approx(500, abs=100)  # five times the deviation of such a draw
     assert taken["one"] == taken["spread"]
     assert taken["one"] != taken["other"]
+    others = queries.withColumn("query_id", F.lit(9_999) - F.col("query_id"))  # as with a customer more
+    io.give(QUERIES, others, split="train")
+    found = rows(ranker_queries(io, "train", 500, 1), "query_id")
+    assert {9_999 - query for (query,) in found} == {query for (query,) in taken["one"]}
 
 
 def test_each_split_is_ranked_by_the_fit_that_ends_before_it():

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from recsys_spark.candidates.tower_files import FittedFile
+from recsys_spark.contracts.errors import ArtifactError
 
 DAY = 24 * 3600
 
@@ -45,6 +46,26 @@ def test_a_copy_is_made_once_and_lasts_while_it_is_asked_for(stored):
     assert first.local() == str(first.copy)  # asked for again: young
     stored("b", 2.0).local()
     assert first.copy.exists()
+
+
+@pytest.mark.parametrize("mode", [0o770, 0o707])
+def test_copies_are_kept_from_a_folder_that_others_may_write_to(stored, mode):
+    file = stored("a", 1.0)
+    file.copy.parent.mkdir()
+    file.copy.parent.chmod(mode)
+    with pytest.raises(ArtifactError, match="cannot be trusted"):
+        file.local()
+    file.copy.parent.rmdir()
+    assert file.local() == str(file.copy)
+    assert file.copy.parent.stat().st_mode & 0o777 == 0o700
+
+
+def test_copies_are_kept_from_a_folder_behind_a_link(stored, tmp_path):
+    file = stored("a", 1.0)
+    (tmp_path / "elsewhere").mkdir()
+    file.copy.parent.symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(ArtifactError, match="cannot be trusted"):
+        file.local()
 
 
 def test_copies_that_nobody_asked_for_in_a_day_and_broken_off_ones_go_when_another_is_made(stored):

@@ -7,10 +7,15 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
+from pyspark.errors import PythonException
 from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
 
 from recsys_spark.candidates.tower_files import FittedFile
+from recsys_spark.part_files import part_names
 from recsys_spark.ranker.places import (
     PLACES_DDL,
     means,
@@ -20,7 +25,8 @@ from recsys_spark.ranker.places import (
     resampled,
 )
 from recsys_spark.ranker.score import load_ranker
-from recsys_spark.ranker.shard_scores import score_shards
+from recsys_spark.ranker.shard_scores import _whole_queries as whole_queries
+from recsys_spark.ranker.shard_scores import score_part_files, score_shards
 from tests.support.frames import rows
 from tests.support.rankers import CONFIG, FEATURES, planted, publish_candidates, ranker_job
 from training.ranker.train import train_ranker
@@ -68,6 +74,38 @@ def test_places_are_those_of_sorting_each_query_alone(ranker, shards):
     found = rows(ranked_positives(score_shards(shards, ranker)), "user_idx", "protocol", "rank")
     assert found == by_hand(ranker)
     assert sum(1 for _, protocol, _ in found if protocol == "first_purchase") == 30  # every second positive is new
+
+
+def test_part_files_are_scored_as_their_rows_are(ranker, shards, spark, tmp_path):
+    assert list(part_names(str(tmp_path))) == []
+    assert score_part_files(spark, str(tmp_path), ranker).count() == 0
+    shards = shards.withColumn("rank_own", F.when(F.col("item_idx") % 2 == 0, 5.0).otherwise(1000.0).cast("float"))
+    everything = shards.toPandas()
+    third = everything["query_id"] % 3
+    for number in range(3):  # in row groups that end within queries, as other writers may leave them
+        part = pa.Table.from_pandas(everything[third == number], preserve_index=False)
+        pq.write_table(part, tmp_path / f"part_{number}.parquet", row_group_size=7)
+    (tmp_path / "_SUCCESS").touch()
+    for proposers in (None, {"own": 10}):
+        scored = (score_part_files(spark, str(tmp_path), ranker, proposers), score_shards(shards, ranker, proposers))
+        found, wanted = (frame.orderBy("query_id").toPandas() for frame in scored)
+        assert len(found) == 60
+        for name in found.columns:  # the last bits of scores depend on what is scored beside a query
+            one, other = (np.hstack(frame[name].tolist()) for frame in (found, wanted))
+            assert one.shape == other.shape
+            assert np.allclose(one, other, rtol=0, atol=1e-12), name
+
+
+def test_batches_without_rows_are_passed_over():
+    rows_of_one = pa.RecordBatch.from_pydict({"query_id": [3, 3]})
+    assert [batch.num_rows for batch in whole_queries([rows_of_one.slice(2), rows_of_one, rows_of_one.slice(2)])] == [2]
+
+
+def test_shards_without_a_feature_are_refused_by_name(ranker, spark, tmp_path):
+    lacking = pa.Table.from_pandas(shards_of_world().drop(columns=[FEATURES[0]]), preserve_index=False)
+    pq.write_table(lacking, tmp_path / "part_0.parquet")
+    with pytest.raises(PythonException, match=rf"part_0\.parquet lacks the columns \['{FEATURES[0]}'\]"):
+        score_part_files(spark, str(tmp_path), ranker).collect()
 
 
 def test_what_no_other_source_proposes_is_no_candidate(ranker, spark):

@@ -258,9 +258,12 @@ def test_pairs_are_counted_alike_however_they_are_cut_into_parts(spark, tmp_path
 
 
 def test_recent_days_begin_with_their_first_moment_and_end_before_the_last(spark):
-    """of_items counts a purchase at the beginning of the recent days and none at the moment."""
+    """of_items counts a purchase at the beginning of the recent days and none at the moment.
+
+    A line of nobody is a sale, and no customer.
+    """
     moment = spark.range(1).select(F.lit("2011-01-21 09:00:00").cast("timestamp").alias("event_time"))
-    purchases = interactions(spark, [("a", "i1", 0), ("b", "i1", 1), ("b", "i1", 20)])
+    purchases = interactions(spark, [("a", "i1", 0), ("b", "i1", 1), ("b", "i1", 20), (None, "i1", 3)])
     sales = Sales(before(purchases, moment), catalogue(spark), moment, recent_days=20)
     columns = ("num_events", "num_customers", "num_recent_events", "num_recent_customers", "category_rank")
-    assert [tuple(row) for row in sales.of_items().select(*columns).collect()] == [(2, 2, 2, 2, 1)]
+    assert [tuple(row) for row in sales.of_items().select(*columns).collect()] == [(3, 2, 3, 2, 1)]

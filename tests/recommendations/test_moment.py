@@ -93,6 +93,21 @@ def test_new_lines_are_cleaned_and_known_ones_stay_as_they_are(spark, tmp_path):
     assert {name for _, name in rows(extended, "user_idx", "customer_id")} == {"acme", "bell", "coop"}
 
 
+def test_lines_of_nobody_are_known_by_item_and_time(spark, tmp_path):
+    header = "invoice no,stock code,description,quantity,date,amount,customer\n"
+    lines = ["7,A1,cup,1,2011-01-03 09:00,2.00,", "8,A1,cup,1,2011-01-04 09:00,2.00,"]
+    (tmp_path / "new.csv").write_text(header + "\n".join(lines) + "\n", encoding="utf-8")
+    known = interactions(spark, [*EVENTS, (None, "A1", 2)])
+    config = CleanConfig(rules={"missing_customer": False})
+
+    def kept(_name, made, partition_by=None):
+        return made.localCheckpoint()
+
+    new = only_new_lines(known, (str(tmp_path / "new.csv"),), IngestConfig(), config, CustomerEntry(), kept)
+    found = new.interactions.select("customer_id", "stock_code", F.dayofmonth("invoice_date"))
+    assert [tuple(row) for row in found.collect()] == [(None, "A1", 4)]
+
+
 def test_files_of_new_lines_are_lines_whatever_the_first_ones_were():
     config = IngestConfig(format="tables", tables=TablesConfig(transactions="t.csv"))
     assert source_of(("new.csv",), config) == IngestConfig(sources=("new.csv",))

@@ -38,6 +38,16 @@ def test_an_event_weighs_as_often_as_its_basket_has_items(spark):
     assert fit_cutoffs(interactions(spark, events), SplitConfig())["fold_end"] == "2011-01-03T09:00:00.000000"
 
 
+def test_lines_without_a_customer_move_no_cutoff(spark):
+    events = [("7", "A", day) for day in range(11)]
+    anonymous = [(None, "A", 20 + day) for day in range(50)]
+    assert fit_cutoffs(interactions(spark, events + anonymous), SplitConfig()) == (
+        fit_cutoffs(interactions(spark, events), SplitConfig())
+    )
+    with pytest.raises(DataError, match="no line has both a customer and a time"):
+        require_parts(interactions(spark, anonymous), dict.fromkeys(("fold_end", "train_end", "val_end"), "2011-01-01"))
+
+
 def test_cutoffs_of_the_config_are_taken_as_they_are(spark):
     config = SplitConfig(fold_end="2011-01-01", train_end="2011-01-02T12:00:00+03:00", val_end="2011-01-03")
     assert fit_cutoffs(interactions(spark, []), config)["train_end"] == "2011-01-02T09:00:00.000000"

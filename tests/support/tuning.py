@@ -11,7 +11,7 @@ from jobs import baselines
 from recsys_spark.baselines.registry import ModelSettings
 from recsys_spark.baselines.split_ranking import choose_settings
 from recsys_spark.contracts.config import PipelineConfig
-from recsys_spark.sequences.histories import customer_histories
+from recsys_spark.sequences.reading import read_histories
 from recsys_spark.stage import StageIO
 from recsys_spark.storage import Storage
 
@@ -19,6 +19,6 @@ from recsys_spark.storage import Storage
 def tuned_on(root: Path, spark: SparkSession, config: PipelineConfig) -> dict[str, Any]:
     """What `choose_settings` finds for the models of the config on the val queries of a run."""
     io = StageIO(baselines.STAGE, Storage(str(root), spark), config)
-    histories = customer_histories(*(io.read(table) for table in baselines.SOURCES), merge_minutes=0)
+    histories = read_histories(io, merge_minutes=0)
     settings = ModelSettings(config.baselines, config.knn, config.ease, config.tifu, config.nmf)
     return choose_settings(io, settings, histories, fit="train", split="val")

@@ -17,7 +17,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from recsys_spark.contracts.errors import ConfigError, DataError
+from recsys_spark.contracts.errors import ConfigError
 from recsys_spark.contracts.ranker_file import HEADS
 from training.process_group import Group
 from training.ranker.batches import RankerBatch, whole_queries
@@ -60,14 +60,17 @@ def train_gbdt(job: RankerJob, group: Group) -> dict[str, Any]:
         return {}
     started, lightgbm = time.perf_counter(), import_lightgbm()
     dev = dev_batches(job, _ALONE)
-    boosters, told = {}, {}
+    boosters: dict[str, Any] = {}
+    told: dict[str, Any] = {}
     for place, head in enumerate(HEADS):
         reader = open_reader(job, job.train_paths, _ALONE, job.seed, shuffle=False)
         train = Candidates.of(whole_queries(reader, job.features, epoch=0), head)
-        if not len(train.label):
-            raise DataError(f"no candidate is there for the head '{head}', which ranks what customers have not bought")
         if head == "all":
             require_positives(int(train.label.sum()))
+        elif not len(train.label):
+            log.warning("no candidate is new to its customer: the head '%s' takes the trees of 'all'", head)
+            boosters[head], told[head] = boosters["all"], told["all"]
+            continue
         held_out = _held_out(dev(), head) if dev else None
         num_rounds = job.rounds[place] if job.rounds else job.config.gbdt.num_rounds
         boosters[head], told[head] = _train_booster(lightgbm, job, num_rounds, train, held_out)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pyarrow  # noqa: F401  before torch
 import pytest
 
 from recsys_spark.contracts.errors import DataError
 from recsys_spark.contracts.ranker_config import GbdtConfig
+from recsys_spark.ranker.score import load_ranker
 from tests.support.rankers import CONFIG, need_lightgbm, planted, publish_candidates, ranker_job
 from training.ranker.train import train_ranker
 
@@ -44,10 +46,24 @@ def test_trees_bear_a_dev_slice_of_repeats_alone(training_rows, tmp_path):
     assert found["boosters"]["first"] == {"rounds": 7, "curve": []}
 
 
-def test_trees_for_new_items_alone_need_some(tmp_path):
+def test_a_head_without_candidates_takes_the_trees_of_the_other(tmp_path, caplog):
     need_lightgbm()
     rows = planted(20)
     rows.is_repeat[:] = True
     path = publish_candidates(tmp_path / "t.parquet", rows)
-    with pytest.raises(DataError, match="no candidate is there for the head 'first'"):
+    job = ranker_job(tmp_path, path, None, RANKER)
+    told = train_ranker(job)["boosters"]
+    assert told["first"] == told["all"]
+    assert "no candidate is new to its customer" in caplog.text
+    ranker = load_ranker(str(Path(job.out_folder) / "ranker_best.pt"), "digest")
+    scores = ranker.scores(rows.features, rows.query_id)
+    assert (scores[:, 0] == scores[:, 1]).all()
+
+
+def test_trees_need_a_positive(tmp_path):
+    need_lightgbm()
+    rows = planted(20)
+    rows.label[:] = 0
+    path = publish_candidates(tmp_path / "t.parquet", rows)
+    with pytest.raises(DataError, match="hold no positive"):
         train_ranker(ranker_job(tmp_path, path, None, RANKER))
