@@ -20,11 +20,12 @@ from recsys_spark.stage import Metrics, Stage, StageIO
 
 
 def run(io: StageIO, config: PipelineConfig) -> Metrics:
-    settings = ModelSettings(config.baselines, config.knn, config.ease, config.tifu, config.nmf)
+    settings = ModelSettings.of(config)
     models = config.baselines.ranked
     fitted = (*models, *models_behind(config.candidates.quotas))  # sources of candidates need not be ranked alone
-    interactions, item_ids, _ = read_purchases(io)
-    histories = read_histories(io, config.sequences.merge_minutes, with_places=config.baselines.uses_segments)
+    interactions, item_ids, _ = purchases = read_purchases(io)
+    minutes, places = config.sequences.merge_minutes, config.baselines.uses_segments
+    histories = read_histories(io, minutes, purchases, with_places=places)
     io.write(artifacts.ITEM_DAYS, item_days(interactions, item_ids))
     if config.baselines.new_items:
         io.write(artifacts.ITEM_CONTENT, item_content(interactions, item_ids))

@@ -28,12 +28,12 @@ from recsys_spark.stage import Metrics, Stage, StageIO
 
 
 def run(io: StageIO, config: PipelineConfig) -> Metrics:
-    interactions, item_ids, customer_ids = read_purchases(io)
+    interactions, item_ids, customer_ids = purchases = read_purchases(io)
     for fit, end in cutoffs_of_fits(io.read_json(artifacts.SPLIT_CUTOFFS)).items():
         io.write(ITEM_FACTS, fit_item_facts(interactions, item_ids, end), fit=fit)
         io.write(ITEM_PLACES, fit_item_places(interactions, item_ids, end), fit=fit)
         io.write(CUSTOMER_PLACES, fit_customer_places(interactions, customer_ids, end), fit=fit)
-    histories = read_histories(io, config.sequences.merge_minutes, with_quantities=True)
+    histories = read_histories(io, config.sequences.merge_minutes, purchases, with_quantities=True)
     metrics, shard_rows, quotas = {}, config.features.shard_rows, config.candidates.quotas
     with arrow_batches_of(io.spark, ROWS_PER_ARROW_BATCH):
         for split, fit in FIT_OF_SPLIT.items():

@@ -93,7 +93,7 @@ class StageIO:
 
     def path(self, artifact: Artifact, **keys: str) -> str:
         """Where an artifact that another program opens lies."""
-        return self.storage.path(self._input(artifact, **keys), self.verify)
+        return self.storage.path(self._input(artifact, **keys), self.verify, artifact.schema)
 
     def path_and_content(self, artifact: Artifact, **keys: str) -> tuple[str, str]:
         """The path and the fingerprint of what lies there, for tasks that keep what they load."""

@@ -123,11 +123,7 @@ class Storage:
 
     def read_table(self, label: str, schema: Table, verify: str = "size") -> DataFrame:
         """A published table. Raises ArtifactError where its columns are not those of this version."""
-        manifest = self.require(label, verify)
-        if manifest.schema != schema.ddl:
-            raise ArtifactError(
-                f"{self._at(label)} has the columns of another version; run stage '{manifest.stage}' again"
-            )
+        self.path(label, verify, schema)
         return self.spark.read.schema(schema.ddl).parquet(spark_glob(f"{self._uri}/{label}"))
 
     def read_json(self, label: str, verify: str = "size") -> dict[str, Any]:
@@ -139,9 +135,13 @@ class Storage:
         """A published document as it is written."""
         return str(self._fs.cat_file(self.path(label, verify)).decode())
 
-    def path(self, label: str, verify: str = "size") -> str:
-        """Where a published artifact lies, as Python opens it."""
-        self.require(label, verify)
+    def path(self, label: str, verify: str = "size", schema: Table | None = None) -> str:
+        """Where a published artifact lies, as Python opens it; of a table whose columns are those of `schema`."""
+        manifest = self.require(label, verify)
+        if schema is not None and manifest.schema != schema.ddl:
+            raise ArtifactError(
+                f"{self._at(label)} has the columns of another version; run stage '{manifest.stage}' again"
+            )
         return self._below(label)
 
     # Writing: each returns a manifest that lacks its provenance; `publish` takes the completed one

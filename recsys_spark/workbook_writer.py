@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePosixPath
@@ -45,19 +46,33 @@ def write_workbook(
     """
     ordered = frame.select(*(column.name for column in columns)).repartition(1).sortWithinPartitions(*order_by)
     place = python_path(path)  # absolute: tasks have working directories of their own
-    writer = partial(_write, columns=tuple(columns), title=title, path=place, sheet_rows=sheet_rows)
-    [written] = ordered.mapInArrow(writer, "attempt bigint").collect()
     fs, plain = filesystem(place)
-    move(fs, f"{plain}.{written['attempt']}", plain)
-    folder, name = PurePosixPath(plain).parent, PurePosixPath(plain).name
-    for other in fs.ls(str(folder), detail=False):
-        if PurePosixPath(other).name.removeprefix(f"{name}.").isdecimal():  # of an attempt that failed or ran twice
-            fs.rm(other)
+    token = uuid.uuid4().hex
+    write = partial(_write, columns=tuple(columns), title=title, sheet_rows=sheet_rows)
+    try:
+        written = ordered.mapInArrow(partial(_attempt, write=write, aside=f"{place}.{token}"), "attempt bigint")
+        if attempts := written.collect():
+            move(fs, f"{plain}.{token}.{attempts[0]['attempt']}", plain)
+        else:  # without rows there may be no task
+            write((), path=place)
+    finally:
+        for other in fs.ls(str(PurePosixPath(plain).parent), detail=False):
+            if PurePosixPath(other).name.startswith(f"{PurePosixPath(plain).name}.{token}."):
+                fs.rm(other)  # of an attempt that failed or ran twice
+
+
+def _attempt(batches: Iterable[pa.RecordBatch], write: Callable[..., None], aside: str) -> Iterator[pa.RecordBatch]:
+    """Each attempt at the task has a file of its own: one that is given up must not write over what another wrote."""
+    context = TaskContext.get()
+    assert context is not None
+    attempt = context.taskAttemptId()
+    write(batches, path=f"{aside}.{attempt}")
+    yield pa.RecordBatch.from_arrays([pa.array([attempt])], names=["attempt"])
 
 
 def _write(
-    batches: Iterable[pa.RecordBatch], columns: tuple[SheetColumn, ...], title: str, path: str, sheet_rows: int
-) -> Iterator[pa.RecordBatch]:
+    batches: Iterable[pa.RecordBatch], columns: tuple[SheetColumn, ...], title: str, sheet_rows: int, path: str
+) -> None:
     with tempfile.TemporaryDirectory() as folder:
         local = str(Path(folder) / "sheet.xlsx")
         # A product text must neither run as a formula nor open an address, whichever way it is written.
@@ -72,12 +87,8 @@ def _write(
                     for position, value in enumerate(row):
                         _write_cell(sheet, rows % sheet_rows + 1, position, value)
                     rows += 1
-        context = TaskContext.get()
-        assert context is not None
-        attempt = context.taskAttemptId()  # each attempt has a file of its own
         fs, plain = filesystem(path)
-        fs.put_file(local, f"{plain}.{attempt}")
-    yield pa.RecordBatch.from_arrays([pa.array([attempt])], names=["attempt"])
+        fs.put_file(local, plain)
 
 
 def _write_cell(sheet: xlsxwriter.worksheet.Worksheet, row: int, column: int, value: Any) -> None:

@@ -142,7 +142,8 @@ def test_an_option_of_several_values_keeps_those_of_every_use_and_names_of_any_s
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["--folds", "1"], "argument --folds: at least 2, got 1"),
+        (["--folds", "1"], "argument --folds: a whole number of at least 2, got '1'"),
+        (["--folds", "few"], "argument --folds: a whole number of at least 2, got 'few'"),
         (["--folds", "2", "--seeds", "2"], "argument --seeds: not allowed with argument --folds"),
     ],
 )

@@ -111,6 +111,28 @@ def test_a_number_that_excel_lacks_is_written_as_text(spark, tmp_path):
     assert [cell.value for cell in sheet["B"]] == ["Value", "nan", "-inf", -2.5]
 
 
+@pytest.mark.parametrize("rows", [[], [(1, 0.5)]])
+def test_a_workbook_leaves_its_neighbours_alone(spark, tmp_path, rows):
+    for name in ("2024", "book.xlsx.7", "book.xlsx.bak"):
+        (tmp_path / name).write_text("mine")
+    (tmp_path / "1999").mkdir()
+    frame = spark.createDataFrame(rows, "id bigint, value double")
+    columns = [SheetColumn("id", "Id"), SheetColumn("value", "Value")]
+    write_workbook(frame, columns, ["id"], "Rows", str(tmp_path / "book.xlsx"))
+    found = [[cell.value for cell in row] for row in openpyxl.load_workbook(tmp_path / "book.xlsx").worksheets[0]]
+    assert found == [["Id", "Value"], *map(list, rows)]
+    assert {path.name for path in tmp_path.iterdir()} == {"2024", "1999", "book.xlsx", "book.xlsx.7", "book.xlsx.bak"}
+
+
+def test_attempts_at_a_workbook_that_fail_leave_nothing(spark, tmp_path):
+    frame = spark.createDataFrame([(1, "a")], "id bigint, text string").withColumn("text", F.raise_error("odd"))
+    with pytest.raises(Exception, match="odd"):
+        write_workbook(
+            frame, [SheetColumn("id", "Id"), SheetColumn("text", "T")], ["id"], "Rows", str(tmp_path / "b.xlsx")
+        )
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_table_is_named_with_its_suffix_or_without_and_shards_have_none():
     for name, label in {
         "raw_lines": "raw_lines.parquet",

@@ -16,7 +16,7 @@ class Dropout(nn.Dropout):
 
     def forward(self, x: Tensor) -> Tensor:
         """x with a share `p` of its values set to 0 while training, and the others scaled by 1 / (1 - p)."""
-        if x.is_cuda or not self.training or not self.p:
+        if x.device.type != "cpu" or not self.training or not self.p:
             return super().forward(x)
         return x * _kept(x, self.p)
 

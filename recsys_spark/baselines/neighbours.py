@@ -76,8 +76,8 @@ class NeighbourOptions:
 def find_neighbours(triples: DataFrame, options: NeighbourOptions, folder: str) -> DataFrame:
     """Find the `num_neighbours` most similar columns of each column: NEIGHBOURS_DDL, read from Parquet below `folder`.
 
-    triples: row bigint, col bigint (indices dense from 1), weight double above 0; one row per pair. It is read once,
-    and thrice more where it takes several blocks, so an expensive one should be materialised.
+    triples: row bigint, col bigint (indices from 1, gaps cost memory), weight double above 0; one row per pair. It is
+    read once, and thrice more where it takes several blocks, so an expensive one should be materialised.
     folder: empty, and reached by all executors: a local path or a URI. The tasks write `neighbours.parquet` there
     themselves, as Arrow does so at a tenth of the processor time of the way through the JVM; the caller removes it.
 

@@ -37,6 +37,7 @@ from recsys_spark.contracts.artifacts import (
     USER_NEIGHBOURS,
     Artifact,
 )
+from recsys_spark.contracts.config import PipelineConfig
 from recsys_spark.contracts.model_config import (
     NEW_ITEMS,
     SENTINEL,
@@ -57,6 +58,11 @@ class ModelSettings:
     ease: EaseConfig
     tifu: TifuConfig
     nmf: NmfConfig
+
+    @staticmethod
+    def of(config: PipelineConfig) -> ModelSettings:
+        """Those that a config states."""
+        return ModelSettings(config.baselines, config.knn, config.ease, config.tifu, config.nmf)
 
     @property
     def without_own_items(self) -> ModelSettings:
@@ -111,9 +117,16 @@ def tables_of(models: Sequence[str], settings: ModelSettings) -> list[Artifact]:
 
 def _item_knn(fitted: Fitted, settings: ModelSettings) -> Model:
     knn = settings.knn
-    weights = fitted.table(ITEM_NEIGHBOURS)
-    options = (knn.half_life_days, knn.self_weight, knn.trend_exponent, knn.profile_exponent)
-    return NeighbourModel("item_knn", fitted.popularity, weights, *options, profile_items=knn.profile_items)
+    return NeighbourModel(
+        "item_knn",
+        fitted.popularity,
+        fitted.table(ITEM_NEIGHBOURS),
+        half_life_days=knn.half_life_days,
+        self_weight=knn.self_weight,
+        trend_exponent=knn.trend_exponent,
+        profile_exponent=knn.profile_exponent,
+        profile_items=knn.profile_items,
+    )
 
 
 def _user_knn(fitted: Fitted, settings: ModelSettings) -> Model:
@@ -122,8 +135,16 @@ def _user_knn(fitted: Fitted, settings: ModelSettings) -> Model:
 
 def _ease(fitted: Fitted, settings: ModelSettings) -> Model:
     ease = settings.ease
-    options = (ease.half_life_days, ease.self_weight, ease.trend_exponent, ease.profile_exponent)
-    return NeighbourModel("ease", fitted.popularity, fitted.table(EASE_WEIGHTS), *options, by_target=True)
+    return NeighbourModel(
+        "ease",
+        fitted.popularity,
+        fitted.table(EASE_WEIGHTS),
+        half_life_days=ease.half_life_days,
+        self_weight=ease.self_weight,
+        trend_exponent=ease.trend_exponent,
+        profile_exponent=ease.profile_exponent,
+        by_target=True,
+    )
 
 
 def _personal(fitted: Fitted, settings: ModelSettings) -> Model:

@@ -53,7 +53,8 @@ class FittedFile:
     @property
     def copy(self) -> Path:
         """Where the copy of a file that is not local lies, if there is one."""
-        folder = Path(tempfile.gettempdir()) / f"recsys_{getpass.getuser()}"
+        user = os.getuid() if hasattr(os, "getuid") else getpass.getuser()
+        folder = Path(tempfile.gettempdir()) / f"recsys_models_{user}"
         return folder / f"{self.content}{Path(self.path).suffix}"
 
     def array(self) -> np.ndarray:
@@ -73,15 +74,19 @@ class FittedFile:
 
 def _make_private(folder: Path) -> None:
     """Make a folder of this user alone. Raises ArtifactError for one that others own or may write to: they could put
-    other models there, and folders for all users' temporary files are where anyone may be first.
+    other models there, and in a folder for everybody's temporary files anyone may be the first.
     """
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    fault = f"{folder} is not this user's alone, so models there cannot be trusted; remove it"
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except FileExistsError as error:
+        raise ArtifactError(fault) from error
+    if not hasattr(os, "getuid"):  # Windows, whose temporary folders are each user's own
+        return
     found = folder.lstat()
-    is_own = not hasattr(os, "getuid") or found.st_uid == os.getuid()
-    if not stat.S_ISDIR(found.st_mode) or not is_own or found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
-        raise ArtifactError(
-            f"{folder} is not this user's alone, so copies of models there cannot be trusted; remove it"
-        )
+    is_shared = found.st_uid != os.getuid() or found.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+    if is_shared or not stat.S_ISDIR(found.st_mode):
+        raise ArtifactError(fault)
 
 
 def _remove_unused(folder: Path) -> None:

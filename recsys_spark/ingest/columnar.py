@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import takewhile
@@ -33,6 +32,7 @@ from pyspark.sql.types import (
 
 from recsys_spark.contracts.config import IngestConfig
 from recsys_spark.contracts.errors import DataError
+from recsys_spark.error_causes import cause_in_one_line
 from recsys_spark.ingest.bad_files import BadFiles
 from recsys_spark.ingest.headers import match_headers
 from recsys_spark.ingest.source_frames import (
@@ -112,7 +112,7 @@ def _source(spark: SparkSession, paths: Sequence[str], shape: _Shape, config: In
         table = spark.read.parquet(*(spark_glob(path) for path in paths))
         num_rows = table.count()
     except (PySparkException, Py4JJavaError) as error:
-        raise DataError(f"{where} cannot be read as Parquet: {_cause(error)}") from error
+        raise DataError(f"{where} cannot be read as Parquet: {cause_in_one_line(error)}") from error
     names = [*table.columns, *shape.depths]
     headers = match_headers(names, config.aliases, where, row=0)
     log.info("%s: %s rows x %d columns; %s", where, f"{num_rows:,}", len(names), headers.describe())
@@ -198,10 +198,3 @@ def _is_finite(value: Column) -> Column:
 
 def _without_trailing_zeros(text: Column) -> Column:
     return F.when(text.rlike(r"^[^E]*\.[^E]*$"), F.regexp_replace(text, r"\.?0+$", "")).otherwise(text)
-
-
-def _cause(error: Exception) -> str:
-    """The innermost of the causes that Spark reports, else the first line."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    causes = [line for line in lines if line.startswith("Caused by:")]
-    return re.sub(r"^Caused by: [\w.$]+: ", "", causes[-1]) if causes else lines[0]

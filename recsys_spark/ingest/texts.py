@@ -12,6 +12,7 @@ from pyspark.sql import functions as F
 
 from recsys_spark.contracts.config import IngestConfig
 from recsys_spark.contracts.errors import ConfigError, DataError
+from recsys_spark.error_causes import cause_in_one_line
 from recsys_spark.ingest.bad_files import BadFiles
 from recsys_spark.ingest.file_tasks import open_quotes, packed_problems, undecodable
 from recsys_spark.ingest.packages import UnpackLimits
@@ -84,8 +85,7 @@ def _facts_of_lines(spark: SparkSession, paths: Sequence[str], encoding: str) ->
     try:
         found = by_file.collect()
     except (PySparkException, Py4JJavaError) as error:
-        told = next((line for line in str(error).splitlines() if "Caused by:" in line), str(error).splitlines()[0])
-        raise DataError(f"{shown_names(paths)} cannot be read: {told.strip()}") from error
+        raise DataError(f"{shown_names(paths)} cannot be read: {cause_in_one_line(error)}") from error
     return {python_path(decoded_uri(row["file_path"])): row for row in found}
 
 

@@ -63,9 +63,9 @@ def load_ranker(path: str, content: str) -> Ranker:
 
     Raises ArtifactError for a file that is no ranker or of another format, ConfigError where LightGBM is missing.
     """
+    local = FittedFile(path, content).local()
     try:
-        local = require_archive(FittedFile(path, content).local())
-        told: dict[str, Any] = torch.load(local, map_location="cpu", weights_only=True, mmap=True)
+        told: dict[str, Any] = torch.load(require_archive(local), map_location="cpu", weights_only=True, mmap=True)
         kind, features = told["kind"], tuple(told["features"])
     except Exception as error:  # of a damaged file: whatever zip, pickle and torch make of it
         said = (str(error).strip().splitlines() or [""])[0]

@@ -49,7 +49,7 @@ def only_new_lines(
     lost = f"{sum(new.rejected.values()):,} rejected{f' ({told})' if told else ''}"
     log.info("new lines: %s read, %s", f"{new.num_read:,}", lost)
     known = interactions.select(*(F.col(name).alias(f"known_{name}") for name in INTERACTION_KEY))
-    # Lines without a customer, where the rule lets them pass, are known by what else they say.
+    # Lines without a customer or a time, where the rules let them pass, are known by what else they say.
     is_same = reduce(and_, (F.col(name).eqNullSafe(F.col(f"known_{name}")) for name in INTERACTION_KEY))
     return replace(new, interactions=new.interactions.join(known, on=is_same, how="left_anti"))
 

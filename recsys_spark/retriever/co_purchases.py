@@ -29,9 +29,10 @@ def numbered_baskets(events: DataFrame) -> DataFrame:
 def co_purchases(baskets: DataFrame, options: NeighbourOptions, folder: str) -> DataFrame:
     """CO_PURCHASES: max(0, log(n(i, j) R / (n(i) n(j)))) over R baskets, for the nearest of each item by cosine.
 
-    baskets: of `numbered_baskets`, those up to the cutoff; read several times. folder: empty scratch that all executors
-    reach. Which pairs are kept is decided by the cosine n(i, j) / root of n(i) n(j), without shrinkage, which gives
-    n(i, j) back. (Levy and Goldberg, NeurIPS 2014, factorise the same matrix over words.)
+    baskets: of `numbered_baskets`, those up to the cutoff (numbers left out cost memory only); read several times.
+    folder: empty scratch that all executors reach. Which pairs are kept is decided by the cosine n(i, j) / root of
+    n(i) n(j), without shrinkage, which gives n(i, j) back. (Levy and Goldberg, NeurIPS 2014, factorise the same matrix
+    over words.)
     """
     triples = baskets.select("row", F.col("item_idx").alias("col"), F.lit(1.0).alias("weight"))
     near = find_neighbours(triples, replace(options, remedy=_REMEDY), folder)

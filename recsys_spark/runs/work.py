@@ -69,7 +69,7 @@ class Work:
     def do(self, stage: Stage, force: bool = False, verify: str = "size") -> Outcome:
         """Run a stage, unless it is up to date here or in the run that this one is based on."""
         self.lock.at_stage(stage.name)
-        is_done = not force and (self._is_up_to_date(stage, verify) or self._carried_over(stage, verify))
+        is_done = not force and (self._is_up_to_date(stage, verify) or self._carry_over(stage, verify))
         began, seconds_before = now(), self.session.seconds
         if not is_done:
             log.info("%s: started", stage.name, extra={"facts": {"stage": stage.name, "event": "started"}})
@@ -115,7 +115,8 @@ class Work:
     def _is_up_to_date(self, stage: Stage, verify: str) -> bool:
         return is_up_to_date(stage, self.config, self.storage, verify)
 
-    def _carried_over(self, stage: Stage, verify: str) -> bool:
+    def _carry_over(self, stage: Stage, verify: str) -> bool:
+        """Take what the run that this one is based on holds of the stage; False where it holds nothing fresh."""
         if self.base is None or not carry_fresh(stage, self.config, self.base, self.storage, verify):
             return False
         self._note_carried(stage.name)

@@ -16,10 +16,17 @@ def read_purchases(io: StageIO) -> tuple[DataFrame, DataFrame, DataFrame]:
 
 
 def read_histories(
-    io: StageIO, merge_minutes: int, *, with_quantities: bool = False, with_places: bool = False
+    io: StageIO,
+    merge_minutes: int,
+    purchases: tuple[DataFrame, DataFrame, DataFrame] | None = None,
+    *,
+    with_quantities: bool = False,
+    with_places: bool = False,
 ) -> DataFrame:
-    """`customer_histories` of all purchases, kept on disk until the stage ends."""
-    histories = customer_histories(
-        *read_purchases(io), merge_minutes, with_quantities=with_quantities, with_places=with_places
-    )
+    """`customer_histories` of all purchases, kept on disk until the stage ends; once in a stage.
+
+    purchases: of `read_purchases`, where the stage has read them already.
+    """
+    tables = read_purchases(io) if purchases is None else purchases
+    histories = customer_histories(*tables, merge_minutes, with_quantities=with_quantities, with_places=with_places)
     return io.materialise("histories", histories)

@@ -52,6 +52,7 @@ class Candidates:
 
 def train_gbdt(job: RankerJob, group: Group) -> dict[str, Any]:
     """Train both boosters on the first process, and write RANKER_FILE with LightGBM's model text, which is no pickle.
+    A head without candidates takes the trees of the other.
 
     Returns rounds and dev curve by head, the metrics of both on the dev slice, and the seconds. Raises ConfigError
     where LightGBM is missing, DataError where no row is a positive.
