@@ -40,7 +40,7 @@ def source_ranks(config: PipelineConfig, split: str, num_queries: int, depth: in
     minutes, places = config.sequences.merge_minutes, config.retriever.uses_places
     histories = customer_histories(interactions, item_ids, customer_ids, minutes, with_places=places)
     queries = io.read(artifacts.QUERIES, split=split).orderBy(F.xxhash64("query_id"), "query_id").limit(num_queries)
-    settings = ModelSettings.of(config)
+    settings = ModelSettings(config.baselines, config.knn, config.ease, config.tifu, config.nmf)
     asked = spread(with_queries(histories, queries))
     retriever = fitted_retriever(io, settings, config.candidates, config.retriever.towers, FIT_OF_SPLIT[split])
     deep = replace(retriever, sources=tuple(replace(source, quota=depth) for source in retriever.sources))

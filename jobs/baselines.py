@@ -20,7 +20,7 @@ from recsys_spark.stage import Metrics, Stage, StageIO
 
 
 def run(io: StageIO, config: PipelineConfig) -> Metrics:
-    settings = ModelSettings.of(config)
+    settings = ModelSettings(config.baselines, config.knn, config.ease, config.tifu, config.nmf)
     models = config.baselines.ranked
     fitted = (*models, *models_behind(config.candidates.quotas))  # sources of candidates need not be ranked alone
     interactions, item_ids, _ = purchases = read_purchases(io)

@@ -16,7 +16,7 @@ from recsys_spark.stage import Metrics, Stage, StageIO
 
 def run(io: StageIO, config: PipelineConfig) -> Metrics:
     histories = read_histories(io, config.sequences.merge_minutes, with_places=config.retriever.uses_places)
-    settings = ModelSettings.of(config)
+    settings = ModelSettings(config.baselines, config.knn, config.ease, config.tifu, config.nmf)
     metrics = {}
     for split, fit in FIT_OF_SPLIT.items():
         queries = ranker_queries(io, split, config.candidates.train_queries, config.seed)

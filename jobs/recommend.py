@@ -147,7 +147,7 @@ def entry_facts(config: PipelineConfig) -> dict[str, str]:
 
 def model_settings(config: PipelineConfig) -> NamedModelSettings:
     """The config of whatever may rank."""
-    stated = ModelSettings.of(config)
+    stated = ModelSettings(config.baselines, config.knn, config.ease, config.tifu, config.nmf)
     second = (config.candidates, config.features, config.ranker, config.queries.hist_max)
     return NamedModelSettings(stated, config.retriever, *second)
 

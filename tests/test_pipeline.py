@@ -237,7 +237,7 @@ def test_recommending_retrieves_and_describes_as_the_stages_before_did(first_run
     assert first_run.returncode == 0
     config = load_config([str(CONFIG)], settings_of(shop))
     io = StageIO(recommend.STAGE, Storage(str(shop / "run" / "current"), spark), config)
-    baselines = ModelSettings.of(config)
+    baselines = ModelSettings(config.baselines, config.knn, config.ease, config.tifu, config.nmf)
     both = (config.candidates, config.features, config.retriever.towers, config.queries.hist_max)
     model = fitted_two_stage(io, TwoStageSettings(baselines, *both), fit="val")
     tables = {name: spark.read.parquet(str(shop / "run" / "current" / f"{name}.parquet")) for name in NEEDED}

@@ -37,7 +37,6 @@ from recsys_spark.contracts.artifacts import (
     USER_NEIGHBOURS,
     Artifact,
 )
-from recsys_spark.contracts.config import PipelineConfig
 from recsys_spark.contracts.model_config import (
     NEW_ITEMS,
     SENTINEL,
@@ -58,11 +57,6 @@ class ModelSettings:
     ease: EaseConfig
     tifu: TifuConfig
     nmf: NmfConfig
-
-    @staticmethod
-    def of(config: PipelineConfig) -> ModelSettings:
-        """Those that a config states."""
-        return ModelSettings(config.baselines, config.knn, config.ease, config.tifu, config.nmf)
 
     @property
     def without_own_items(self) -> ModelSettings:

@@ -66,7 +66,7 @@ def changed(settings: ModelSettings, changes: Changes) -> ModelSettings:
 
     >>> from recsys_spark.contracts.config import PipelineConfig
     >>> config = PipelineConfig()
-    >>> settings = ModelSettings.of(config)
+    >>> settings = ModelSettings(config.baselines, config.knn, config.ease, config.tifu, config.nmf)
     >>> changed(settings, {"baselines.blend.neighbours_weight": 0.5}).baselines.blend.neighbours_weight
     0.5
     """

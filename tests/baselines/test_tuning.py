@@ -23,7 +23,7 @@ from tests.support.memory_io import MemoryIO
 from tests.support.worlds import START
 
 CONFIG = PipelineConfig()
-SETTINGS = ModelSettings.of(CONFIG)
+SETTINGS = ModelSettings(CONFIG.baselines, CONFIG.knn, CONFIG.ease, CONFIG.tifu, CONFIG.nmf)
 
 
 @pytest.mark.parametrize("name", MODELS)

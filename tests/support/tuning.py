@@ -20,5 +20,5 @@ def tuned_on(root: Path, spark: SparkSession, config: PipelineConfig) -> dict[st
     """What `choose_settings` finds for the models of the config on the val queries of a run."""
     io = StageIO(baselines.STAGE, Storage(str(root), spark), config)
     histories = read_histories(io, merge_minutes=0)
-    settings = ModelSettings.of(config)
+    settings = ModelSettings(config.baselines, config.knn, config.ease, config.tifu, config.nmf)
     return choose_settings(io, settings, histories, fit="train", split="val")
