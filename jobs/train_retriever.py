@@ -33,7 +33,7 @@ from recsys_spark.retriever.inputs import (
 from recsys_spark.retriever.periods import sales_on_grid
 from recsys_spark.retriever.publish import publish_tower
 from recsys_spark.retriever.rankings import rank_queries
-from recsys_spark.sequences.reading import read_histories
+from recsys_spark.sequences.reading import read_histories, read_purchases
 from recsys_spark.sequences.split import cutoff, cutoffs_of_fits, early_end
 from recsys_spark.stage import Metrics, Stage, StageIO
 
@@ -62,8 +62,9 @@ def run(io: StageIO, config: PipelineConfig) -> Metrics:
 def _write_inputs(io: StageIO, config: PipelineConfig) -> tuple[DataFrame, dict[str, FitInputs]]:
     """Publish what the towers are trained from; returns all customers' histories and the inputs by fit."""
     settings = config.retriever
-    histories = read_histories(io, config.sequences.merge_minutes, with_places=settings.uses_places)
-    events = indexed_events(io)
+    purchases = read_purchases(io)
+    histories = read_histories(io, config.sequences.merge_minutes, purchases, with_places=settings.uses_places)
+    events = indexed_events(io, purchases)
     grid = grid_of(events, settings.snapshot_days)
     sales = io.materialise("sales_on_grid", sales_on_grid(events, grid, settings.recent_days))
     uses_baskets = any(settings.tower(tower).start == "ppmi" for tower in settings.towers)

@@ -43,6 +43,11 @@ def size_and_rows(fs: fsspec.AbstractFileSystem, path: str) -> tuple[int, int]:
         raise ArtifactError(f"{path} is damaged: {error}") from error
 
 
+def part_paths(fs: fsspec.AbstractFileSystem, folder: str) -> list[str]:
+    """The part files of a table, ascending."""
+    return sorted(path for path in fs.find(folder) if path.endswith(".parquet"))
+
+
 def part_entries(
     fs: fsspec.AbstractFileSystem, folder: str, digests_by_spark: Callable[[], dict[str, str]] | None
 ) -> tuple[FileEntry, ...]:
@@ -50,7 +55,7 @@ def part_entries(
 
     digests_by_spark: takes those of a large table, by path; None asks for no digest.
     """
-    paths = sorted(path for path in fs.find(folder) if path.endswith(".parquet"))
+    paths = part_paths(fs, folder)
     digests: dict[str, str] = {}
     with ThreadPoolExecutor(_FOOTER_READERS) as readers:
         stats = list(readers.map(partial(size_and_rows, fs), paths))

@@ -23,6 +23,7 @@ from pyspark.sql.pandas.types import to_arrow_schema
 from recsys_spark.arrays import GOLDEN, Hashes, mix, places_by_size
 from recsys_spark.contracts.errors import SchemaError
 from recsys_spark.contracts.schemas import Table
+from recsys_spark.file_facts import part_paths
 from recsys_spark.paths import filesystem
 
 Kernel = Callable[[Iterable[pa.RecordBatch]], Iterator[pa.RecordBatch]]
@@ -73,10 +74,8 @@ class _OneTable:
 
 
 def part_names(folder: str) -> tuple[str, ...]:
-    """The part files of a published table, ascending."""
-    fs, base = filesystem(folder)
-    names = (PurePosixPath(path).name for path in fs.find(base))
-    return tuple(sorted(name for name in names if name.endswith(".parquet")))
+    """Names of the part files of a published table, ascending."""
+    return tuple(PurePosixPath(path).name for path in part_paths(*filesystem(folder)))
 
 
 def read_part(folder: str, name: str, columns: list[str]) -> Iterator[pa.RecordBatch]:

@@ -111,16 +111,7 @@ def tables_of(models: Sequence[str], settings: ModelSettings) -> list[Artifact]:
 
 def _item_knn(fitted: Fitted, settings: ModelSettings) -> Model:
     knn = settings.knn
-    return NeighbourModel(
-        "item_knn",
-        fitted.popularity,
-        fitted.table(ITEM_NEIGHBOURS),
-        half_life_days=knn.half_life_days,
-        self_weight=knn.self_weight,
-        trend_exponent=knn.trend_exponent,
-        profile_exponent=knn.profile_exponent,
-        profile_items=knn.profile_items,
-    )
+    return _neighbours("item_knn", fitted, ITEM_NEIGHBOURS, knn, profile_items=knn.profile_items)
 
 
 def _user_knn(fitted: Fitted, settings: ModelSettings) -> Model:
@@ -128,16 +119,27 @@ def _user_knn(fitted: Fitted, settings: ModelSettings) -> Model:
 
 
 def _ease(fitted: Fitted, settings: ModelSettings) -> Model:
-    ease = settings.ease
+    return _neighbours("ease", fitted, EASE_WEIGHTS, settings.ease, by_target=True)
+
+
+def _neighbours(
+    name: str,
+    fitted: Fitted,
+    weights: Artifact,
+    options: KnnConfig | EaseConfig,
+    by_target: bool = False,
+    profile_items: int = 0,
+) -> Model:
     return NeighbourModel(
-        "ease",
+        name,
         fitted.popularity,
-        fitted.table(EASE_WEIGHTS),
-        half_life_days=ease.half_life_days,
-        self_weight=ease.self_weight,
-        trend_exponent=ease.trend_exponent,
-        profile_exponent=ease.profile_exponent,
-        by_target=True,
+        fitted.table(weights),
+        half_life_days=options.half_life_days,
+        self_weight=options.self_weight,
+        trend_exponent=options.trend_exponent,
+        profile_exponent=options.profile_exponent,
+        by_target=by_target,
+        profile_items=profile_items,
     )
 
 

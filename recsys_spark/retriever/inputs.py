@@ -10,7 +10,6 @@ from pyspark.sql import functions as F
 
 from recsys_spark.baselines.neighbours import NeighbourOptions
 from recsys_spark.contracts import artifacts
-from recsys_spark.contracts.artifacts import CUSTOMER_ID_MAP, INTERACTIONS_CLEAN, ITEM_ID_MAP
 from recsys_spark.contracts.retriever_config import RetrieverConfig
 from recsys_spark.retriever.co_purchases import co_purchases
 from recsys_spark.retriever.context import contexts_at, query_contexts
@@ -53,10 +52,10 @@ class FitInputs:
     num_periods: int
 
 
-def indexed_events(io: StageIO) -> DataFrame:
-    """All interactions under their indices, kept on disk until the stage ends."""
-    items, users = io.read(ITEM_ID_MAP), io.read(CUSTOMER_ID_MAP)
-    lines = io.read(INTERACTIONS_CLEAN).join(items, on="stock_code", how="inner")
+def indexed_events(io: StageIO, purchases: tuple[DataFrame, DataFrame, DataFrame]) -> DataFrame:
+    """All interactions under their indices, kept on disk until the stage ends. purchases: of `read_purchases`."""
+    interactions, items, users = purchases
+    lines = interactions.join(items, on="stock_code", how="inner")
     return io.materialise("events", lines.join(users, on="customer_id", how="inner").select(*_EVENT_COLUMNS))
 
 
