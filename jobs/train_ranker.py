@@ -7,15 +7,16 @@ from typing import TYPE_CHECKING, Any
 
 from pyspark.sql import DataFrame
 
+from recsys_spark.baselines.list_tables import ListTables, with_positives
 from recsys_spark.baselines.loading import load_codes
 from recsys_spark.baselines.popularity import FittedPopularity
+from recsys_spark.baselines.query_batches import spread, with_queries
 from recsys_spark.baselines.split_ranking import publish_lists
 from recsys_spark.candidates.tower_files import FittedFile
 from recsys_spark.command_line import main
 from recsys_spark.contracts import artifacts
 from recsys_spark.contracts.artifacts import PARTS_OF_RANKER, RANKER_BEST, RANKER_FEATS, RANKER_JOB, SPLIT_OF_FIT
 from recsys_spark.contracts.candidate_config import source_names
-from recsys_spark.contracts.columns import LIST_LENGTH
 from recsys_spark.contracts.config import PipelineConfig
 from recsys_spark.contracts.features import chosen_features
 from recsys_spark.contracts.ranker_config import TWO_STAGE
@@ -23,7 +24,7 @@ from recsys_spark.contracts.ranker_file import RANKER_FILE
 from recsys_spark.gpu_launch import launch
 from recsys_spark.paths import on_disk, put_file, put_text
 from recsys_spark.ranker.analysis import analyse
-from recsys_spark.ranker.shard_scores import rank_scored, score_part_files
+from recsys_spark.ranker.shard_scores import ScoresOf, score_part_files, with_scores
 from recsys_spark.sequences.reading import read_histories
 from recsys_spark.stage import Metrics, Stage, StageIO
 
@@ -101,10 +102,10 @@ def _rank(io: StageIO, config: PipelineConfig, scored: dict[str, DataFrame]) -> 
     codes = partial(load_codes, *io.path_and_content(artifacts.ITEM_ID_MAP))
     for fit, split in SPLIT_OF_FIT.items():
         popularity = FittedPopularity(*io.path_and_content(artifacts.ITEM_POPULARITY, fit=fit))
-        queries = io.read(artifacts.QUERIES, split=split)
-        lists = rank_scored(histories, queries, scored[split], popularity, codes, LIST_LENGTH)
-        positives = io.read(artifacts.SEQUENCES, split=split)
-        found[split] = {"fit": fit, **publish_lists(io, TWO_STAGE, split, lists, positives)}
+        queries, positives = io.read(artifacts.QUERIES, split=split), io.read(artifacts.SEQUENCES, split=split)
+        asked = with_scores(with_positives(with_queries(histories, queries), positives), queries, scored[split])
+        kernels = {TWO_STAGE: ListTables(ScoresOf(popularity), codes)}
+        found[split] = publish_lists(io, spread(asked), kernels, fit, split)[TWO_STAGE]
     return found
 
 

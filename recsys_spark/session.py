@@ -19,6 +19,7 @@ from pyspark.sql import SparkSession
 
 from recsys_spark.contracts.config import SessionConfig
 from recsys_spark.contracts.errors import ConfigError
+from recsys_spark.jvm_names import keep_names
 
 # What results depend on. Master, memory and partitions are the user's, by spark-submit or session.conf.
 REQUIRED_CONF = {
@@ -68,6 +69,7 @@ def get_session(config: SessionConfig) -> SparkSession:
         _set(active, {key: value for key, value in config.conf.items() if active.conf.isModifiable(key)})
     if active is not None:
         _set(active, REQUIRED_CONF)
+        keep_names(active)
         return active
     if _SUBMITTED in os.environ:
         own = {key: value for key, value in config.conf.items() if key not in _submitted_conf()}
@@ -81,6 +83,7 @@ def get_session(config: SessionConfig) -> SparkSession:
     with _ctrl_c_as_it_was():
         session = builder.getOrCreate()
     _OWN.add(str(session.conf.get("spark.app.id")))
+    keep_names(session)
     return session
 
 

@@ -103,6 +103,13 @@ def test_an_active_session_gets_the_settings_that_results_depend_on(spark):
     assert {key: session.conf.get(key) for key in REQUIRED_CONF} == REQUIRED_CONF
 
 
+def test_names_of_the_jvm_are_looked_up_once(spark):
+    view = get_session(SessionConfig())._jvm
+    assert view.functions is view.functions  # Py4J itself makes another one of each look-up
+    assert view.org is view.org
+    assert view.PythonUtils is view.PythonUtils
+
+
 def test_on_databricks_an_active_session_gets_what_can_be_set_of_a_running_one(spark, monkeypatch):
     monkeypatch.setenv("DATABRICKS_RUNTIME_VERSION", "15.4")
     before = {key: spark.conf.get(key) for key in ("spark.sql.shuffle.partitions", "spark.master")}

@@ -84,7 +84,8 @@ class Model(Protocol):
 class Lists:
     """Ranked lists of Q queries under one protocol: that of query q is [offsets[q], offsets[q + 1]).
 
-    The first num_scored[q] of a list were scored by the model, the others are the popular items behind it.
+    The first num_scored[q] of a list were scored by the model, the others are the popular items behind it. is_new: of
+    masked_seen, which items are among the first k that the query's customer never bought; (n,) for n listed items.
     """
 
     protocol: str
@@ -92,6 +93,7 @@ class Lists:
     items: Ints
     scores: Floats
     num_scored: Ints
+    is_new: npt.NDArray[np.bool_] | None = None
 
 
 def rank_batch(model: Model, batch: QueryBatch, k: int) -> Iterator[Lists]:
@@ -110,6 +112,7 @@ def rank_batch(model: Model, batch: QueryBatch, k: int) -> Iterator[Lists]:
     has_two_orders = own_first is not own
     kinds = (*PROTOCOLS, MASKED_NEW) if has_two_orders else PROTOCOLS
     listed: dict[str, list[_Listed]] = {kind: [] for kind in kinds}
+    new_places: list[Ints] = []
     for row, (items, scores) in enumerate(own):
         # At most the own and the seen items can be missing from the head of the popular ones.
         head = slice(k + len(items) + batch.end[row] - batch.start[row])
@@ -126,10 +129,12 @@ def rank_batch(model: Model, batch: QueryBatch, k: int) -> Iterator[Lists]:
         listed[FIRST_PURCHASE].append(whole_first.at(new_first))
         reach = new_only[-1] + 1 if len(new_only) == k else len(whole.items)
         listed[MASKED_SEEN].append(whole.at(np.arange(reach)))
+        new_places.append(new_only)
         if has_two_orders:
             listed[MASKED_NEW].append(whole.at(new_only))
     for protocol, lists in listed.items():
-        yield _laid_out(protocol, lists)
+        laid_out = _laid_out(protocol, lists)
+        yield _with_new(laid_out, new_places) if protocol == MASKED_SEEN else laid_out
 
 
 @dataclass(frozen=True)
@@ -163,6 +168,14 @@ def _laid_out(protocol: str, lists: list[_Listed]) -> Lists:
     )
 
 
+def _with_new(lists: Lists, places: list[Ints]) -> Lists:
+    """places: of the never bought items in each list, from 0."""
+    is_new = np.zeros(len(lists.items), dtype=bool)
+    sizes = [len(each) for each in places]
+    is_new[np.concatenate([*places, np.zeros(0, dtype=np.int64)]) + np.repeat(lists.offsets[:-1], sizes)] = True
+    return replace(lists, is_new=is_new)
+
+
 def best_first(scored: Scored, num_queries: int) -> list[tuple[Ints, Floats]]:
     """Items and scores of each query, best first, ties by item_idx."""
     rounded = np.round(scored.scores, SCORE_DECIMALS)
@@ -187,17 +200,24 @@ def rankings_of(
     for arrow in batches:
         for batch in query_batches(arrow):
             for lists in rank_batch(model, batch, k):
-                columns = {
-                    "query_id": pa.array(batch.query_ids),
-                    "customer_id": arrow.column("customer_id").take(pa.array(batch.customers)),
-                    "event_time": pa.array(batch.micros).cast(_TIMESTAMP),
-                    "protocol": pa.array([lists.protocol] * len(batch), pa.string()),
-                    "stock_codes": pa.ListArray.from_arrays(
-                        pa.array(lists.offsets.astype(np.int32)), codes().take(pa.array(lists.items))
-                    ),
-                    "num_scored": pa.array(lists.num_scored.astype(np.int32)),
-                }
-                yield pa.RecordBatch.from_arrays([columns[name] for name in RANKINGS.names], names=RANKINGS.names)
+                yield rankings_batch(arrow, batch, lists, codes)
+
+
+def rankings_batch(
+    arrow: pa.RecordBatch, batch: QueryBatch, lists: Lists, codes: Callable[[], pa.Array]
+) -> pa.RecordBatch:
+    """RANKINGS of the queries of a part of an Arrow batch."""
+    columns = {
+        "query_id": pa.array(batch.query_ids),
+        "customer_id": arrow.column("customer_id").take(pa.array(batch.customers)),
+        "event_time": pa.array(batch.micros).cast(_TIMESTAMP),
+        "protocol": pa.array([lists.protocol] * len(batch), pa.string()),
+        "stock_codes": pa.ListArray.from_arrays(
+            pa.array(lists.offsets.astype(np.int32)), codes().take(pa.array(lists.items))
+        ),
+        "num_scored": pa.array(lists.num_scored.astype(np.int32)),
+    }
+    return pa.RecordBatch.from_arrays([columns[name] for name in RANKINGS.names], names=RANKINGS.names)
 
 
 def eligible_only(scored: Scored, eligible: np.ndarray) -> Scored:

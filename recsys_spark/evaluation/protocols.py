@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from functools import reduce
+from typing import Any
+
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
@@ -87,14 +91,21 @@ def _rank_behind_new_items() -> Column:
     return F.when(F.expr(f"{position} > 0") & (num_new < LIST_LENGTH), num_new + 1)
 
 
-def recall_by_protocol(ranks: DataFrame, k: int) -> dict[str, float]:
-    """Recall@k per positive under each protocol of POSITIVE_RANKS."""
-    found = F.coalesce((F.col("rank") <= k).cast("int"), F.lit(0))
-    by_protocol = ranks.groupBy("protocol").agg(F.avg(found).alias("recall"))
-    return {row["protocol"]: row["recall"] for row in by_protocol.orderBy("protocol").collect()}
+def recall_by_protocol(ranks: Mapping[str, DataFrame], k: int) -> dict[str, dict[str, float]]:
+    """Recall@k per positive by model and protocol. ranks: POSITIVE_RANKS by model."""
+    return _by_protocol(ranks, F.avg(F.coalesce((F.col("rank") <= k).cast("int"), F.lit(0))))
 
 
-def lists_without_scores(rankings: DataFrame) -> dict[str, int]:
-    """How many lists of RANKINGS under each protocol hold popular items alone."""
-    counts = rankings.groupBy("protocol").agg(F.count_if(F.col("num_scored") == 0).alias("lists"))
-    return {row["protocol"]: row["lists"] for row in counts.orderBy("protocol").collect()}
+def lists_without_scores(rankings: Mapping[str, DataFrame]) -> dict[str, dict[str, int]]:
+    """How many lists hold popular items alone, by model and protocol. rankings: RANKINGS by model."""
+    return _by_protocol(rankings, F.count_if(F.col("num_scored") == 0))
+
+
+def _by_protocol(frames: Mapping[str, DataFrame], value: Column) -> dict[str, dict[str, Any]]:
+    """An aggregate of all models' frames, in one job: of a small run most of the time goes into beginning jobs."""
+    every = [frame.withColumn("model", F.lit(model)) for model, frame in frames.items()]
+    values = reduce(DataFrame.unionByName, every).groupBy("model", "protocol").agg(value.alias("value"))
+    found: dict[str, dict[str, Any]] = {model: {} for model in frames}
+    for row in values.orderBy("model", "protocol").collect():
+        found[row["model"]][row["protocol"]] = row["value"]
+    return found

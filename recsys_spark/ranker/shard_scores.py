@@ -5,7 +5,7 @@ Names: R rows of shards, Q queries.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
@@ -18,14 +18,13 @@ from pyspark.sql import functions as F
 
 from recsys_spark.arrays import Ints
 from recsys_spark.baselines.popularity import FittedPopularity
-from recsys_spark.baselines.query_batches import QueryBatch, spread, with_queries
-from recsys_spark.baselines.ranking import Popular, Scored, rankings_of
+from recsys_spark.baselines.query_batches import QueryBatch
+from recsys_spark.baselines.ranking import Popular, Scored
 from recsys_spark.candidates.retrieve import as_lists
 from recsys_spark.candidates.tower_files import FittedFile
 from recsys_spark.contracts.candidate_config import is_proposed
 from recsys_spark.contracts.columns import LIST_PROTOCOLS
 from recsys_spark.contracts.ranker_config import TWO_STAGE
-from recsys_spark.contracts.schemas import RANKINGS
 from recsys_spark.part_files import part_names, read_part
 
 if TYPE_CHECKING:
@@ -59,23 +58,15 @@ def score_part_files(
     return spark.range(len(names), numPartitions=max(len(names), 1)).mapInArrow(score, SCORED_DDL)
 
 
-def rank_scored(
-    histories: DataFrame,
-    queries: DataFrame,
-    scored: DataFrame,
-    popularity: FittedPopularity,
-    codes: Callable[[], pa.Array],
-    k: int,
-) -> DataFrame:
-    """RANKINGS of the queries, masked_seen among them, from `score_shards`; a query that has no row gets popular items.
+def with_scores(asked: DataFrame, queries: DataFrame, scored: DataFrame) -> DataFrame:
+    """A frame of `with_queries` with the scored candidates of each customer's queries: what `ScoresOf` ranks.
 
-    codes: as for `rank`.
+    scored: of `score_shards`; a query that has no row gets popular items.
     """
     lists = F.struct("query_id", *_LISTS)
     held = queries.select("user_idx", "query_id").join(scored.drop("user_idx"), on="query_id", how="inner")
     by_customer = held.groupBy("user_idx").agg(F.collect_list(lists).alias("scored"))
-    asked = spread(with_queries(histories, queries).join(by_customer, on="user_idx", how="left"))
-    return asked.mapInArrow(partial(_rank, popularity=popularity, codes=codes, k=k), RANKINGS.ddl)
+    return asked.join(by_customer, on="user_idx", how="left")
 
 
 @dataclass(frozen=True)
@@ -103,18 +94,20 @@ class GivenScores:
         return Scored(rows, self.items[at], self.scores[at], self.first[at])
 
 
-def _rank(
-    batches: Iterable[pa.RecordBatch], popularity: FittedPopularity, codes: Callable[[], pa.Array], k: int
-) -> Iterator[pa.RecordBatch]:
-    for arrow in batches:
-        scored = arrow.column("scored").flatten()
+@dataclass(frozen=True)
+class ScoresOf:
+    """Makes the model of an Arrow batch of `with_scores`."""
+
+    popularity: FittedPopularity
+
+    def __call__(self, batch: pa.RecordBatch) -> tuple[GivenScores]:
+        scored = batch.column("scored").flatten()
         ids = scored.field("query_id").to_numpy()
         order = np.argsort(ids)
         lists = [scored.field(name).take(pa.array(order)) for name in _LISTS]
         values = [each.flatten().to_numpy(zero_copy_only=False) for each in lists]
         offsets = lists[0].offsets.to_numpy().astype(np.int64)
-        model = GivenScores(popularity, ids[order], offsets - offsets[0], *values)
-        yield from rankings_of([arrow], model, codes, k)
+        return (GivenScores(self.popularity, ids[order], offsets - offsets[0], *values),)
 
 
 @dataclass(frozen=True)

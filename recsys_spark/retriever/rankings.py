@@ -7,15 +7,14 @@ from typing import Any
 
 from pyspark.sql import DataFrame
 
+from recsys_spark.baselines.list_tables import Always, ListTables, with_positives
 from recsys_spark.baselines.loading import load_codes
 from recsys_spark.baselines.popularity import FittedPopularity
 from recsys_spark.baselines.query_batches import with_queries
-from recsys_spark.baselines.ranking import rank
 from recsys_spark.baselines.split_ranking import publish_lists
 from recsys_spark.candidates.tower_files import FittedFile, TowerFiles
 from recsys_spark.candidates.vector_model import TwoTowerModel
 from recsys_spark.contracts import artifacts
-from recsys_spark.contracts.columns import LIST_LENGTH
 from recsys_spark.contracts.retriever_config import RetrieverConfig, ranked_as
 from recsys_spark.stage import StageIO
 
@@ -44,11 +43,8 @@ def rank_queries(
 ) -> dict[str, Any]:
     """Rank a split's queries with a tower of the fit; returns the number of lists and Recall@20 of each model."""
     asked = with_queries(histories, io.read(artifacts.QUERIES, split=split))
-    positives = io.read(artifacts.SEQUENCES, split=split)
+    asked = with_positives(asked, io.read(artifacts.SEQUENCES, split=split))
     codes = partial(load_codes, *io.path_and_content(artifacts.ITEM_ID_MAP))
-    found = {}
-    for by in settings.rank_by:
-        model = tower_model(io, tower, by, fit)
-        lists = rank(asked, model, codes, LIST_LENGTH)
-        found[model.name] = {"fit": fit, **publish_lists(io, model.name, split, lists, positives)}
-    return found
+    models = [tower_model(io, tower, by, fit) for by in settings.rank_by]
+    kernels = {model.name: ListTables(Always((model,)), codes) for model in models}
+    return publish_lists(io, asked, kernels, fit, split)

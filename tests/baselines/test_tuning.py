@@ -4,20 +4,18 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
-from functools import partial
 
 import pytest
 
-from recsys_spark.baselines.loading import load_codes
-from recsys_spark.baselines.registry import Fitted, ModelSettings
-from recsys_spark.baselines.split_ranking import choose_settings, drawn_queries, lists_by_protocol
+from recsys_spark.baselines.registry import ModelSettings
+from recsys_spark.baselines.split_ranking import choose_settings, drawn_queries
 from recsys_spark.baselines.tuning import GRIDS, MAX_TRIALS, changed, choose, chosen_settings, trials, tune
 from recsys_spark.contracts import artifacts
 from recsys_spark.contracts.config import PipelineConfig
 from recsys_spark.contracts.errors import ConfigError
 from recsys_spark.contracts.model_config import MODELS
 from recsys_spark.contracts.schemas import QUERIES, SEQUENCES
-from tests.baselines.test_model_scores import FLAT, Tables
+from tests.baselines.test_model_scores import Tables
 from tests.support.frames import frame, rows
 from tests.support.memory_io import MemoryIO
 from tests.support.worlds import START
@@ -70,28 +68,6 @@ def test_the_queries_that_settings_are_tried_on_stay_where_a_customer_is_added(s
 
     assert 200 < len(drawn(0)) < 400
     assert drawn(0) == drawn(7)
-
-
-def test_each_protocol_is_ranked_with_its_own_settings(spark, tmp_path):
-    tables = Tables(tmp_path)
-    codes = tables(item_idx=list(FLAT), stock_code=[f"i{item}" for item in FLAT])
-    # Item 1 is bought often but long ago, item 2 once and lately; which comes first depends on the half-life.
-    day = 86_400_000_000
-    asked = spark.createDataFrame(
-        [(1, "c1", [1, 1, 1, 2], [0, day, 2 * day, 60 * day], [7], [61 * day])],
-        "user_idx bigint, customer_id string, items array<bigint>, micros array<bigint>, query_ids array<bigint>, "
-        "query_micros array<bigint>",
-    )
-    fitted = Fitted(tables.popularity(FLAT), partial(load_codes, codes.path, codes.content), {})
-    short = changed(SETTINGS, {"baselines.half_life_days": 1.0})
-    long = changed(SETTINGS, {"baselines.half_life_days": 1000.0})
-    found = lists_by_protocol(asked, "personal_frequency", fitted, {"all_items": short, "first_purchase": long})
-    lists = {row.protocol: row.stock_codes for row in found.collect()}
-    assert lists["all_items"][:2] == lists["masked_seen"][:2] == ["i2", "i1"]
-    assert sorted(lists) == ["all_items", "first_purchase", "masked_new", "masked_seen"]
-    assert lists["masked_new"] == [code for code in lists["masked_seen"] if code not in ("i1", "i2")]
-    same = lists_by_protocol(asked, "personal_frequency", fitted, {"all_items": long, "first_purchase": long})
-    assert {row.protocol: row.stock_codes for row in same.collect()}["all_items"][:2] == ["i1", "i2"]
 
 
 class WrittenIO(MemoryIO):

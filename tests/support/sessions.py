@@ -10,8 +10,12 @@ from tests.support.class_archive import class_archive
 def short_lived_jvm() -> str:
     """Options of a JVM that lives for minutes, and spends most of them loading classes and compiling what runs a few
     times: the classes of an archive and the first compiler are enough.
+
+    By default that compiler has 48 MB for its code, and Spark runs more: it is swept out and compiled again. And two
+    thirds of the heap are for what lives long, of which there is little.
     """
-    return f"-XX:TieredStopAtLevel=1 -XX:+UseSerialGC -XX:SharedArchiveFile={class_archive()}"
+    memory = "-XX:+UseSerialGC -XX:NewRatio=1 -XX:NewSize=128m -XX:ReservedCodeCacheSize=240m"
+    return f"-XX:TieredStopAtLevel=1 {memory} -XX:SharedArchiveFile={class_archive()}"
 
 
 def listen_to_ctrl_c() -> None:

@@ -42,7 +42,7 @@ def write_shop(path: Path) -> None:
         csv.writer(file).writerows([HEADERS, *lines, *bad])
 
 
-def settings_of(folder: Path, cores: int = 2, partitions: int = 7) -> list[str]:
+def settings_of(folder: Path, cores: int = 2, partitions: int = 3) -> list[str]:
     """What is set behind conf/workbook.yaml."""
     conf = {
         "spark.master": f"local[{cores}]",
