@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from jobs import baselines, clean, entities, ingest, sequences
-from recsys_spark.command_line import config_from, finish, guarded, this_command, working_arguments
+from recsys_spark.command_line import config_from, main_command, this_command, working_arguments
 from recsys_spark.evaluation.leaks import check_leaks
 from recsys_spark.runs.pipeline import Order, stages_done
 
@@ -26,5 +26,4 @@ def check(arguments: argparse.Namespace) -> None:
 
 
 if __name__ == "__main__":
-    given = working_arguments(argparse.ArgumentParser(description=__doc__)).parse_args()
-    finish(guarded(lambda: check(given), debug=given.debug, log_format=given.log_format))
+    main_command(check, working_arguments)

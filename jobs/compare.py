@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from recsys_spark.command_line import common_arguments, config_from, finish, guarded, storage_of
+from recsys_spark.command_line import common_arguments, config_from, main_command, storage_of
 from recsys_spark.evaluation.compare import compare_runs
 from recsys_spark.evaluation.console import comparison_table
 from recsys_spark.evaluation.runs import Run
@@ -34,5 +34,4 @@ def compare(arguments: argparse.Namespace) -> None:
 
 
 if __name__ == "__main__":
-    given = add_arguments(argparse.ArgumentParser(description=__doc__)).parse_args()
-    finish(guarded(lambda: compare(given), debug=given.debug, log_format=given.log_format))
+    main_command(compare, add_arguments)

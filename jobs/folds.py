@@ -16,7 +16,7 @@ from jobs import (
     train_ranker,
     train_retriever,
 )
-from recsys_spark.command_line import config_from, finish, guarded, this_command, working_arguments
+from recsys_spark.command_line import config_from, main_command, this_command, working_arguments
 from recsys_spark.evaluation.console import spread_table
 from recsys_spark.evaluation.rolling import run_folds, run_seeds
 from recsys_spark.out_file import require_free, write_json
@@ -59,5 +59,4 @@ def fold(arguments: argparse.Namespace) -> None:
 
 
 if __name__ == "__main__":
-    given = add_arguments(argparse.ArgumentParser(description=__doc__)).parse_args()
-    finish(guarded(lambda: fold(given), debug=given.debug, log_format=given.log_format))
+    main_command(fold, add_arguments)

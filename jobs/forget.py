@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
-from recsys_spark.command_line import common_arguments, config_from, finish, guarded
+from recsys_spark.command_line import common_arguments, config_from, main_command
 from recsys_spark.contracts.config import PipelineConfig
 from recsys_spark.contracts.errors import ArtifactError, ConfigError
 from recsys_spark.privacy.customer_ids import is_pseudonym, key_fingerprint, key_of, normal_id, pseudonym
@@ -115,5 +115,4 @@ def _told(
 
 
 if __name__ == "__main__":
-    given = add_arguments(argparse.ArgumentParser(description=__doc__)).parse_args()
-    finish(guarded(lambda: forget(given), debug=given.debug, log_format=given.log_format))
+    main_command(forget, add_arguments)

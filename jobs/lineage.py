@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 
-from recsys_spark.command_line import config_from, finish, guarded, reading_arguments, storage_of
+from recsys_spark.command_line import config_from, main_command, reading_arguments, storage_of
 from recsys_spark.runs.lineage import lineage, lineage_tree, lineage_values
 
 
@@ -23,5 +23,4 @@ def show_lineage(arguments: argparse.Namespace) -> None:
 
 
 if __name__ == "__main__":
-    given = add_arguments(argparse.ArgumentParser(description=__doc__)).parse_args()
-    finish(guarded(lambda: show_lineage(given), debug=given.debug, log_format=given.log_format))
+    main_command(show_lineage, add_arguments)

@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 
 from recsys_spark.cleaning.clean import NEED_ALL_LINES
-from recsys_spark.command_line import add_options, config_from, finish, guarded, this_command, working_arguments
+from recsys_spark.command_line import add_options, config_from, main_command, this_command, working_arguments
 from recsys_spark.contracts.artifacts import (
     CUSTOMER_ID_MAP,
     DRIFT,
@@ -133,5 +133,4 @@ def monitor(arguments: argparse.Namespace) -> None:
 
 
 if __name__ == "__main__":
-    given = add_arguments(argparse.ArgumentParser(description=__doc__)).parse_args()
-    finish(guarded(lambda: monitor(given), debug=given.debug, log_format=given.log_format))
+    main_command(monitor, add_arguments)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from recsys_spark.command_line import common_arguments, config_from, finish, guarded, this_command
+from recsys_spark.command_line import common_arguments, config_from, main_command, this_command
 from recsys_spark.runs.lock import LockRules
 from recsys_spark.runs.prune import rollback
 from recsys_spark.runs.root import RunRoot
@@ -25,5 +25,4 @@ def roll_back(arguments: argparse.Namespace) -> None:
 
 
 if __name__ == "__main__":
-    given = add_arguments(argparse.ArgumentParser(description=__doc__)).parse_args()
-    finish(guarded(lambda: roll_back(given), debug=given.debug, log_format=given.log_format))
+    main_command(roll_back, add_arguments)

@@ -7,7 +7,7 @@ import subprocess
 import sys
 
 from jobs import recommend
-from recsys_spark.command_line import common_arguments, config_from, finish, guarded
+from recsys_spark.command_line import common_arguments, config_from, main_command
 from recsys_spark.contracts.config import PipelineConfig
 from recsys_spark.contracts.errors import ArtifactError, ConfigError
 from recsys_spark.contracts.model_config import FALLBACKS
@@ -95,5 +95,4 @@ class BundleMaker:
 
 
 if __name__ == "__main__":
-    given = add_arguments(argparse.ArgumentParser(description=__doc__)).parse_args()
-    finish(guarded(lambda: serve(given), debug=given.debug, log_format=given.log_format))
+    main_command(serve, add_arguments)

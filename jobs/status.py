@@ -5,8 +5,9 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Sequence
+from functools import partial
 
-from recsys_spark.command_line import config_from, finish, guarded, reading_arguments
+from recsys_spark.command_line import config_from, main_command, reading_arguments
 from recsys_spark.runs.status import status_of, status_table
 from recsys_spark.stage import Stage
 
@@ -26,5 +27,4 @@ def status(stages: Sequence[Stage], arguments: argparse.Namespace) -> None:
 if __name__ == "__main__":
     from jobs.pipeline import STAGES  # all of them, of which this job is told when it is a command of `recsys`
 
-    given = add_arguments(argparse.ArgumentParser(description=__doc__)).parse_args()
-    finish(guarded(lambda: status(STAGES, given), debug=given.debug, log_format=given.log_format))
+    main_command(partial(status, STAGES), add_arguments)

@@ -97,7 +97,7 @@ def _score(io: StageIO) -> dict[str, DataFrame]:
 
 
 def _rank(io: StageIO, config: PipelineConfig, scored: dict[str, DataFrame]) -> dict[str, Any]:
-    """Rank the queries of val and test; returns the number of lists and Recall@20 of each split."""
+    """Rank the queries of val and test; returns of each split what `publish_lists` tells."""
     histories, found = read_histories(io, config.sequences.merge_minutes), {}
     codes = partial(load_codes, *io.path_and_content(artifacts.ITEM_ID_MAP))
     for fit, split in SPLIT_OF_FIT.items():

@@ -24,17 +24,18 @@ from recsys_spark.retriever.inputs import (
     FitInputs,
     SharedTables,
     example_paths,
-    grid_of,
     indexed_events,
     sources_of,
+    times_of_events,
     write_examples,
     write_fit,
 )
-from recsys_spark.retriever.periods import sales_on_grid
+from recsys_spark.retriever.periods import Grid, sales_on_grid
 from recsys_spark.retriever.publish import publish_tower
 from recsys_spark.retriever.rankings import rank_queries
 from recsys_spark.sequences.reading import read_histories, read_purchases
 from recsys_spark.sequences.split import cutoff, cutoffs_of_fits, early_end
+from recsys_spark.sequences.windows import MICROS_PER_DAY
 from recsys_spark.stage import Metrics, Stage, StageIO
 
 if TYPE_CHECKING:
@@ -44,17 +45,18 @@ log = logging.getLogger("recsys")
 
 
 def run(io: StageIO, config: PipelineConfig) -> Metrics:
-    settings, results = config.retriever, {}
+    settings = config.retriever
+    results: dict[str, dict[str, Any]] = {}
     if settings.towers:
         histories, inputs = _write_inputs(io, config)
         for tower in settings.towers:
             trained = {EARLY: _train(io, config, inputs[EARLY], tower)}
             for fit in artifacts.FITS:
                 trained[fit] = _train(io, config, inputs[fit], tower, trained[EARLY])
-            ranked = {
-                split: rank_queries(io, settings, tower, histories, fit, split) for fit, split in SPLIT_OF_FIT.items()
-            }
-            results[tower] = {"trained": trained, "ranked": ranked}
+            results[tower] = {"trained": trained, "ranked": {}}
+        for fit, split in SPLIT_OF_FIT.items():
+            for tower, told in rank_queries(io, settings, histories, fit, split).items():
+                results[tower]["ranked"][split] = told
     io.write_json(artifacts.TWOTOWER_RESULTS, {"format": 1, "towers": results})
     return {"towers": len(settings.towers)}
 
@@ -65,21 +67,22 @@ def _write_inputs(io: StageIO, config: PipelineConfig) -> tuple[DataFrame, dict[
     purchases = read_purchases(io)
     histories = read_histories(io, config.sequences.merge_minutes, purchases, with_places=settings.uses_places)
     events = indexed_events(io, purchases)
-    grid = grid_of(events, settings.snapshot_days)
+    ends = {fit: cutoff(end) for fit, end in cutoffs_of_fits(io.read_json(artifacts.SPLIT_CUTOFFS)).items()}
+    queries = io.read(artifacts.QUERIES, split="train")
+    early = early_end(queries, settings.dev_share, ends[FOLD], "retriever.dev_share")
+    first, last_of_fit = times_of_events(events, {EARLY: early, **ends})
+    grid = Grid(first, settings.snapshot_days * MICROS_PER_DAY)
     sales = io.materialise("sales_on_grid", sales_on_grid(events, grid, settings.recent_days))
     uses_baskets = any(settings.tower(tower).start == "ppmi" for tower in settings.towers)
     baskets = io.materialise("baskets", numbered_baskets(events)) if uses_baskets else None
     shared = SharedTables(io, settings, events, histories, grid, sales, baskets)
-    ends = {fit: cutoff(end) for fit, end in cutoffs_of_fits(io.read_json(artifacts.SPLIT_CUTOFFS)).items()}
-    queries = io.read(artifacts.QUERIES, split="train")
-    early = early_end(queries, settings.dev_share, ends[FOLD], "retriever.dev_share")
     for source in sources_of(settings):
         write_examples(shared, source, ends[FOLD], early, config.seed)
     hist_max = max(_hist_max(config, settings.tower(tower)) for tower in settings.towers)
     pairs = neighbour_options(replace(config.knn, shrinkage=0.0))
     inputs = {}
-    for fit, end in {EARLY: early, **ends}.items():
-        inputs[fit] = write_fit(shared, fit, end, hist_max, pairs)
+    for fit, last in last_of_fit.items():
+        inputs[fit] = write_fit(shared, fit, last, hist_max, pairs)
         log.info("train_retriever: inputs of fit=%s", fit)
     return histories, inputs
 

@@ -10,7 +10,7 @@ from pyspark.sql import functions as F
 
 from recsys_spark.baselines.loading import load_codes
 from recsys_spark.baselines.popularity import FittedPopularity
-from recsys_spark.command_line import config_from, finish, guarded, run_alone, working_arguments
+from recsys_spark.command_line import config_from, main_command, run_alone, working_arguments
 from recsys_spark.contracts.artifacts import (
     EVALUATION,
     INGEST_REPORT,
@@ -148,5 +148,4 @@ STAGE = Stage(
 )
 
 if __name__ == "__main__":
-    given = add_arguments(working_arguments(argparse.ArgumentParser(description=__doc__))).parse_args()
-    finish(guarded(lambda: what_if(given), debug=given.debug, log_format=given.log_format))
+    main_command(what_if, lambda parser: add_arguments(working_arguments(parser)))

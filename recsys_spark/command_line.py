@@ -48,6 +48,18 @@ def main(
     finish(guarded(lambda: work(arguments), debug=arguments.debug, log_format=arguments.log_format))
 
 
+def main_command(
+    do: Callable[[argparse.Namespace], object],
+    add_arguments: Callable[[argparse.ArgumentParser], argparse.ArgumentParser],
+) -> None:
+    """Entry point of `python jobs/<command>.py` where that is no stage. add_arguments: the command's own, --debug and
+    --log-format among them.
+    """
+    parser = argparse.ArgumentParser(description=sys.modules["__main__"].__doc__)
+    given = add_arguments(parser).parse_args()
+    finish(guarded(lambda: do(given), debug=given.debug, log_format=given.log_format))
+
+
 def run_alone(
     stage: Stage,
     arguments: argparse.Namespace,

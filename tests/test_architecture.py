@@ -25,6 +25,7 @@ RDD_NAMES = {"rdd", "sparkContext", "SparkContext", "_jvm", "_jdf", "_jsparkSess
 RDD_NAMES_ALLOWED = {
     ("recsys_spark/runs/spill.py", "sparkContext"): "Spark's status store knows what was spilled; no data comes of it",
     ("recsys_spark/runs/spill.py", "_jvm"): "arguments of the status store",
+    ("recsys_spark/jvm_names.py", "_jvm"): "look-ups of names are kept; no data comes of it",
     ("recsys_spark/baselines/nmf.py", "sparkContext"): "ALS cuts its lineage in a folder of the context",
 }
 # Calls that bring every row to the driver, and the files that may make them, each with what bounds the rows.
@@ -36,7 +37,7 @@ DRIVER_CALLS_ALLOWED = {
     "recsys_spark/cleaning/clean.py": "the ten commonest values, one row per rule",
     "recsys_spark/cleaning/report.py": "one row per rule",
     "recsys_spark/run_summary.py": "the recommendations of one customer",
-    "recsys_spark/evaluation/protocols.py": "one row per protocol",
+    "recsys_spark/evaluation/protocols.py": "one row per model and protocol",
     "recsys_spark/evaluation/summary.py": "sums, whose keys hold no customer",
     "recsys_spark/ingest/delimited.py": "one row per block of a file",
     "recsys_spark/ingest/file_tasks.py": "one row per file with a problem",

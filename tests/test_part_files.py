@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 from pyspark import TaskContext
 
 from recsys_spark.contracts.schemas import Column, Table
+from recsys_spark.part_files import _Part as Part
 from recsys_spark.part_files import map_batches, row_hashes
 from recsys_spark.storage import Storage
 from tests.support.frames import rows
@@ -49,6 +51,19 @@ def published(storage, frame):
 
 def ids(spark, number, partitions):
     return spark.range(0, number, numPartitions=partitions)
+
+
+def test_texts_are_kept_in_dictionaries_and_numbers_are_not(tmp_path):
+    schema = pa.schema([("id", pa.int64()), ("name", pa.string()), ("codes", pa.list_(pa.string()))])
+    batch = pa.RecordBatch.from_pydict({"id": [1, 2], "name": ["a", "a"], "codes": [["x", "y"], ["x"]]}, schema=schema)
+    with ExitStack() as stack:
+        part = Part(schema, str(tmp_path), "one.parquet", stack)
+        part.add(batch)
+        part.flush()
+    columns = pq.read_metadata(tmp_path / "one.parquet").row_group(0)
+    has_dictionary = [columns.column(at).has_dictionary_page for at in range(3)]
+    assert has_dictionary == [False, True, True]
+    assert pq.read_table(tmp_path / "one.parquet").to_pylist() == batch.to_pylist()
 
 
 def test_what_tasks_write_reads_back_as_what_spark_would_write(spark, storage):

@@ -14,6 +14,8 @@ import torch.nn.functional as nnf
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from training.gather import rows_of
+
 
 def info_nce(target_BP: Tensor, negative_BK: Tensor, weight_BP: Tensor) -> Tensor:
     """Cross-entropy of each target against the query's own negatives, the weighted sum over targets.
@@ -43,8 +45,8 @@ def shared_softmax(
     corrected = torch.cat([queries_BK, -torch.ones_like(queries_BK[:, :1])], dim=1)
     others_B = log_sum_exp(corrected, torch.cat([items_NK, log_q_N[:, None]], dim=1), masked_BN)
     query_T, place_T = weight_BP.nonzero(as_tuple=True)
-    target_T = (queries_BK[query_T] * items_NK[target_BP[query_T, place_T]]).sum(dim=1)
-    return (_loss_against(others_B[query_T], target_T) * weight_BP[query_T, place_T]).sum()
+    target_T = (rows_of(queries_BK, query_T) * rows_of(items_NK, target_BP[query_T, place_T])).sum(dim=1)
+    return (_loss_against(rows_of(others_B, query_T), target_T) * weight_BP[query_T, place_T]).sum()
 
 
 def log_sum_exp(queries_BK: Tensor, items_NK: Tensor, masked_BN: Tensor) -> Tensor:

@@ -18,9 +18,13 @@ from pyspark.sql import functions as F
 from recsys_spark.arrays import Ints
 from recsys_spark.baselines.query_batches import QueryBatch, query_batches
 from recsys_spark.baselines.ranking import Lists, Model, rank_batch, rankings_batch
+from recsys_spark.contracts import artifacts
 from recsys_spark.contracts.columns import LIST_LENGTH, LIST_PROTOCOLS
 from recsys_spark.contracts.schemas import POSITIVE_RANKS
 from recsys_spark.evaluation.protocols import ALL_ITEMS, FIRST_PURCHASE, MASKED_NEW, MASKED_SEEN
+
+TABLES = (artifacts.RANKINGS, artifacts.POSITIVE_RANKS)
+_LISTS, _RANKS = range(len(TABLES))
 
 # Makes, inside a task, the models of an Arrow batch: what orders every list, and, where there is another, what orders
 # that of first purchases.
@@ -39,7 +43,7 @@ class Always:
 
 @dataclass(frozen=True)
 class ListTables:
-    """A kernel over `with_positives`: yields rows of RANKINGS, as table 0, and of POSITIVE_RANKS, as table 1.
+    """A kernel over `with_positives`: yields rows of TABLES, by their places there.
 
     codes: loads the stock codes as an array whose position is the item_idx.
     """
@@ -50,38 +54,43 @@ class ListTables:
     def __call__(self, batches: Iterable[pa.RecordBatch]) -> Iterator[tuple[int, pa.RecordBatch]]:
         for arrow, batch, lists in _ranked(batches, self.models):
             for protocol in LIST_PROTOCOLS:
-                yield 0, rankings_batch(arrow, batch, lists[protocol], self.codes)
-            yield 1, _ranks_batch(Positives.of(arrow, batch), batch, lists)
+                yield _LISTS, rankings_batch(arrow, batch, lists[protocol], self.codes)
+            yield _RANKS, _ranks_batch(Positives.of(arrow, batch), batch, lists)
 
 
-def positives_ranked(asked: DataFrame, models: ModelsOf) -> DataFrame:
+def ranks_of_positives(asked: DataFrame, models: ModelsOf) -> DataFrame:
     """POSITIVE_RANKS alone. asked: of `with_positives`."""
     return asked.mapInArrow(partial(_ranks_of, models=models), POSITIVE_RANKS.ddl)
 
 
 def with_positives(asked: DataFrame, positives: DataFrame) -> DataFrame:
-    """A frame of `with_queries` with an array of each customer's positives beside its queries. positives: SEQUENCES."""
+    """A frame of `with_queries` with an array of each customer's positives beside its queries.
+
+    positives: SEQUENCES; those of queries that `asked` lacks are left out.
+    """
     wanted = F.array_sort(F.collect_list(F.struct("query_id", "pos_item_idx", "is_repeat")))
     return asked.join(positives.groupBy("user_idx").agg(wanted.alias("positives")), on="user_idx", how="left")
 
 
-def lists_by_protocol(models: Sequence[Model], batch: QueryBatch, k: int = LIST_LENGTH) -> dict[str, Lists]:
-    """Each query's lists: of the first model, and where there is a second its first purchases in place of the first's.
+def lists_by_protocol(models: Sequence[Model], batch: QueryBatch) -> dict[str, Lists]:
+    """Each query's lists of LIST_LENGTH: of the first model, and of a second the list of first purchases.
 
-    Those of the first are then masked_new: masked_seen and masked_new go with all_items.
+    Then what the first model puts first among never bought items is masked_new, which masked_seen wants.
     """
-    general, *other = models
-    lists = {each.protocol: each for each in rank_batch(general, batch, k)}
-    for model in other:
-        lists[MASKED_NEW] = replace(lists[FIRST_PURCHASE], protocol=MASKED_NEW)
-        first = (each for each in rank_batch(model, batch, k) if each.protocol == FIRST_PURCHASE)
-        lists[FIRST_PURCHASE] = next(first)
+    lists = {each.protocol: each for each in rank_batch(models[0], batch, LIST_LENGTH)}
+    if len(models) > 1:
+        lists.setdefault(MASKED_NEW, replace(lists[FIRST_PURCHASE], protocol=MASKED_NEW))
+        others = {each.protocol: each for each in rank_batch(models[1], batch, LIST_LENGTH)}
+        lists[FIRST_PURCHASE] = others[FIRST_PURCHASE]
     return lists
 
 
 @dataclass(frozen=True)
 class Positives:
-    """P positives of a batch: row of the query, item_idx, and whether its customer had bought it before, (P,) each."""
+    """P positives of a batch: row of the query, item_idx, and whether its customer had bought it before, (P,) each.
+
+    A query wants an item once, as in SEQUENCES.
+    """
 
     rows: Ints
     items: Ints
@@ -104,7 +113,7 @@ class Positives:
         return len(self.rows)
 
     def places_in(self, lists: Lists) -> Ints:
-        """Where each positive stands in its query's list, from 0; -1 where that lacks it. (P,)"""
+        """Where each positive stands in its query's list, which names an item once; from 0, -1 without it. (P,)"""
         places = np.full(len(self), -1)
         if not len(self):
             return places
@@ -122,7 +131,7 @@ class Positives:
 def ranks_by_protocol(wanted: Positives, lists: Mapping[str, Lists]) -> Iterator[tuple[str, Ints, Ints]]:
     """Of each protocol its name, the positives that it counts and their ranks from 1, 0 for none within LIST_LENGTH.
 
-    As `evaluation.protocols.positive_ranks` finds them in published lists.
+    As `evaluation.protocols.positive_ranks`, where each rule is told, finds them in lists that lie in a table.
     """
     every, first = np.arange(len(wanted)), np.flatnonzero(~wanted.is_repeat)
     yield ALL_ITEMS, every, _as_ranks(wanted.places_in(lists[ALL_ITEMS]))

@@ -186,7 +186,8 @@ def best_first(scored: Scored, num_queries: int) -> list[tuple[Ints, Floats]]:
 
 
 def rank(asked: DataFrame, model: Model, codes: Callable[[], pa.Array], k: int) -> DataFrame:
-    """The lists of all queries in a frame of `with_queries`, in the columns of RANKINGS, masked_seen among them.
+    """The lists of all queries in a frame of `with_queries`, in the columns of RANKINGS, masked_seen among them: for
+    who wants them as a frame; stages publish them by baselines/list_tables.py.
 
     codes: loads, inside the task, the stock codes as an array whose position is the item_idx.
     """

@@ -10,11 +10,12 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from recsys_spark.baselines.fitting import fitted_tables
-from recsys_spark.baselines.list_tables import Always, ListTables, positives_ranked, with_positives
+from recsys_spark.baselines.list_tables import TABLES, Always, ListTables, ranks_of_positives, with_positives
 from recsys_spark.baselines.query_batches import spread, with_queries
-from recsys_spark.baselines.registry import ModelSettings, ranking_model
+from recsys_spark.baselines.ranking import Model
+from recsys_spark.baselines.registry import Fitted, ModelSettings, ranking_model
 from recsys_spark.baselines.tuning import Changes, K, changed, choose, chosen_settings, tune
-from recsys_spark.contracts.artifacts import POSITIVE_RANKS, QUERIES, RANKINGS, SEQUENCES
+from recsys_spark.contracts.artifacts import QUERIES, SEQUENCES
 from recsys_spark.contracts.columns import LIST_PROTOCOLS
 from recsys_spark.evaluation.protocols import lists_without_scores, recall_by_protocol
 from recsys_spark.stage import StageIO
@@ -33,15 +34,24 @@ def rank_split(
     """
     models = settings.baselines.ranked
     fitted = fitted_tables(io, fit, models, settings)
+    kernels = {name: ListTables(Always(models_of(name, fitted, settings, chosen)), fitted.codes) for name in models}
+    return publish_lists(io, asked_in(io, histories, split), kernels, fit, split)
+
+
+def models_of(name: str, fitted: Fitted, settings: ModelSettings, chosen: Mapping[str, Any]) -> tuple[Model, ...]:
+    """A model with the settings chosen for all items, and one with those for first purchases where they are others.
+
+    A second model ranks every query once more.
+    """
+    general, first = (chosen_settings(settings, chosen, name, protocol) for protocol in LIST_PROTOCOLS)
+    different = (general,) if general == first else (general, first)
+    return tuple(ranking_model(name, fitted, each) for each in different)
+
+
+def asked_in(io: StageIO, histories: DataFrame, split: str) -> DataFrame:
+    """The queries of a split, of `with_queries`, and their positives, kept on disk for all models that rank them."""
     asked = with_queries(histories, io.read(QUERIES, split=split))
-    asked = io.materialise(f"asked_{split}", spread(with_positives(asked, io.read(SEQUENCES, split=split))))
-    kernels = {}
-    for name in models:
-        general, first = (chosen_settings(settings, chosen, name, protocol) for protocol in LIST_PROTOCOLS)
-        own = (general,) if general == first else (general, first)  # two orders take twice the time
-        of_both = Always(tuple(ranking_model(name, fitted, each) for each in own))
-        kernels[name] = ListTables(of_both, fitted.codes)
-    return publish_lists(io, asked, kernels, fit, split)
+    return io.materialise(f"asked_{split}", spread(with_positives(asked, io.read(SEQUENCES, split=split))))
 
 
 def publish_lists(
@@ -50,13 +60,14 @@ def publish_lists(
     """Publish the lists of a split and the ranks of its positives by model; returns of each the number of its lists,
     that of the lists of popular items alone, as it knew nothing of the customer, and Recall@20.
 
-    asked: of `with_positives`. kernels: by model, all of the same fit.
+    asked: of `with_positives`, read once for each kernel. kernels: by model, all of the same fit.
     """
-    tables = (RANKINGS, POSITIVE_RANKS)
+    if not kernels:
+        return {}
     num_lists = {
-        name: io.write_tables(tables, asked, each, model=name, split=split)[0] for name, each in kernels.items()
+        name: io.write_tables(TABLES, asked, kernel, model=name, split=split)[0] for name, kernel in kernels.items()
     }
-    rankings, ranks = ({name: io.read(table, model=name, split=split) for name in kernels} for table in tables)
+    rankings, ranks = ({name: io.read(table, model=name, split=split) for name in kernels} for table in TABLES)
     unscored, recall = lists_without_scores(rankings), recall_by_protocol(ranks, k=K)
     return {
         name: {"fit": fit, "lists": lists, "lists_without_scores": unscored[name], f"recall@{K}": recall[name]}
@@ -84,7 +95,7 @@ def choose_settings(io: StageIO, settings: ModelSettings, histories: DataFrame, 
 
         def recall(changes: Changes, name: str = name) -> dict[str, float]:
             model = ranking_model(name, fitted, changed(settings, changes))
-            found = recall_by_protocol({name: positives_ranked(asked, Always((model,)))}, k=K)[name]
+            found = recall_by_protocol({name: ranks_of_positives(asked, Always((model,)))}, k=K)[name]
             log.info("tuning: %s %s %s", name, dict(changes), found)
             return found
 

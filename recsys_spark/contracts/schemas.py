@@ -210,8 +210,8 @@ RANKINGS = Table(
         Column("query_id", "bigint", "the query that was ranked"),
         Column("customer_id", "string", "customer as the source shows it"),
         Column("event_time", "timestamp", "UTC time of the query"),
-        Column("protocol", "string", "all_items | first_purchase, or masked_seen: see evaluation/protocols.py"),
-        Column("stock_codes", "array<string>", "top 100, best first; masked_seen: down to the 100th never bought item"),
+        Column("protocol", "string", "all_items | first_purchase"),
+        Column("stock_codes", "array<string>", "top 100, best first"),
         Column("num_scored", "int", "how many of the first the model has scored; behind them stand popular items"),
     ),
 )

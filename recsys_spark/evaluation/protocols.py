@@ -33,7 +33,9 @@ def counted_positives(sequences: DataFrame) -> DataFrame:
 
 
 def positive_ranks(rankings: DataFrame, sequences: DataFrame, item_id_map: DataFrame) -> DataFrame:
-    """The rank of every positive under every protocol that counts it (POSITIVE_RANKS).
+    """The rank of every positive under every protocol that counts it (POSITIVE_RANKS), of lists that lie in a table.
+
+    What stages rank, baselines/list_tables.py finds the positives of in the same task.
 
     rankings: RANKINGS of one model and split; sequences: SEQUENCES of that split. A positive that its list lacks,
     and every positive of a query without a list, has rank null. A list that names an item twice ranks it once, at

@@ -61,7 +61,7 @@ def score_part_files(
 def with_scores(asked: DataFrame, queries: DataFrame, scored: DataFrame) -> DataFrame:
     """A frame of `with_queries` with the scored candidates of each customer's queries: what `ScoresOf` ranks.
 
-    scored: of `score_shards`; a query that has no row gets popular items.
+    scored: of `score_shards`; a query may have no row there.
     """
     lists = F.struct("query_id", *_LISTS)
     held = queries.select("user_idx", "query_id").join(scored.drop("user_idx"), on="query_id", how="inner")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from pyspark.sql import Column, DataFrame
@@ -16,7 +16,6 @@ from recsys_spark.retriever.context import contexts_at, query_contexts
 from recsys_spark.retriever.examples import basket_examples, in_random_order, item_examples, user_histories
 from recsys_spark.retriever.items import tower_items
 from recsys_spark.retriever.periods import Grid, item_sales
-from recsys_spark.sequences.windows import MICROS_PER_DAY
 from recsys_spark.stage import StageIO
 
 # What of fit=train lies before its dev slice: the number of epochs is found with nothing but that.
@@ -59,11 +58,13 @@ def indexed_events(io: StageIO, purchases: tuple[DataFrame, DataFrame, DataFrame
     return io.materialise("events", lines.join(users, on="customer_id", how="inner").select(*_EVENT_COLUMNS))
 
 
-def grid_of(events: DataFrame, snapshot_days: int) -> Grid:
-    """The grid of snapshots that begins with the first event."""
-    row = events.agg(F.min(F.unix_micros("invoice_date")).alias("first")).first()
-    assert row is not None
-    return Grid(row["first"], snapshot_days * MICROS_PER_DAY)
+def times_of_events(events: DataFrame, ends: Mapping[str, Column]) -> tuple[int, dict[str, int]]:
+    """The time of the first event, and by name that of the last event up to each end; microseconds since 1970, UTC."""
+    micros = F.unix_micros("invoice_date")
+    up_to = (F.max(F.when(F.col("invoice_date") <= end, micros)).alias(name) for name, end in ends.items())
+    row = events.agg(F.min(micros), *up_to).first()
+    assert row is not None  # an aggregate without keys has one row
+    return row[0], {name: row[name] for name in ends}
 
 
 def write_examples(shared: SharedTables, source: str, fold: Column, early: Column, seed: int) -> None:
@@ -80,31 +81,29 @@ def write_examples(shared: SharedTables, source: str, fold: Column, early: Colum
             return basket_examples(queries, sequences, shared.grid, contexts)
         return item_examples(sequences, shared.grid, contexts)
 
-    train = examples("train")
-    time = F.col("event_time")
-    parts = {
-        FOLD: train.filter(time <= fold),
-        EARLY: train.filter((time > fold) & (time <= early)),
-        DEV: train.filter(time > early),
-    }
+    train, time = examples("train"), F.col("event_time")
+    is_in = {FOLD: time <= fold, EARLY: (time > fold) & (time <= early), DEV: time > early}
+    parts = {part: train.filter(inside) for part, inside in is_in.items()}
     parts |= {split: examples(split) for split in ("val", "test")}
+    table = artifacts.QUERIES if source == "queries" else artifacts.SEQUENCES  # an example for each of its rows
+    row = io.read(table, split="train").agg(*(F.count_if(each).alias(part) for part, each in is_in.items())).first()
+    assert row is not None  # an aggregate without keys has one row
+    num_rows = {**row.asDict(), **{split: io.num_rows(table, split=split) for split in ("val", "test")}}
     for part, rows in parts.items():
-        num_files = max(rows.count() // settings.row_group_rows, settings.num_processes)
+        num_files = max(num_rows[part] // settings.row_group_rows, settings.num_processes)
         spread = in_random_order(rows, seed, min(num_files, _MAX_FILES))
         io.write(artifacts.TOWER_EXAMPLES, spread, source=source, part=part)
 
 
-def write_fit(shared: SharedTables, fit: str, end: Column, hist_max: int, pairs: NeighbourOptions) -> FitInputs:
+def write_fit(shared: SharedTables, fit: str, last: int, hist_max: int, pairs: NeighbourOptions) -> FitInputs:
     """Publish ITEM_SALES, USER_HISTORIES, TOWER_ITEMS and, where baskets are shared, CO_PURCHASES of a fit.
 
-    end: the cutoff of the fit. hist_max: events that the longest history of a tower holds. pairs: of co-purchases.
+    last: time of the last event up to the cutoff of the fit, of `times_of_events`. hist_max: events that the longest
+    history of a tower holds. pairs: of co-purchases.
     """
     io, settings, histories, grid = shared.io, shared.settings, shared.histories, shared.grid
-    is_known = F.col("invoice_date") <= end
+    is_known = F.col("invoice_date") <= F.timestamp_micros(F.lit(last))
     known = shared.events.filter(is_known)
-    row = known.agg(F.max(F.unix_micros("invoice_date")).alias("last")).first()
-    assert row is not None
-    last = row["last"]
     io.write(artifacts.ITEM_SALES, item_sales(shared.sales, known, grid, last, settings.recent_days), fit=fit)
     contexts = contexts_at(histories, last) if settings.has_context else None
     io.write(artifacts.USER_HISTORIES, user_histories(histories, last, hist_max, contexts), fit=fit)

@@ -7,11 +7,10 @@ from typing import Any
 
 from pyspark.sql import DataFrame
 
-from recsys_spark.baselines.list_tables import Always, ListTables, with_positives
+from recsys_spark.baselines.list_tables import Always, ListTables
 from recsys_spark.baselines.loading import load_codes
 from recsys_spark.baselines.popularity import FittedPopularity
-from recsys_spark.baselines.query_batches import with_queries
-from recsys_spark.baselines.split_ranking import publish_lists
+from recsys_spark.baselines.split_ranking import asked_in, publish_lists
 from recsys_spark.candidates.tower_files import FittedFile, TowerFiles
 from recsys_spark.candidates.vector_model import TwoTowerModel
 from recsys_spark.contracts import artifacts
@@ -39,12 +38,11 @@ def tower_model(io: StageIO, tower: str, by: str, fit: str) -> TwoTowerModel:
 
 
 def rank_queries(
-    io: StageIO, settings: RetrieverConfig, tower: str, histories: DataFrame, fit: str, split: str
-) -> dict[str, Any]:
-    """Rank a split's queries with a tower of the fit; returns the number of lists and Recall@20 of each model."""
-    asked = with_queries(histories, io.read(artifacts.QUERIES, split=split))
-    asked = with_positives(asked, io.read(artifacts.SEQUENCES, split=split))
+    io: StageIO, settings: RetrieverConfig, histories: DataFrame, fit: str, split: str
+) -> dict[str, dict[str, Any]]:
+    """Rank a split's queries with all towers of the fit; returns by tower what `publish_lists` tells of its models."""
     codes = partial(load_codes, *io.path_and_content(artifacts.ITEM_ID_MAP))
-    models = [tower_model(io, tower, by, fit) for by in settings.rank_by]
-    kernels = {model.name: ListTables(Always((model,)), codes) for model in models}
-    return publish_lists(io, asked, kernels, fit, split)
+    models = {tower: [tower_model(io, tower, by, fit) for by in settings.rank_by] for tower in settings.towers}
+    kernels = {model.name: ListTables(Always((model,)), codes) for own in models.values() for model in own}
+    told = publish_lists(io, asked_in(io, histories, split), kernels, fit, split)
+    return {tower: {model.name: told[model.name] for model in own} for tower, own in models.items()}

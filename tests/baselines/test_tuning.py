@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 
 import pytest
 
-from recsys_spark.baselines.registry import ModelSettings
-from recsys_spark.baselines.split_ranking import choose_settings, drawn_queries
+from recsys_spark.baselines.loading import load_codes
+from recsys_spark.baselines.registry import Fitted, ModelSettings
+from recsys_spark.baselines.split_ranking import choose_settings, drawn_queries, models_of, publish_lists
 from recsys_spark.baselines.tuning import GRIDS, MAX_TRIALS, changed, choose, chosen_settings, trials, tune
 from recsys_spark.contracts import artifacts
 from recsys_spark.contracts.config import PipelineConfig
@@ -68,6 +70,24 @@ def test_the_queries_that_settings_are_tried_on_stay_where_a_customer_is_added(s
 
     assert 200 < len(drawn(0)) < 400
     assert drawn(0) == drawn(7)
+
+
+def test_a_model_has_the_settings_of_all_items_and_where_they_differ_those_of_first_purchases(tmp_path):
+    tables = Tables(tmp_path)
+    codes = tables(item_idx=[1], stock_code=["i1"])
+    fitted = Fitted(tables.popularity({1: (1, 1)}), partial(load_codes, codes.path, codes.content), {})
+    days = {"all_items": {"baselines.half_life_days": 1.0}, "first_purchase": {"baselines.half_life_days": 1000.0}}
+
+    def half_lives(chosen):
+        models = models_of("personal_frequency", fitted, SETTINGS, {"personal_frequency": chosen})
+        return [model.half_life_days for model in models]
+
+    assert half_lives(days) == [1.0, 1000.0]
+    assert half_lives({**days, "first_purchase": days["all_items"]}) == [1.0]
+
+
+def test_without_models_nothing_is_ranked(spark):
+    assert publish_lists(MemoryIO(spark), spark.range(0), {}, "train", "val") == {}
 
 
 class WrittenIO(MemoryIO):

@@ -8,6 +8,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from training.gather import rows_of
+
 
 def num_queries(query_N: Tensor) -> int:
     """Q, where the last query has a row."""
@@ -24,7 +26,7 @@ def log_softmax(scores_N: Tensor, query_N: Tensor, queries: int) -> Tensor:
     largest_Q = scores_N.new_full((queries,), -torch.inf)
     largest_Q = largest_Q.scatter_reduce(0, query_N, scores_N.detach(), reduce="amax")
     shifted_N = scores_N - largest_Q[query_N]
-    return shifted_N - sums(shifted_N.exp(), query_N, queries).log()[query_N]
+    return shifted_N - rows_of(sums(shifted_N.exp(), query_N, queries).log(), query_N)
 
 
 def z_scores(values_NF: Tensor, query_N: Tensor, queries: int, epsilon: float) -> Tensor:

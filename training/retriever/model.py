@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from recsys_spark.contracts.columns import PAD_IDX
 from recsys_spark.contracts.context import CONTEXT_SIZES
 from training.dropout import Dropout
+from training.gather import rows_of
 
 _TREND_INPUTS = 2
 
@@ -145,7 +146,8 @@ class TwoTower(nn.Module):
             return torch.exp(-ages_E)
         affinity_M = vectors_MD @ self.attention[:-1]
         # Bounded, so that no softmax over each history is needed: its sum is normalised away.
-        return torch.exp(4 * torch.tanh(affinity_M[history.place_E]) - ages_E * nnf.softplus(self.attention[-1]))
+        affinity_E = rows_of(affinity_M, history.place_E)
+        return torch.exp(4 * torch.tanh(affinity_E) - ages_E * nnf.softplus(self.attention[-1]))
 
 
 class RetrieverModel(nn.Module):

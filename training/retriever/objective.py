@@ -12,6 +12,7 @@ from torch import Tensor
 from recsys_spark.contracts.columns import ALL_ITEMS, PAD_IDX
 from training import losses, negatives
 from training.batches import RetrieverBatch
+from training.gather import rows_of
 from training.process_group import Group
 from training.retriever.catalogue import Catalogue
 from training.retriever.dev_recall import dev_recall
@@ -113,7 +114,7 @@ class RetrieverTask:
         vectors_MD, place_N: of `_encode`. snapshot_B: each query's place in periods_S.
         """
         if not self.catalogue.has_snapshots:
-            yield slice(None), vectors_MD[place_N]
+            yield slice(None), rows_of(vectors_MD, place_N)
             return
         for rows, period in _by_snapshot(periods_S, snapshot_B):
             yield rows, self.catalogue.ranked(candidates_N, period)
@@ -134,11 +135,11 @@ class RetrieverTask:
         """Of each query with the items that it alone is offered, (B, N)."""
         users, vectors, place_BN = self._encode(batch, offered_BN)
         if not self.catalogue.has_snapshots:
-            return _products(users, vectors[place_BN])
+            return _products(users, rows_of(vectors, place_BN))
         found = users.new_zeros(offered_BN.shape)
         for rows, period in _by_snapshot(*torch.unique(batch.period, return_inverse=True)):
             items, place = torch.unique(offered_BN[rows], return_inverse=True)
-            cosines = _products(users[rows], self.catalogue.ranked(items, period)[place].to(users.dtype))
+            cosines = _products(users[rows], rows_of(self.catalogue.ranked(items, period), place).to(users.dtype))
             found = found.index_copy(0, rows, cosines.to(found.dtype))  # autocast computes in another type
         return found
 
