@@ -10,10 +10,12 @@ from types import SimpleNamespace
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from py4j.java_gateway import JavaClass
 from pyspark.sql import functions as F
 
 from recsys_spark.contracts.config import SessionConfig
 from recsys_spark.contracts.errors import EXIT_USAGE, ConfigError
+from recsys_spark.jvm_names import CLASSES, PACKAGES
 from recsys_spark.session import REQUIRED_CONF, ensure_java, get_session
 from tests.support.frames import column
 
@@ -105,9 +107,12 @@ def test_an_active_session_gets_the_settings_that_results_depend_on(spark):
 
 def test_names_of_the_jvm_are_looked_up_once(spark):
     view = get_session(SessionConfig())._jvm
-    assert view.functions is view.functions  # Py4J itself makes another one of each look-up
-    assert view.org is view.org
-    assert view.PythonUtils is view.PythonUtils
+    # Py4J itself makes another object of each look-up. Which classes there are by their short names depends on Spark.
+    classes = [name for name in CLASSES if isinstance(getattr(view, name), JavaClass)]
+    assert "PythonUtils" in classes
+    assert all(getattr(view, name) is getattr(view, name) for name in (*classes, *PACKAGES))
+    assert view.java.lang.Math.abs(-1) == 1
+    assert spark.range(1).select(F.lit(2)).collect() == [(2,)]
 
 
 def test_on_databricks_an_active_session_gets_what_can_be_set_of_a_running_one(spark, monkeypatch):
