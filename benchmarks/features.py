@@ -7,7 +7,6 @@ customers, at which the seconds that a Spark job takes whatever its size weigh m
 
 from __future__ import annotations
 
-import argparse
 import functools
 import multiprocessing
 import tempfile
@@ -19,10 +18,10 @@ import pyarrow.parquet as pq
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from benchmarks.finished_run import opened_run
 from benchmarks.harness import figure, median_ratio, medians, paired_seconds, report
 from jobs.features import STAGE
 from recsys_spark.candidates.merge import CandidateRows
-from recsys_spark.command_line import common_arguments, config_from, open_storage
 from recsys_spark.contracts.artifacts import CANDIDATES, FIT_OF_SPLIT
 from recsys_spark.contracts.config import PipelineConfig
 from recsys_spark.features.build import FeatureBuilder
@@ -108,11 +107,8 @@ def candidates_of(io: StageIO, config: PipelineConfig) -> tuple[DataFrame, DataF
 
 def main() -> None:
     """Report both figures."""
-    parser = common_arguments(argparse.ArgumentParser(description=__doc__))
-    parser.add_argument("--repetitions", type=int, default=3)
-    arguments = parser.parse_args()
-    config = config_from(arguments)
-    io = StageIO(STAGE, open_storage(config), config)
+    io, repetitions = opened_run(__doc__, STAGE, repetitions=3)
+    config = io.config
     every, histories, builder = candidates_of(io, config)
     frames = {
         "large": io.materialise("bench_large", every),
@@ -123,7 +119,7 @@ def main() -> None:
         memory = InMemory(candidates, histories, builder)
         shard_rows = config.features.shard_rows // (10 if size == "small" else 1)
         job = functools.partial(build_shards, candidates, histories, builder, shard_rows)
-        seconds = paired_seconds({"job": job, "memory": memory.compute}, arguments.repetitions)
+        seconds = paired_seconds({"job": job, "memory": memory.compute}, repetitions)
         found[size] = Measured(memory.num_pairs, seconds)
     large, small = found["large"], found["small"]
     per_pair = {size: medians(one.seconds)["job"] / one.pairs for size, one in found.items()}

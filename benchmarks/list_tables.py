@@ -6,7 +6,6 @@ keeps the lists, writes those that are published, joins them with the positives 
 
 from __future__ import annotations
 
-import argparse
 import functools
 import tempfile
 from pathlib import Path
@@ -15,6 +14,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql.pandas.types import to_arrow_schema
 
+from benchmarks.finished_run import opened_run
 from benchmarks.harness import figure, median_ratio, medians, paired_seconds, report
 from jobs.baselines import STAGE
 from recsys_spark.baselines.fitting import fitted_tables
@@ -22,7 +22,6 @@ from recsys_spark.baselines.list_tables import Always, ListTables
 from recsys_spark.baselines.ranking import Model, rank
 from recsys_spark.baselines.registry import Fitted, ModelSettings, ranking_model
 from recsys_spark.baselines.split_ranking import asked_in
-from recsys_spark.command_line import common_arguments, config_from, open_storage
 from recsys_spark.contracts.artifacts import ITEM_ID_MAP, SEQUENCES
 from recsys_spark.contracts.columns import LIST_LENGTH, LIST_PROTOCOLS
 from recsys_spark.contracts.schemas import POSITIVE_RANKS, RANKINGS
@@ -30,7 +29,6 @@ from recsys_spark.evaluation.protocols import positive_ranks
 from recsys_spark.frames import empty_frame
 from recsys_spark.part_files import parts_of_tables
 from recsys_spark.sequences.reading import read_histories
-from recsys_spark.stage import StageIO
 
 MODELS, FIT, SPLIT = ("popularity", "personal_frequency"), "train", "val"
 
@@ -56,11 +54,8 @@ def by_joins(asked: DataFrame, models: list[Model], fitted: Fitted, positives: D
 
 def main() -> None:
     """Report the ratio of the times."""
-    parser = common_arguments(argparse.ArgumentParser(description=__doc__))
-    parser.add_argument("--repetitions", type=int, default=3)
-    arguments = parser.parse_args()
-    config = config_from(arguments)
-    io = StageIO(STAGE, open_storage(config), config)
+    io, repetitions = opened_run(__doc__, STAGE, repetitions=3)
+    config = io.config
     settings = ModelSettings(config.baselines, config.knn, config.ease, config.tifu, config.nmf)
     fitted = fitted_tables(io, FIT, MODELS, settings)
     models = [ranking_model(name, fitted, settings) for name in MODELS]
@@ -70,7 +65,7 @@ def main() -> None:
         "one_pass": functools.partial(in_one_pass, asked, models, fitted),
         "joins": functools.partial(by_joins, asked, models, fitted, positives, item_ids),
     }
-    seconds = paired_seconds(contenders, arguments.repetitions)
+    seconds = paired_seconds(contenders, repetitions)
     told = {"seconds": medians(seconds), "positives": positives.count(), "customers": asked.count()}
     ratio = median_ratio(seconds["joins"], seconds["one_pass"])
     report("list_tables", [figure("list_tables.joins_over_one_pass", ratio, "> 1.0", **told)])

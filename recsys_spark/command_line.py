@@ -39,13 +39,14 @@ def main(
 
     work: what to do in place of `run_alone`.
     """
-    parser = working_arguments(argparse.ArgumentParser(description=sys.modules[stage.run.__module__].__doc__))
-    add_switches(parser, switches or {})
-    add_options(parser, options or {})
-    arguments = parser.parse_args()
 
-    work = work or partial(run_alone, stage)
-    finish(guarded(lambda: work(arguments), debug=arguments.debug, log_format=arguments.log_format))
+    def add_arguments(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
+        working_arguments(parser)
+        add_switches(parser, switches or {})
+        add_options(parser, options or {})
+        return parser
+
+    main_command(work or partial(run_alone, stage), add_arguments)
 
 
 def main_command(

@@ -211,7 +211,7 @@ class _Part:
             file = self._stack.enter_context(fs.open(f"{base}/{self._name}", "wb"))
             has_lists = any(pa.types.is_list(field.type) for field in self._schema)
             packing = _OF_LISTS if has_lists else _OF_NUMBERS
-            texts = _columns_of_texts(self._schema) or False
+            texts = _columns_of_texts(self._schema)
             writer = pq.ParquetWriter(file, self._schema, compression=packing, use_dictionary=texts)
             self.writer = self._stack.enter_context(writer)
         table = pa.Table.from_batches(self._held).cast(self._schema)

@@ -89,7 +89,7 @@ def lists_by_protocol(models: Sequence[Model], batch: QueryBatch) -> dict[str, L
 class Positives:
     """P positives of a batch: row of the query, item_idx, and whether its customer had bought it before, (P,) each.
 
-    A query wants an item once, as in SEQUENCES.
+    Ascending by row and item. A query wants an item once, as in SEQUENCES.
     """
 
     rows: Ints
@@ -106,7 +106,8 @@ class Positives:
         order = np.argsort(batch.query_ids)
         place = np.minimum(np.searchsorted(batch.query_ids, ids, sorter=order), len(batch) - 1)
         rows = order[place]
-        own = batch.query_ids[rows] == ids
+        own = np.flatnonzero(batch.query_ids[rows] == ids)
+        own = own[np.lexsort((items[own], rows[own]))]
         return Positives(rows[own], items[own], is_repeat[own].astype(bool))
 
     def __len__(self) -> int:
@@ -118,13 +119,12 @@ class Positives:
         if not len(self):
             return places
         width = 1 + max(int(self.items.max()), int(lists.items.max(initial=0)))
-        order = np.argsort(self.rows * width + self.items)
-        wanted = (self.rows * width + self.items)[order]
+        wanted = self.rows * width + self.items
         owner = np.repeat(np.arange(len(lists.offsets) - 1), np.diff(lists.offsets))
         keys = owner * width + lists.items
         found = np.minimum(np.searchsorted(wanted, keys), len(wanted) - 1)
         entries = np.flatnonzero(wanted[found] == keys)
-        places[order[found[entries]]] = entries - lists.offsets[owner[entries]]
+        places[found[entries]] = entries - lists.offsets[owner[entries]]
         return places
 
 

@@ -56,9 +56,8 @@ def world(spark) -> tuple[pa.RecordBatch, list[dict[str, int]]]:
         asked.append((user, f"c{user}", bought, times, list(queries), list(queries.values())))
         for query, moment in queries.items():
             before = {item for item, time in zip(bought, times, strict=True) if time < moment}
-            wanted = {draw.randrange(1, KNOWN + 1) for _ in range(4)} | set(
-                draw.sample(sorted(before), len(before) // 9)
-            )
+            again = draw.sample(sorted(before), len(before) // 9)
+            wanted = {*again, *(draw.randrange(1, KNOWN + 1) for _ in range(4))}
             positives += [
                 {"query_id": query, "user_idx": user, "pos_item_idx": item, "is_repeat": item in before}
                 for item in sorted(wanted)

@@ -8,6 +8,7 @@ from functools import partial
 
 import pytest
 
+from recsys_spark.baselines.list_tables import lists_by_protocol
 from recsys_spark.baselines.loading import load_codes
 from recsys_spark.baselines.registry import Fitted, ModelSettings
 from recsys_spark.baselines.split_ranking import choose_settings, drawn_queries, models_of, publish_lists
@@ -17,7 +18,7 @@ from recsys_spark.contracts.config import PipelineConfig
 from recsys_spark.contracts.errors import ConfigError
 from recsys_spark.contracts.model_config import MODELS
 from recsys_spark.contracts.schemas import QUERIES, SEQUENCES
-from tests.baselines.test_model_scores import Tables
+from tests.baselines.test_model_scores import FLAT, Tables, batch_of
 from tests.support.frames import frame, rows
 from tests.support.memory_io import MemoryIO
 from tests.support.worlds import START
@@ -84,6 +85,26 @@ def test_a_model_has_the_settings_of_all_items_and_where_they_differ_those_of_fi
 
     assert half_lives(days) == [1.0, 1000.0]
     assert half_lives({**days, "first_purchase": days["all_items"]}) == [1.0]
+
+
+def test_each_protocol_is_ranked_with_its_own_settings(tmp_path):
+    tables = Tables(tmp_path)
+    codes = tables(item_idx=list(FLAT), stock_code=[f"i{item}" for item in FLAT])
+    # Item 1 is bought often but long ago, item 2 once and lately; which comes first depends on the half-life.
+    batch = batch_of([(0, 1), (1, 1), (2, 1), (60, 2)], day=61)
+    fitted = Fitted(tables.popularity(FLAT), partial(load_codes, codes.path, codes.content), {})
+    short, long = {"baselines.half_life_days": 1.0}, {"baselines.half_life_days": 1000.0}
+
+    def listed(all_items, first_purchase):
+        chosen = {"personal_frequency": {"all_items": all_items, "first_purchase": first_purchase}}
+        found = lists_by_protocol(models_of("personal_frequency", fitted, SETTINGS, chosen), batch)
+        return {protocol: lists.items.tolist() for protocol, lists in found.items()}
+
+    lists = listed(short, long)
+    assert lists["all_items"][:2] == lists["masked_seen"][:2] == [2, 1]
+    assert sorted(lists) == ["all_items", "first_purchase", "masked_new", "masked_seen"]
+    assert lists["masked_new"] == [item for item in lists["masked_seen"] if item not in (1, 2)]
+    assert listed(long, long)["all_items"][:2] == [1, 2]
 
 
 def test_without_models_nothing_is_ranked(spark):
