@@ -16,6 +16,7 @@ import pyarrow as pa
 from pyspark.sql import DataFrame
 
 from recsys_spark.arrays import GOLDEN, finalised
+from recsys_spark.evaluation.exact import parts
 
 # Rows of the frame that is resampled: sums of one customer in one cell, such as a model under a protocol.
 CELLS_DDL = "user_idx bigint, cell string, values array<double>"
@@ -48,9 +49,9 @@ _ODD = np.uint64(0xD1B54A32D192ED03)
 def resampled_sums(cells: DataFrame, replicates: int, seed: int) -> DataFrame:
     """Sums of every cell over all customers: as they are, then in each replicate.
 
-    cells: CELLS_DDL, all rows of a cell with as many values; rows of one customer and cell add up. Returns one row per
-    cell; `read_sums` reads its `sums`. What is sent on is replicates x values per cell and partition, whatever the
-    number of customers.
+    cells: CELLS_DDL, all rows of a cell with as many values; rows of one customer and cell add up, exactly (`exact`).
+    Returns one row per cell; `read_sums` reads its `sums`. What is sent on is 2 x replicates x values per cell and
+    partition, whatever the number of customers.
     """
 
     def add_customers(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
@@ -64,9 +65,9 @@ def resampled_sums(cells: DataFrame, replicates: int, seed: int) -> DataFrame:
         totals: dict[str, np.ndarray] = {}
         for batch in batches:
             for cell, sums in zip(batch.column("cell").to_pylist(), batch.column("sums"), strict=True):
-                part = np.frombuffer(sums.as_buffer(), dtype="<f8")
+                part = np.frombuffer(sums.as_buffer(), dtype="<f8").reshape(2, -1)
                 totals[cell] = totals[cell] + part if cell in totals else part
-        yield _as_batch(totals)
+        yield _as_batch({cell: coarse + fine for cell, (coarse, fine) in totals.items()})
 
     # In order of customers a batch holds few of them, so their weights are drawn once and stay in the cache.
     by_customer = cells.repartition("user_idx").sortWithinPartitions("user_idx")
@@ -79,7 +80,7 @@ def read_sums(sums: bytes, replicates: int) -> np.ndarray:
 
 
 def _weighted_sums(batch: pa.RecordBatch, replicates: int, seed: int) -> Iterator[tuple[str, np.ndarray]]:
-    """Each cell of the batch with its sums, (1 + replicates, values)."""
+    """Each cell of the batch with its sums, (2, 1 + replicates, values): the coarse parts and the fine ones."""
     if not batch.num_rows:
         return
     customers, customer_of_row = np.unique(batch.column("user_idx").to_numpy(), return_inverse=True)
@@ -95,10 +96,13 @@ def _weighted_sums(batch: pa.RecordBatch, replicates: int, seed: int) -> Iterato
     place = np.arange(lengths.sum()) + np.repeat(starts[codes] - (offsets[:-1] - offsets[0]), lengths)
     shape = len(customers), widths.sum()
     number = np.repeat(customer_of_row, lengths) * shape[1] + place
-    dense = np.bincount(number, lists.flatten().to_numpy(), shape[0] * shape[1]).reshape(shape)
-    sums = weights.T @ dense
+    coarse, fine = (
+        weights.T @ np.bincount(number, part, shape[0] * shape[1]).reshape(shape)
+        for part in parts(lists.flatten().to_numpy())
+    )
     for cell, start, width in zip(cells.dictionary.to_pylist(), starts, widths, strict=True):
-        yield cell, sums[:, start : start + width]
+        at = slice(start, start + width)
+        yield cell, np.stack([coarse[:, at], fine[:, at]])
 
 
 def _as_batch(totals: dict[str, np.ndarray]) -> pa.RecordBatch:

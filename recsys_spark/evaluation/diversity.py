@@ -16,6 +16,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from recsys_spark.arrays import Ints
+from recsys_spark.evaluation.exact import exact_sum
 from recsys_spark.frames import window_over_all
 
 DIVERSITY_K = 20
@@ -36,7 +37,7 @@ def customer_diversity(lists: DataFrame, users: DataFrame, buyers: DataFrame) ->
     return (
         chosen.join(diverse, on="stock_codes", how="inner")
         .groupBy("model", "protocol", "user_idx")
-        .agg(F.sum("diversity").alias("diversity"), F.count(F.lit(1)).cast("double").alias("num_lists"))
+        .agg(exact_sum(F.col("diversity")).alias("diversity"), F.count(F.lit(1)).cast("double").alias("num_lists"))
     )
 
 

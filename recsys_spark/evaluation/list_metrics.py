@@ -13,6 +13,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from recsys_spark.contracts.columns import LIST_PROTOCOLS
+from recsys_spark.evaluation.exact import exact_sum
 from recsys_spark.sequences.windows import ORDERS_PER_CUSTOMER
 
 LIST_K = (5, 10, 20)
@@ -46,7 +47,7 @@ def customer_list_sums(lists: DataFrame, bits: DataFrame) -> DataFrame:
     sums = []
     for k in LIST_K:
         is_near = F.col("place") < k
-        sums.append(F.sum(F.when(is_near, F.col("bits")).otherwise(0.0)).alias(f"bits_{k}"))
+        sums.append(exact_sum(F.when(is_near, F.col("bits")).otherwise(0.0)).alias(f"bits_{k}"))
         sums.append(F.count(F.when(is_near, True)).cast("double").alias(f"entries_{k}"))
     return known.groupBy("model", "protocol", "user_idx").agg(*sums)
 

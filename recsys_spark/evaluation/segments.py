@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
+from recsys_spark.evaluation.exact import exact_sum
 from recsys_spark.evaluation.protocols import ALL_ITEMS
 from recsys_spark.evaluation.ranking_metrics import HEADLINE, PER_POSITIVE, Metric, positive_value
 from recsys_spark.sequences.windows import ORDERS_PER_CUSTOMER
@@ -63,7 +64,7 @@ def with_segments(facts: DataFrame, items: DataFrame, max_categories: int) -> Da
 def customer_segment_hits(found: DataFrame) -> DataFrame:
     """Sums of SEGMENT_METRICS, one row per model, protocol, segment and customer with a hit."""
     near = found.filter(F.col("rank") <= HEADLINE.k)
-    sums = [F.sum(positive_value(m, F.col("rank"), F.col("line_amount"))).alias(m.column) for m in SEGMENT_METRICS]
+    sums = [exact_sum(positive_value(m, F.col("rank"), F.col("line_amount"))).alias(m.column) for m in SEGMENT_METRICS]
     return _by_segment(near, ("model", "protocol"), sums)
 
 

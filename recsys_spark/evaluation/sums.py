@@ -9,6 +9,7 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from recsys_spark.evaluation.diversity import DIVERSITY_SUMS
+from recsys_spark.evaluation.exact import exact_sum
 from recsys_spark.evaluation.list_metrics import LIST_SUMS
 from recsys_spark.evaluation.ranking_metrics import (
     BASKET_METRICS,
@@ -88,11 +89,11 @@ def customer_totals(facts: DataFrame) -> DataFrame:
         F.count(F.lit(1)).alias("num_positives"), _sum(F.col("line_amount"), "total_amount")
     )
     return by_query.groupBy("protocol", "user_idx").agg(
-        _sum(F.col("num_positives"), "num_positives"),
+        F.sum("num_positives").alias("num_positives"),
         _sum(F.col("total_amount"), "total_amount"),
         F.count(F.lit(1)).alias("num_queries"),
     )
 
 
 def _sum(value: Column, name: str) -> Column:
-    return F.sum(value).alias(name)
+    return exact_sum(value).alias(name)

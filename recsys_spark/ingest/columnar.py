@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
 from pathlib import PurePosixPath
@@ -30,6 +30,7 @@ from pyspark.sql.types import (
     TimestampType,
 )
 
+from recsys_spark.contracts.columns import SOURCE_COLUMNS
 from recsys_spark.contracts.config import IngestConfig
 from recsys_spark.contracts.errors import DataError
 from recsys_spark.error_causes import cause_in_one_line
@@ -37,6 +38,7 @@ from recsys_spark.ingest.bad_files import BadFiles
 from recsys_spark.ingest.headers import match_headers
 from recsys_spark.ingest.source_frames import (
     HAS_TEXT,
+    MANY,
     WHITE_SPACE,
     SourceFrame,
     blank_as_null,
@@ -54,6 +56,7 @@ _NULL_FOLDER = "__HIVE_DEFAULT_PARTITION__"
 _NANOS_AS_LONG = "spark.sql.legacy.parquet.nanosAsLong"
 _LARGEST_WHOLE = 1e18  # within bigint
 _SMALLEST_PLAIN = 1e-6  # Spark writes a smaller decimal with an exponent
+_TRAILING_ZEROS = r"\.?0+$"  # of a number with decimal places
 
 
 @dataclass(frozen=True)
@@ -127,25 +130,51 @@ def _texts(table: DataFrame, shape: _Shape) -> DataFrame:
     """The text columns, those of folders among them, and the source columns."""
     file = file_uri(F.col("_metadata.file_path"))
     arrow_types = dict(shape.columns)
-    texts, has_text = [], []
+    values, has_text = [], []
     for field in table.schema:
         value, type_ = F.col(f"`{field.name}`"), field.dataType
         if _is_nanos(arrow_types.get(field.name, "")):  # as pandas writes times; Spark has them as numbers
             value, type_ = F.timestamp_micros(F.round(value / 1000).cast("bigint")), TimestampType()
-        may_be_blank = isinstance(type_, (StringType, BinaryType))  # other texts are never: they need no look
-        texts.append(blank_as_null(as_text(value, type_)) if may_be_blank else as_text(value, type_))
+        values.append((value, type_))
         has_text.append(_has_text(value, type_))
-    for depth in shape.depths.values():
-        texts.append(blank_as_null(_folder_value(F.element_at(F.split(file, "/"), -1 - depth))))
-        has_text.append(texts[-1].isNotNull())
-    return table.select(
-        *(text.alias(position_name(at)) for at, text in enumerate(texts)),
+    folders = [blank_as_null(_folder_value(F.element_at(F.split(file, "/"), -1 - up))) for up in shape.depths.values()]
+    has_text += [folder.isNotNull() for folder in folders]
+    made, texts = _made_texts(values)
+    for number, folder in enumerate(folders):
+        made.append(folder.alias(f"folder_{number}"))
+        texts.append(F.col(f"folder_{number}"))
+    found = table.select(
+        *made,
         F.coalesce(*(F.when(holds, F.lit(True)) for holds in has_text), F.lit(False)).alias(HAS_TEXT),
         file.alias("source_file"),
         F.lit("").alias("source_sheet"),
         (F.col("_metadata.row_index") + 1).alias("source_row"),
         F.lit(None).cast("bigint").alias("last_row"),
     )
+    named = (text.alias(position_name(at)) for at, text in enumerate(texts))
+    return found.select(*named, HAS_TEXT, *SOURCE_COLUMNS, "last_row")
+
+
+def _made_texts(values: Sequence[tuple[Column, DataType]]) -> tuple[list[Column], list[Column]]:
+    """(columns to select, the text of each value among them): one by one, or of MANY an array of each type."""
+    if len(values) < MANY:
+        made = [_cell_text(type_)(value).alias(f"text_{at}") for at, (value, type_) in enumerate(values)]
+        return made, [F.col(f"text_{at}") for at in range(len(made))]
+    of_type: dict[DataType, list[Column]] = {}
+    texts = []
+    for value, type_ in values:
+        alike = of_type.setdefault(type_, [])
+        texts.append(F.col(f"texts_{list(of_type).index(type_)}")[len(alike)])
+        alike.append(value)
+    arrays = [F.transform(F.array(*alike), _cell_text(type_)) for type_, alike in of_type.items()]
+    return [array.alias(f"texts_{number}") for number, array in enumerate(arrays)], texts
+
+
+def _cell_text(type_: DataType) -> Callable[[Column], Column]:
+    """What makes a text of one value; texts of other types than these are never blank: they need no look."""
+    if isinstance(type_, (StringType, BinaryType)):
+        return lambda value: blank_as_null(as_text(value, type_))
+    return lambda value: as_text(value, type_)
 
 
 def _folder_value(folder: Column) -> Column:
@@ -184,7 +213,7 @@ def _float_text(value: Column) -> Column:
     text = value.cast("string")  # the shortest digits that tell the number; an exponent from 1e7 on and below 1e-3
     is_whole = (value == F.floor(value)) & (F.abs(value) < _LARGEST_WHOLE)
     is_plain = F.abs(value).between(_SMALLEST_PLAIN, _LARGEST_WHOLE)
-    plain = _without_trailing_zeros(text.cast("decimal(38,18)").cast("string"))
+    plain = F.regexp_replace(text.cast("decimal(38,18)").cast("string"), _TRAILING_ZEROS, "")
     return (
         F.when(is_whole, value.cast("bigint").cast("string"))
         .when(text.contains("E") & is_plain, plain)
@@ -197,4 +226,4 @@ def _is_finite(value: Column) -> Column:
 
 
 def _without_trailing_zeros(text: Column) -> Column:
-    return F.when(text.rlike(r"^[^E]*\.[^E]*$"), F.regexp_replace(text, r"\.?0+$", "")).otherwise(text)
+    return F.when(text.rlike(r"^[^E]*\.[^E]*$"), F.regexp_replace(text, _TRAILING_ZEROS, "")).otherwise(text)

@@ -33,6 +33,7 @@ from recsys_spark.ingest.file_tasks import LONGEST_CELL, python_encoding
 from recsys_spark.ingest.headers import Headers, find_headers
 from recsys_spark.ingest.source_frames import (
     HAS_TEXT,
+    MANY,
     RAGGED,
     SURPLUS,
     WHITE_SPACE,
@@ -125,8 +126,13 @@ def _source(spark: SparkSession, paths: list[str], headers: Headers, config: Ing
     shape = f"{num_rows:,} rows x {width} columns, headers in row {headers.row}"
     log.info("%s: %s; %s", where, shape, headers.describe())
     numbered = rows.join(F.broadcast(blocks), on=["file_path", "file_block_start"], how="left")
+    names = [position_name(at) for at in range(width)]
+    texts = [_cell_text(F.col(name)) for name in names]
+    if width >= MANY:
+        numbered = numbered.withColumn("texts", F.transform(F.array(*names), _cell_text))
+        texts = [F.col("texts")[at] for at in range(width)]
     frame = numbered.select(
-        *(_cell_text(F.col(position_name(at))).alias(position_name(at)) for at in range(width)),
+        *(text.alias(name) for text, name in zip(texts, names, strict=True)),
         _has_text(config.csv_separator, width).alias(HAS_TEXT),
         _ragged(config.csv_separator, width).alias(RAGGED),
         _has_surplus(config.csv_separator, width).alias(SURPLUS),

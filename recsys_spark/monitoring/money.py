@@ -22,6 +22,7 @@ from recsys_spark.contracts.artifacts import (
 from recsys_spark.contracts.config import EvaluationConfig
 from recsys_spark.contracts.monitor_config import MonitorConfig
 from recsys_spark.evaluation.bootstrap import read_sums, resampled_sums
+from recsys_spark.evaluation.exact import exact_sum
 from recsys_spark.evaluation.facts import judged
 from recsys_spark.evaluation.intervals import percentile_interval
 from recsys_spark.evaluation.protocols import ALL_ITEMS
@@ -194,5 +195,5 @@ def _money(amount: str) -> Sequence[Column]:
 
 
 def _cells(bought: DataFrame, user: Column, cell: Column) -> DataFrame:
-    summed = bought.groupBy(user, cell.alias("cell")).agg(*(F.sum(name).alias(name) for name in _VALUES))
+    summed = bought.groupBy(user, cell.alias("cell")).agg(*(exact_sum(F.col(name)).alias(name) for name in _VALUES))
     return summed.select("user_idx", "cell", F.array(*_VALUES).alias("values"))

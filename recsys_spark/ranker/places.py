@@ -19,6 +19,7 @@ from recsys_spark.arrays import Ints, order_best_first, places_by_group
 from recsys_spark.baselines.ranking import SCORE_DECIMALS
 from recsys_spark.contracts.columns import K_VALUES, LIST_PROTOCOLS
 from recsys_spark.evaluation.bootstrap import read_sums, resampled_sums
+from recsys_spark.evaluation.exact import exact_sum
 from recsys_spark.evaluation.intervals import percentile_interval
 from recsys_spark.evaluation.ranking_metrics import PER_POSITIVE, Metric, positive_value
 from recsys_spark.evaluation.results import DIGITS
@@ -91,7 +92,7 @@ def resampled(
 ) -> dict[tuple[str, ...], Resampled]:
     """Sums by protocol, or by the columns `by` and protocol. places: PLACES_DDL, with these columns."""
     keys = (*by, "protocol")
-    values = F.array(F.count(F.lit(1)).cast("double"), *(F.sum(_value(metric)) for metric in METRICS))
+    values = F.array(F.count(F.lit(1)).cast("double"), *(exact_sum(_value(metric)) for metric in METRICS))
     by_customer = places.groupBy("user_idx", *keys).agg(values.alias("values"))
     cells = by_customer.select("user_idx", F.concat_ws("|", *keys).alias("cell"), "values")
     collected = resampled_sums(cells, replicates, seed).collect()
