@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from recsys_spark.baselines.query_batches import spread, with_queries
 from recsys_spark.baselines.registry import ModelSettings
+from recsys_spark.candidates.chunks import in_chunks, num_parts
 from recsys_spark.candidates.fitted_sources import fitted_retriever, ranker_queries
 from recsys_spark.candidates.retrieve import CandidatesKernel
 from recsys_spark.command_line import main
@@ -11,6 +11,7 @@ from recsys_spark.contracts import artifacts
 from recsys_spark.contracts.artifacts import CANDIDATES, CANDIDATES_FORCED, FIT_OF_SPLIT
 from recsys_spark.contracts.config import PipelineConfig
 from recsys_spark.sequences.reading import read_histories
+from recsys_spark.session import ROWS_PER_ARROW_BATCH, arrow_batches_of
 from recsys_spark.stage import Metrics, Stage, StageIO
 
 
@@ -18,12 +19,14 @@ def run(io: StageIO, config: PipelineConfig) -> Metrics:
     histories = read_histories(io, config.sequences.merge_minutes, with_places=config.retriever.uses_places)
     settings = ModelSettings(config.baselines, config.knn, config.ease, config.tifu, config.nmf)
     metrics = {}
-    for split, fit in FIT_OF_SPLIT.items():
-        queries = ranker_queries(io, split, config.candidates.train_queries, config.seed)
-        retriever = fitted_retriever(io, settings, config.candidates, config.retriever.towers, fit)
-        kernel = CandidatesKernel(retriever, config.queries.hist_max)
-        asked = spread(with_queries(histories, queries))
-        metrics[f"{split}_queries"], _ = io.write_tables((CANDIDATES, CANDIDATES_FORCED), asked, kernel, split=split)
+    with arrow_batches_of(io.spark, ROWS_PER_ARROW_BATCH):
+        for split, fit in FIT_OF_SPLIT.items():
+            queries = ranker_queries(io, split, config.candidates.train_queries, config.seed)
+            retriever = fitted_retriever(io, settings, config.candidates, config.retriever.towers, fit)
+            kernel = CandidatesKernel(retriever, config.queries.hist_max)
+            asked = in_chunks(histories, queries, num_parts(queries.count(), config.candidates), config.seed)
+            written = io.write_tables((CANDIDATES, CANDIDATES_FORCED), asked, kernel, split=split)
+            metrics[f"{split}_queries"] = written[0]
     return metrics
 
 

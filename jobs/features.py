@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from recsys_spark.candidates.chunks import in_chunks, num_parts
 from recsys_spark.command_line import main
 from recsys_spark.contracts import artifacts
 from recsys_spark.contracts.artifacts import (
@@ -20,7 +23,7 @@ from recsys_spark.contracts.config import PipelineConfig
 from recsys_spark.features.fitted_builder import fitted_builder
 from recsys_spark.features.item_features import fit_item_facts
 from recsys_spark.features.place_features import fit_customer_places, fit_item_places
-from recsys_spark.features.shards import shard_features, with_forced
+from recsys_spark.features.shards import shard_features
 from recsys_spark.sequences.reading import read_histories, read_purchases
 from recsys_spark.sequences.split import cutoff, cutoffs_of_fits, early_end
 from recsys_spark.session import ROWS_PER_ARROW_BATCH, arrow_batches_of
@@ -34,27 +37,40 @@ def run(io: StageIO, config: PipelineConfig) -> Metrics:
         io.write(ITEM_PLACES, fit_item_places(interactions, item_ids, end), fit=fit)
         io.write(CUSTOMER_PLACES, fit_customer_places(interactions, customer_ids, end), fit=fit)
     histories = read_histories(io, config.sequences.merge_minutes, purchases, with_quantities=True)
-    metrics, shard_rows, quotas = {}, config.features.shard_rows, config.candidates.quotas
+    metrics, quotas = {}, config.candidates.quotas
     with arrow_batches_of(io.spark, ROWS_PER_ARROW_BATCH):
         for split, fit in FIT_OF_SPLIT.items():
             builder = fitted_builder(io, config.features, quotas, config.retriever.towers, config.queries.hist_max, fit)
-            for part, candidates in _parts(io, config, split).items():
-                shards = shard_features(candidates, histories, builder, shard_rows, config.seed)
+            parts = num_parts(io.num_rows(CANDIDATES, split=split), config.candidates)
+            for part, described in _described(io, config, split).items():
+                asked = in_chunks(histories, described.queries, parts, config.seed)
+                shards = shard_features(asked, builder, described.folder, described.forced)
                 metrics[f"{part}_rows"] = io.write(RANKER_FEATS, shards, part=part)
     return metrics
 
 
-def _parts(io: StageIO, config: PipelineConfig, split: str) -> dict[str, DataFrame]:
+@dataclass(frozen=True)
+class Described:
+    """Queries whose candidates get features. folder, forced: as `shard_features` takes them."""
+
+    queries: DataFrame
+    folder: str
+    forced: str | None = None
+
+
+def _described(io: StageIO, config: PipelineConfig, split: str) -> dict[str, Described]:
     """The candidates of a split, and those forced; of train the last queries by time as `dev`, where none is forced."""
-    candidates = io.read(CANDIDATES, split=split)
+    queries = io.read(CANDIDATES, split=split)
+    folder, forced = (io.path(table, split=split) for table in (CANDIDATES, CANDIDATES_FORCED))
     if split != "train":
-        return {split: candidates, f"forced_{split}": io.read(CANDIDATES_FORCED, split=split)}
+        of_forced = io.read(CANDIDATES_FORCED, split=split)
+        return {split: Described(queries, folder), f"forced_{split}": Described(of_forced, forced)}
     fold = cutoff(io.read_json(artifacts.SPLIT_CUTOFFS)["fold_end"])
-    is_early = F.col("event_time") <= early_end(candidates, config.features.dev_share, fold, "features.dev_share")
-    early = candidates.filter(is_early)
-    if config.features.forced_train:
-        early = with_forced(early, io.read(CANDIDATES_FORCED, split=split))
-    return {split: early, "dev": candidates.filter(~is_early)}
+    is_early = F.col("event_time") <= early_end(queries, config.features.dev_share, fold, "features.dev_share")
+    return {
+        split: Described(queries.filter(is_early), folder, forced if config.features.forced_train else None),
+        "dev": Described(queries.filter(~is_early), folder),
+    }
 
 
 STAGE = Stage(

@@ -78,13 +78,25 @@ def part_names(folder: str) -> tuple[str, ...]:
     return tuple(PurePosixPath(path).name for path in part_paths(*filesystem(folder)))
 
 
-def read_part(folder: str, name: str, columns: list[str]) -> Iterator[pa.RecordBatch]:
-    """Some columns of a part file, in the order of its rows. Raises SchemaError for one that it lacks."""
+def part_of_task(folder: str) -> str | None:
+    """Name of the part file that the task of this partition's number wrote; None where it had no rows."""
+    context = TaskContext.get()
+    assert context is not None
+    begin = _begin(context.partitionId())
+    return next((name for name in part_names(folder) if name.startswith(begin)), None)
+
+
+def read_part(folder: str, name: str, columns: list[str], rows: int = _ROWS_READ) -> Iterator[pa.RecordBatch]:
+    """Some columns of a part file, in the order of its rows, so many at once. Raises SchemaError for one it lacks."""
     fs, base = filesystem(folder)
     with fs.open(f"{base}/{name}", "rb") as opened, pq.ParquetFile(opened) as file:
         if missing := [column for column in columns if column not in file.schema_arrow.names]:
             raise SchemaError(f"{folder}/{name} lacks the columns {missing}")
-        yield from file.iter_batches(batch_size=_ROWS_READ, columns=columns, use_threads=False)
+        yield from file.iter_batches(batch_size=rows, columns=columns, use_threads=False)
+
+
+def _begin(partition: int) -> str:
+    return f"part_{partition:05d}_"
 
 
 def row_hashes(batch: pa.RecordBatch) -> Hashes:
@@ -167,7 +179,7 @@ class _PartWriter:
     def __call__(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         context = TaskContext.get()
         assert context is not None
-        name = f"part_{context.partitionId():05d}_{context.taskAttemptId()}.parquet"  # another one for each attempt
+        name = f"{_begin(context.partitionId())}{context.taskAttemptId()}.parquet"  # another one for each attempt
         with ExitStack() as stack:
             parts = [_Part(*told, name, stack) for told in zip(self.schemas, self.folders, strict=True)]
             for table, batch in self.kernel(batches):

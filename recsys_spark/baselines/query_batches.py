@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from pyspark.sql import DataFrame
+from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from recsys_spark.arrays import Ints
@@ -91,14 +91,16 @@ class QueryBatch:
         return replace(self, **kept, start=start, end=end, events=self.events.of_customers(first, last))
 
 
-def with_queries(histories: DataFrame, queries: DataFrame) -> DataFrame:
+def with_queries(histories: DataFrame, queries: DataFrame, *apart: Column) -> DataFrame:
     """One row per customer that has queries: its history and, as parallel arrays in time order, query_ids and
     query_micros. queries: user_idx, query_id, event_time. A customer without history has an empty one.
 
-    quantities, showrooms and channels go along where the histories have them.
+    quantities, showrooms and channels go along where the histories have them. apart: of the queries, those that differ
+    in these lie in rows of their own.
     """
     moment = F.struct(F.unix_micros("event_time").alias("micros"), "query_id")
-    asked = queries.groupBy("user_idx", "customer_id").agg(F.array_sort(F.collect_list(moment)).alias("asked"))
+    by_customer = queries.groupBy("user_idx", "customer_id", *apart)
+    asked = by_customer.agg(F.array_sort(F.collect_list(moment)).alias("asked"))
     held = [name for name in _DETAILS if name in histories.columns]
     return asked.join(histories.select("user_idx", *held), on="user_idx", how="left").select(
         "user_idx",

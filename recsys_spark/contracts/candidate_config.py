@@ -68,9 +68,10 @@ class CandidatesConfig:
     max_per_query: int = 250
     repeat_share: float = 0.5
     train_queries: int = 20_000
+    shard_rows: int = 250_000
 
     def __post_init__(self) -> None:
-        for key in ("max_per_query", "train_queries"):
+        for key in ("max_per_query", "train_queries", "shard_rows"):
             require(getattr(self, key) >= 1, f"candidates.{key}", "at least 1", getattr(self, key))
         require(0 < self.repeat_share < 1, "candidates.repeat_share", "between 0 and 1", self.repeat_share)
 
@@ -80,12 +81,11 @@ class FeaturesConfig:
     set: str = "full"
     recent_items: int = 10
     similar_items: int = 50
-    shard_rows: int = 1_000_000
     dev_share: float = 0.1
     forced_train: bool = False
 
     def __post_init__(self) -> None:
         one_of(self.set, ("full", "extended", "base"), "features.set")
-        for key in ("recent_items", "similar_items", "shard_rows"):
+        for key in ("recent_items", "similar_items"):
             require(getattr(self, key) >= 1, f"features.{key}", "at least 1", getattr(self, key))
         require(0 < self.dev_share < 1, "features.dev_share", "between 0 and 1", self.dev_share)

@@ -82,6 +82,9 @@ class Recording(MemoryIO):
     def path_and_content(self, artifact: Artifact, **keys: str) -> tuple[str, str]:
         return artifact.path_of(**keys), "content"
 
+    def num_rows(self, artifact: Artifact, **keys: str) -> int:
+        return 0
+
     def write_tables(self, tables: object, asked: object, kernel: object, split: str) -> tuple[int, int]:
         self.held[split] = kernel
         return 0, 0
@@ -116,8 +119,9 @@ def test_the_sources_of_each_split_read_tables_of_its_fit_alone(recording):
 
 def test_the_features_of_each_split_read_tables_of_its_fit_alone(recording, monkeypatch):
     builders = {}
-    monkeypatch.setattr(features, "_parts", lambda _io, _config, split: {split: split})
-    monkeypatch.setattr(features, "shard_features", lambda split, _, builder, *__: builders.update({split: builder}))
+    monkeypatch.setattr(features, "_described", lambda _io, _config, split: {split: features.Described(None, split)})
+    monkeypatch.setattr(features, "in_chunks", lambda *_: None)
+    monkeypatch.setattr(features, "shard_features", lambda _, builder, split, *__: builders.update({split: builder}))
     monkeypatch.setattr(recording, "write", lambda *_, **__: 0)
     features.run(recording, WITHOUT_TOWERS)
     assert {split: fits_named(builder) for split, builder in builders.items()} == {

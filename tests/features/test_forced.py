@@ -7,12 +7,14 @@ from datetime import datetime, timedelta
 import pytest
 from pyspark.sql import functions as F
 
-from jobs.features import _parts
+from jobs.features import _described
+from recsys_spark.candidates.chunks import in_chunks, lay_out
 from recsys_spark.contracts.artifacts import Artifact
 from recsys_spark.contracts.candidate_config import SOURCES
 from recsys_spark.contracts.candidate_schemas import CANDIDATES
 from recsys_spark.contracts.load_config import load_config
-from recsys_spark.features.shards import shard_features, with_forced
+from recsys_spark.features.shards import shard_features
+from recsys_spark.part_files import map_batches, parts_of
 from recsys_spark.sequences.windows import ORDERS_PER_CUSTOMER
 from tests.features.test_features import builder_of
 from tests.support.frames import frame, rows
@@ -36,47 +38,76 @@ def lists(spark, told):
     return frame(spark, CANDIDATES, asked, user_idx=1, customer_id="A", history=[0])
 
 
-def test_forced_positives_lie_behind_the_candidates_of_their_query(spark):
-    found = with_forced(lists(spark, OFFERED), lists(spark, FORCED))
-    assert rows(found, "query_id", "items", "rank_own", "rank_ease", "score_ease") == [
-        (FIRST, [4, 2, 5, 6], [1, 0, 0, 0], [0, 0, 90, 0], [0.5, 0.25, 0.125, 0.0]),
-        (SECOND, [3], [0], [0], [0.0]),
-    ]
-    assert found.dtypes == lists(spark, OFFERED).dtypes
+@pytest.fixture
+def folders(spark, tmp_path):
+    """Of CANDIDATES and CANDIDATES_FORCED, each a part file, as their job leaves them."""
+    found = {}
+    for name, told in {"candidates": OFFERED, "candidates_forced": FORCED}.items():
+        found[name] = tmp_path / name
+        found[name].mkdir()
+        laid_out = lay_out(lists(spark, told), F.col("query_id"), 1, seed=1)
+        parts_of(map_batches(laid_out, lambda batches: batches, CANDIDATES), str(found[name])).collect()
+    return {name: str(folder) for name, folder in found.items()}
 
 
-def test_they_are_rows_of_their_query_with_what_every_source_says_of_them(spark, tmp_path):
+def shards(spark, told, builder, *folders):
     day = (START - datetime(1970, 1, 1)) // timedelta(microseconds=1) - 86_400_000_000
     schema = "user_idx bigint, items array<bigint>, micros array<bigint>, quantities array<double>"
     histories = spark.createDataFrame([(1, [4], [day], [1.0])], schema)
-    candidates = with_forced(lists(spark, OFFERED), lists(spark, FORCED))
-    found = shard_features(candidates, histories, builder_of(tmp_path), shard_rows=100, seed=1)
-    own = found.filter(F.col("query_id") == FIRST)
-    assert rows(own, "item_idx", "label", "is_repeat", "rank_ease", "score_ease") == [
-        (2, 1.0, False, 1000.0, 0.25),
-        (4, 0.0, True, 1000.0, 0.5),
-        (5, 1.0, False, 90.0, 0.125),
-        (6, 1.0, False, 1000.0, 0.0),
+    return shard_features(in_chunks(histories, lists(spark, told), 1, seed=1), builder, *folders)
+
+
+COLUMNS = ("item_idx", "label", "is_repeat", "rank_own", "rank_ease", "score_ease")
+
+
+def test_forced_positives_are_rows_of_their_query_with_what_every_source_says_of_them(spark, tmp_path, folders):
+    found = shards(spark, OFFERED, builder_of(tmp_path), folders["candidates"], folders["candidates_forced"])
+    own = found.filter(F.col("query_id") == FIRST).select(*COLUMNS)
+    assert [tuple(row) for row in own.collect()] == [
+        (4, 0.0, True, 1.0, 1000.0, 0.5),
+        (2, 1.0, False, 1000.0, 1000.0, 0.25),
+        (5, 1.0, False, 1000.0, 90.0, 0.125),
+        (6, 1.0, False, 1000.0, 1000.0, 0.0),
     ]
     assert rows(found.groupBy("query_id").count()) == [(FIRST, 4), (SECOND, 1)]
 
 
+def test_without_them_the_candidates_alone_are_rows(spark, tmp_path, folders):
+    found = shards(spark, OFFERED, builder_of(tmp_path), folders["candidates"])
+    assert rows(found, "query_id", "item_idx") == [(FIRST, 2), (FIRST, 4), (SECOND, 3)]
+    second = {SECOND: OFFERED[SECOND]}  # the first lies in the file too, and is passed over
+    found = shards(spark, second, builder_of(tmp_path), folders["candidates"], folders["candidates_forced"])
+    assert rows(found, "query_id", "item_idx") == [(SECOND, 3)]
+
+
+def test_those_forced_are_described_alone_too(spark, tmp_path, folders):
+    found = shards(spark, FORCED, builder_of(tmp_path), folders["candidates_forced"])
+    assert rows(found, *COLUMNS) == [(5, 1.0, False, 1000.0, 90.0, 0.125), (6, 1.0, False, 1000.0, 1000.0, 0.0)]
+
+
 class Run:
-    """Stands for a StageIO with a query in train, and another in its dev slice; both have a forced positive."""
+    """Stands for a StageIO with a query in train, and another in its dev slice."""
 
     def __init__(self, spark) -> None:
-        told = {"candidates": OFFERED, "candidates_forced": {**FORCED, SECOND: {"items": [6]}}}
-        self.frames = {name: lists(spark, each) for name, each in told.items()}
+        self.candidates = lists(spark, OFFERED)
 
     def read(self, artifact: Artifact, split: str):
-        return self.frames[artifact.name]
+        return self.candidates
+
+    def path(self, artifact: Artifact, split: str):
+        return f"/{artifact.name}/{split}"
 
     def read_json(self, artifact: Artifact):
         return {"fold_end": (START - timedelta(days=1)).isoformat()}
 
 
-@pytest.mark.parametrize(("forced", "items"), [("false", [4, 2]), ("true", [4, 2, 5, 6])])
-def test_only_on_request_and_never_in_the_dev_slice(spark, forced, items):
+@pytest.mark.parametrize(("forced", "folder"), [("false", None), ("true", "/candidates_forced/train")])
+def test_only_on_request_and_never_in_the_dev_slice(spark, forced, folder):
     config = load_config(pairs=["features.dev_share=0.5", f"features.forced_train={forced}"])
-    parts = {name: rows(part, "query_id", "items") for name, part in _parts(Run(spark), config, "train").items()}
-    assert parts == {"train": [(FIRST, items)], "dev": [(SECOND, [3])]}
+    parts = _described(Run(spark), config, "train")
+    assert {name: rows(part.queries, "query_id") for name, part in parts.items()} == {
+        "train": [(FIRST,)],
+        "dev": [(SECOND,)],
+    }
+    assert [part.folder for part in parts.values()] == ["/candidates/train"] * 2
+    assert [parts[name].forced for name in ("train", "dev")] == [folder, None]
