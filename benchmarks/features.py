@@ -126,12 +126,8 @@ def laid_out(io: StageIO, config: PipelineConfig, share: int) -> LaidOut:
     parts = num_parts(chosen.count(), config.candidates)
     folder = io.scratch(f"one_of_{share}")
     filesystem(folder)[0].makedirs(folder)
-    written = parts_of(
-        map_batches(
-            lay_out(chosen, F.col("query_id"), parts, SEED), lambda batches: batches, candidate_schemas.CANDIDATES
-        ),
-        folder,
-    )
+    rows = lay_out(chosen, F.col("query_id"), parts, SEED)
+    written = parts_of(map_batches(rows, lambda each: iter(each), candidate_schemas.CANDIDATES), folder)
     assert written is not None
     written.collect()
     asked = io.spark.read.parquet(folder).select("query_id", "user_idx", "customer_id", "event_time")
