@@ -30,7 +30,7 @@ from recsys_spark.contracts.config import PipelineConfig
 from recsys_spark.features.build import FeatureBuilder
 from recsys_spark.features.fitted_builder import fitted_builder
 from recsys_spark.features.shards import candidate_columns, candidates_in, shard_features, small_batches
-from recsys_spark.part_files import map_batches, part_names, parts_of
+from recsys_spark.part_files import map_batches, part_names, part_of, parts_of
 from recsys_spark.paths import filesystem
 from recsys_spark.sequences.reading import read_histories
 from recsys_spark.session import ROWS_PER_ARROW_BATCH, arrow_batches_of
@@ -80,8 +80,7 @@ class InMemory:
         reader = None
         for arrow in pq.ParquetFile(file).iter_batches(batch_size=ROWS_PER_ARROW_BATCH):
             if reader is None:
-                begin = f"part_{arrow.column('part')[0].as_py():05d}_"
-                name = next(name for name in part_names(folder) if name.startswith(begin))
+                name = part_of(part_names(folder), arrow.column("part")[0].as_py())
                 reader = PartReader(folder, name, candidate_columns(self._builder.sources))
             for batch in small_batches(arrow):
                 yield batch, candidates_in(reader.rows(batch.query_ids), self._builder.sources)

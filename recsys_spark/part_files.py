@@ -78,12 +78,12 @@ def part_names(folder: str) -> tuple[str, ...]:
     return tuple(PurePosixPath(path).name for path in part_paths(*filesystem(folder)))
 
 
-def part_of_task(folder: str) -> str | None:
-    """Name of the part file that the task of this partition's number wrote; None where it had no rows."""
-    context = TaskContext.get()
-    assert context is not None
-    begin = _begin(context.partitionId())
-    return next((name for name in part_names(folder) if name.startswith(begin)), None)
+def part_of(names: Sequence[str], partition: int | None = None) -> str | None:
+    """Which of a table's part files the task of a partition wrote, by default the one of this task's partition; None
+    where it had no rows.
+    """
+    begin = _begin(_task().partitionId() if partition is None else partition)
+    return next((name for name in names if name.startswith(begin)), None)
 
 
 def read_part(folder: str, name: str, columns: list[str], rows: int = _ROWS_READ) -> Iterator[pa.RecordBatch]:
@@ -97,6 +97,12 @@ def read_part(folder: str, name: str, columns: list[str], rows: int = _ROWS_READ
 
 def _begin(partition: int) -> str:
     return f"part_{partition:05d}_"
+
+
+def _task() -> TaskContext:
+    context = TaskContext.get()
+    assert context is not None
+    return context
 
 
 def row_hashes(batch: pa.RecordBatch) -> Hashes:
@@ -177,8 +183,7 @@ class _PartWriter:
     folders: tuple[str, ...]
 
     def __call__(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        context = TaskContext.get()
-        assert context is not None
+        context = _task()
         name = f"{_begin(context.partitionId())}{context.taskAttemptId()}.parquet"  # another one for each attempt
         with ExitStack() as stack:
             parts = [_Part(*told, name, stack) for told in zip(self.schemas, self.folders, strict=True)]

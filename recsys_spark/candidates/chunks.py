@@ -1,8 +1,8 @@
 """Queries in chunks: how the part files of candidates, and of their features, are laid out.
 
-The queries of a customer are parted into chunks of consecutive orders, each a row with the customer's events up to the
-last of them. Hashes of the chunks choose the part, so a part file is of even size however busy a customer is, and their
-order in it. What is shuffled of a customer grows with his events times his chunks, later events left out.
+The queries of a customer are parted into chunks of consecutive orders, each a row with the customer's events up to and
+at the last of them. Hashes of the chunks choose the part, so a part file is of even size however busy a customer is,
+and their order in it. What is shuffled of a customer grows with his events times his chunks, later events left out.
 
 A stage that asks for the same number of parts meets the chunks in the same parts and in the same order: its tasks read
 the part files of the stage before beside them (`PartReader`), where the JVM would take several times as long to bring
@@ -24,7 +24,7 @@ from recsys_spark.contracts.candidate_config import CandidatesConfig
 from recsys_spark.contracts.errors import DataError
 from recsys_spark.part_files import read_part
 
-QUERIES_PER_CHUNK = 32
+QUERIES_PER_CHUNK = 125  # where each of them is asked; of a sample a chunk has its share
 _ROWS_READ = 512  # at once, of a table with long lists
 
 
@@ -34,7 +34,7 @@ def num_parts(num_queries: int, config: CandidatesConfig) -> int:
 
 
 def in_chunks(histories: DataFrame, queries: DataFrame, parts: int, seed: int) -> DataFrame:
-    """Rows of `with_queries`, a row per chunk, with the events up to the last of its queries, in so many parts."""
+    """Rows of `with_queries`, a row per chunk, with the events up to and at its last query, in so many parts."""
     chunk = F.floor(F.col("query_id") / QUERIES_PER_CHUNK).alias("chunk")
     asked = with_queries(histories, queries, chunk)
     num_events = F.size(F.filter("micros", lambda micros: micros <= F.element_at("query_micros", -1)))
@@ -52,8 +52,7 @@ def lay_out(rows: DataFrame, query_id: Column, parts: int, seed: int) -> DataFra
 class PartReader:
     """A part file whose queries are asked for in the order in which they lie there.
 
-    folder: of a table with a row per query that a kernel over `in_chunks` wrote in as many parts. name: of
-    `part_of_task`.
+    folder: of a table with a row per query that a kernel over `in_chunks` wrote in as many parts. name: of `part_of`.
     """
 
     def __init__(self, folder: str, name: str | None, columns: list[str]) -> None:
@@ -70,7 +69,9 @@ class PartReader:
         while missing:
             batch = self._held.pop() if self._held else next(self._batches, None)
             if batch is None:
-                raise DataError(f"{self._folder} is laid out otherwise than its queries; run `candidates` again")
+                raise DataError(
+                    f"{self._folder} is laid out otherwise than its queries; run `recsys candidates --force`"
+                )
             places = np.flatnonzero(np.isin(batch.column("query_id").to_numpy(), query_ids))
             missing -= len(places)
             found.append(batch.take(pa.array(places)))
@@ -78,5 +79,5 @@ class PartReader:
                 self._held = [batch.slice(int(places[-1]) + 1)]
         rows = pa.Table.from_batches(found).combine_chunks().to_batches()[0]
         if not np.array_equal(rows.column("query_id").to_numpy(), query_ids):
-            raise DataError(f"{self._folder} has its queries in another order; run `candidates` again")
+            raise DataError(f"{self._folder} has its queries in another order; run `recsys candidates --force`")
         return rows

@@ -18,7 +18,7 @@ from recsys_spark.candidates.merge import CandidateRows
 from recsys_spark.contracts.candidate_schemas import RANKER_FEATS
 from recsys_spark.contracts.features import FEATURES
 from recsys_spark.features.build import FeatureBuilder
-from recsys_spark.part_files import map_batches, part_of_task, read_part
+from recsys_spark.part_files import map_batches, part_names, part_of, read_part
 
 _QUERIES_AT_A_TIME = 512  # bounds the memory of their candidates' features
 
@@ -30,7 +30,11 @@ def shard_features(asked: DataFrame, builder: FeatureBuilder, folder: str, force
     it. folder: of CANDIDATES, or of CANDIDATES_FORCED, that hold all of the queries. forced: the folder of
     CANDIDATES_FORCED whose items are put behind the candidates of the same query.
     """
-    return map_batches(asked, ShardKernel(builder, folder, forced), RANKER_FEATS)
+    offered, behind = (folder, part_names(folder)), (forced, part_names(forced)) if forced else None
+    return map_batches(asked, ShardKernel(builder, offered, behind), RANKER_FEATS)
+
+
+Parts = tuple[str, tuple[str, ...]]  # a folder and the names of its part files
 
 
 @dataclass(frozen=True)
@@ -38,13 +42,13 @@ class ShardKernel:
     """From rows of `in_chunks` to RANKER_FEATS."""
 
     builder: FeatureBuilder
-    folder: str
-    forced: str | None
+    offered: Parts
+    forced: Parts | None
 
     def __call__(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        names = candidate_columns(self.builder.sources)
-        reader = PartReader(self.folder, part_of_task(self.folder), names)
-        forced = Forced(self.forced, part_of_task(self.forced), names) if self.forced else None
+        columns, (folder, names) = candidate_columns(self.builder.sources), self.offered
+        reader = PartReader(folder, part_of(names), columns)
+        forced = Forced(self.forced[0], part_of(self.forced[1]), columns) if self.forced else None
         for arrow in batches:
             for batch in small_batches(arrow):
                 queries = reader.rows(batch.query_ids)

@@ -15,7 +15,7 @@ from tests.support.report_page import ReportPage
 # Documents that also tell of the run itself: how long it took, and how long for lack of data.
 TOLD_OF_A_RUN = ("seconds", "seconds_waiting", "share_waiting", "per_second")
 TOLD_SECTIONS = ("training", "run")  # of the report, likewise
-# Means over tasks are summed in the order in which tasks end, so their last digits differ between any two runs.
+# Some means are summed in the order in which tasks end, so their last digits differ between any two runs.
 RELATIVE = 1e-9
 
 

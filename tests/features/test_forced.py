@@ -22,8 +22,11 @@ from tests.support.worlds import START
 
 FIRST, SECOND = (ORDERS_PER_CUSTOMER + order for order in (1, 2))  # queries of customer 1, the second a day later
 OFFERED = {FIRST: {"items": [4, 2], "rank_own": [1, 0], "score_ease": [0.5, 0.25]}, SECOND: {"items": [3]}}
-FORCED = {FIRST: {"items": [5, 6], "rank_own": [0, 0], "rank_ease": [90, 0], "score_ease": [0.125, 0.0]}}
-POSITIVES = {FIRST: [2, 5, 6], SECOND: [3]}
+FORCED = {
+    FIRST: {"items": [5, 6], "rank_own": [0, 0], "rank_ease": [90, 0], "score_ease": [0.125, 0.0]},
+    SECOND: {"items": [1]},
+}
+POSITIVES = {FIRST: [2, 5, 6], SECOND: [1, 3]}
 
 
 def lists(spark, told):
@@ -69,7 +72,7 @@ def test_forced_positives_are_rows_of_their_query_with_what_every_source_says_of
         (5, 1.0, False, 1000.0, 90.0, 0.125),
         (6, 1.0, False, 1000.0, 1000.0, 0.0),
     ]
-    assert rows(found.groupBy("query_id").count()) == [(FIRST, 4), (SECOND, 1)]
+    assert rows(found, "query_id", "item_idx", "label")[4:] == [(SECOND, 1, 1.0), (SECOND, 3, 1.0)]
 
 
 def test_without_them_the_candidates_alone_are_rows(spark, tmp_path, folders):
@@ -77,12 +80,16 @@ def test_without_them_the_candidates_alone_are_rows(spark, tmp_path, folders):
     assert rows(found, "query_id", "item_idx") == [(FIRST, 2), (FIRST, 4), (SECOND, 3)]
     second = {SECOND: OFFERED[SECOND]}  # the first lies in the file too, and is passed over
     found = shards(spark, second, builder_of(tmp_path), folders["candidates"], folders["candidates_forced"])
-    assert rows(found, "query_id", "item_idx") == [(SECOND, 3)]
+    assert rows(found, "query_id", "item_idx") == [(SECOND, 1), (SECOND, 3)]
 
 
 def test_those_forced_are_described_alone_too(spark, tmp_path, folders):
     found = shards(spark, FORCED, builder_of(tmp_path), folders["candidates_forced"])
-    assert rows(found, *COLUMNS) == [(5, 1.0, False, 1000.0, 90.0, 0.125), (6, 1.0, False, 1000.0, 1000.0, 0.0)]
+    assert rows(found, *COLUMNS) == [
+        (1, 1.0, False, 1000.0, 1000.0, 0.0),
+        (5, 1.0, False, 1000.0, 90.0, 0.125),
+        (6, 1.0, False, 1000.0, 1000.0, 0.0),
+    ]
 
 
 class Run:

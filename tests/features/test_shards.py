@@ -1,13 +1,21 @@
-"""Queries meet the events before them, few at a time."""
+"""Queries meet the events before them, few at a time, and their candidates in the part file beside them."""
 
 import pyarrow.parquet as pq
 import pytest
+from pyspark.sql import functions as F
 
 from recsys_spark.baselines import query_batches
+from recsys_spark.candidates.chunks import lay_out
+from recsys_spark.contracts.candidate_config import SOURCES
+from recsys_spark.contracts.candidate_schemas import CANDIDATES
 from recsys_spark.features import shards
-from recsys_spark.features.shards import small_batches
+from recsys_spark.features.shards import shard_features, small_batches
+from recsys_spark.part_files import map_batches, part_names, parts_of
 from recsys_spark.sequences.windows import ORDERS_PER_CUSTOMER
 from tests.candidates.test_chunks import ASKED, chunks
+from tests.features.test_features import builder_of
+from tests.support.frames import frame, rows
+from tests.support.worlds import START
 
 
 @pytest.mark.parametrize(("pairs", "queries"), [(3, 512), (2_000_000, 2), (2_000_000, 512)])
@@ -25,3 +33,33 @@ def test_each_query_meets_all_events_before_it(spark, tmp_path, monkeypatch, pai
                 seen[query] = batch.seen(row).tolist()
                 assert batch.events.quantities[own].tolist() == seen[query]
     assert seen == {query: [*range(1, query % ORDERS_PER_CUSTOMER + 1)] for _, _, query, _ in ASKED}
+
+
+@pytest.fixture
+def adaptive(spark):
+    """Plans are changed while they run, as they are outside tests."""
+    before = spark.conf.get("spark.sql.adaptive.enabled")
+    spark.conf.set("spark.sql.adaptive.enabled", "true")
+    yield
+    spark.conf.set("spark.sql.adaptive.enabled", before)
+
+
+@pytest.mark.usefixtures("adaptive")
+def test_each_query_meets_its_candidates_in_several_part_files(spark, tmp_path):
+    """The candidates of a query of day n are n % 5 + 1 and 6; one customer has no history."""
+    every = [*ASKED, (3, "3", 3 * ORDERS_PER_CUSTOMER + 1, START)]
+    lists = {
+        query: {"query_id": query, "user_idx": user, "event_time": time, "items": [query % 5 + 1, 6], "positives": [6]}
+        for user, _, query, time in every
+    }
+    for row in lists.values():
+        row |= {f"rank_{source}": [1, 2] for source in SOURCES} | {f"score_{source}": [0.5, 0.25] for source in SOURCES}
+    folder = tmp_path / "candidates"
+    folder.mkdir()
+    laid_out = lay_out(frame(spark, CANDIDATES, lists.values(), history=[0]), F.col("query_id"), 3, seed=1)
+    parts_of(map_batches(laid_out, lambda batches: batches, CANDIDATES), str(folder)).collect()
+    assert len(part_names(str(folder))) > 1
+    for asked in (every, every[::7]):
+        found = shard_features(chunks(spark, asked, parts=3), builder_of(tmp_path), str(folder))
+        expected = {(query, item) for _, _, query, _ in asked for item in lists[query]["items"]}
+        assert rows(found, "query_id", "item_idx", "label") == sorted((*pair, float(pair[1] == 6)) for pair in expected)

@@ -63,6 +63,7 @@ def settings_of(folder: Path, cores: int = 2, partitions: int = 3) -> list[str]:
         f"session.conf={{{pairs}}}",
         "baselines.models=[popularity, personal_frequency, segment_popularity]",
         "baselines.new_items=true",
+        "candidates.shard_rows=8000",  # several part files
         "candidates.quotas.user_knn=0",  # fewer fits: each takes seconds however few the rows
         "candidates.quotas.ease=0",
         "candidates.quotas.category_popularity=0",
