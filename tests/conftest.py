@@ -18,7 +18,7 @@ from pyspark.sql import SparkSession
 
 from recsys_spark.contracts.config import SessionConfig
 from recsys_spark.session import get_session
-from tests.support.sessions import short_lived_jvm
+from tests.support.sessions import settings_for_a_while, short_lived_jvm
 
 
 @pytest.fixture(scope="session")
@@ -56,12 +56,8 @@ def compiled(spark: SparkSession) -> Iterator[None]:
         "spark.sql.codegen.factoryMode": "CODEGEN_ONLY",
         "spark.sql.codegen.fallback": "false",
     }
-    before = {name: spark.conf.get(name) for name in asked}
-    for name, value in asked.items():
-        spark.conf.set(name, value)
-    yield
-    for name, value in before.items():
-        spark.conf.set(name, value)
+    with settings_for_a_while(spark, asked):
+        yield
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

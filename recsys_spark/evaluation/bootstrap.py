@@ -16,7 +16,7 @@ import pyarrow as pa
 from pyspark.sql import DataFrame
 
 from recsys_spark.arrays import GOLDEN, finalised
-from recsys_spark.evaluation.exact import parts
+from recsys_spark.evaluation.exact import coarse_and_fine
 
 # Rows of the frame that is resampled: sums of one customer in one cell, such as a model under a protocol.
 CELLS_DDL = "user_idx bigint, cell string, values array<double>"
@@ -98,7 +98,7 @@ def _weighted_sums(batch: pa.RecordBatch, replicates: int, seed: int) -> Iterato
     number = np.repeat(customer_of_row, lengths) * shape[1] + place
     coarse, fine = (
         weights.T @ np.bincount(number, part, shape[0] * shape[1]).reshape(shape)
-        for part in parts(lists.flatten().to_numpy())
+        for part in coarse_and_fine(lists.flatten().to_numpy())
     )
     for cell, start, width in zip(cells.dictionary.to_pylist(), starts, widths, strict=True):
         at = slice(start, start + width)

@@ -25,7 +25,7 @@ def exact_sum(value: Column) -> Column:
     return F.sum(coarse) / _COARSE + F.sum(fine) / _FINE
 
 
-def parts(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def coarse_and_fine(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """(coarse, fine) of doubles: sums of each are exact, and the two sums add up to that of the values."""
     coarse = np.rint(values * _COARSE) / _COARSE
     return coarse, np.rint((values - coarse) * _FINE) / _FINE

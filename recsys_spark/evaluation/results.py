@@ -19,7 +19,7 @@ from recsys_spark.evaluation.ranking_metrics import HEADLINE, METRICS, MONEY, PE
 from recsys_spark.evaluation.segments import SEGMENT_METRICS, SEPARATOR
 from recsys_spark.evaluation.sums import Sums
 
-DIGITS = 12  # sums of doubles differ beyond these with the partitioning
+DIGITS = 12  # of what is published: exact sums leave off what a value has beyond about these
 DENOMINATOR = {PER_POSITIVE: "num_positives", PER_BASKET: "num_queries", MONEY: "total_amount"}
 LISTS = "lists"
 Name = tuple[str, str]  # section and label of one statistic

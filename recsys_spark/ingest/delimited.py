@@ -127,8 +127,9 @@ def _source(spark: SparkSession, paths: list[str], headers: Headers, config: Ing
     log.info("%s: %s; %s", where, shape, headers.describe())
     numbered = rows.join(F.broadcast(blocks), on=["file_path", "file_block_start"], how="left")
     names = [position_name(at) for at in range(width)]
-    texts = [_cell_text(F.col(name)) for name in names]
-    if width >= MANY:
+    if width < MANY:
+        texts = [_cell_text(F.col(name)) for name in names]
+    else:
         numbered = numbered.withColumn("texts", F.transform(F.array(*names), _cell_text))
         texts = [F.col("texts")[at] for at in range(width)]
     frame = numbered.select(

@@ -1,6 +1,7 @@
 """Chunks of queries: what each is told of its customer's events, and how they lie in part files."""
 
 from datetime import datetime, timedelta
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -8,9 +9,11 @@ import pyarrow.parquet as pq
 import pytest
 from pyspark.sql import functions as F
 
-from recsys_spark.candidates.chunks import QUERIES_PER_CHUNK, PartReader, in_chunks, num_parts
+from recsys_spark.candidates.chunks import QUERIES_PER_CHUNK, PartReader, in_chunks, lay_out, num_parts
 from recsys_spark.contracts.candidate_config import CandidatesConfig
+from recsys_spark.contracts.candidate_schemas import CANDIDATES
 from recsys_spark.contracts.errors import DataError
+from recsys_spark.part_files import map_batches, parts_of
 from recsys_spark.sequences.windows import MICROS_PER_DAY, ORDERS_PER_CUSTOMER
 from tests.support.frames import rows
 from tests.support.worlds import START
@@ -33,6 +36,13 @@ def chunks(spark, asked=ASKED, parts=1):
     ]
     queries = spark.createDataFrame(asked, QUERIES).repartition(3)
     return in_chunks(spark.createDataFrame(events, HISTORIES), queries, parts, seed=1)
+
+
+def write_candidates(candidates, parts, folder):
+    """CANDIDATES, or those forced, in part files as their job leaves them."""
+    Path(folder).mkdir()
+    laid_out = lay_out(candidates, F.col("query_id"), parts, seed=1)
+    parts_of(map_batches(laid_out, lambda batches: batches, CANDIDATES), folder).collect()
 
 
 def test_a_chunk_is_told_of_the_events_up_to_its_last_query(spark):

@@ -6,7 +6,8 @@ import numpy as np
 from pyspark.sql import functions as F
 
 from recsys_spark.evaluation.bootstrap import CELLS_DDL, read_sums, resampled_sums
-from recsys_spark.evaluation.exact import exact_sum, parts
+from recsys_spark.evaluation.exact import coarse_and_fine, exact_sum
+from tests.support.sessions import settings_for_a_while
 
 ADDENDS = (1e9 / 3 * np.random.default_rng(7).random(3_000) ** 20).tolist()  # from next to nothing to a third of 1e9
 
@@ -20,34 +21,29 @@ def test_a_sum_is_the_same_in_every_order_where_a_plain_one_is_not(spark):
             plain.add(row["plain"])
             exact.add(row["exact"])
     assert len(plain) > 1
-    assert exact == {sum(map(fsum, parts(np.array(ADDENDS))))}
+    assert exact == {sum(map(fsum, coarse_and_fine(np.array(ADDENDS))))}
 
 
 def test_it_is_the_sum_but_for_what_is_beyond_the_fine_part(spark):
-    coarse, fine = parts(np.array(ADDENDS))
+    coarse, fine = coarse_and_fine(np.array(ADDENDS))
     assert np.abs(coarse + fine - ADDENDS).max() <= 2**-41
     frame = spark.createDataFrame([(value,) for value in ADDENDS], "value double")
     assert abs(frame.agg(exact_sum(F.col("value"))).first()[0] - fsum(ADDENDS)) < 3_000 * 2**-41 + 2**-22
-    assert parts(np.array([3.0, -0.5, 0.1]))[0].tolist() == [3.0, -0.5, 410 / 4096]
+    assert coarse_and_fine(np.array([3.0, -0.5, 0.1]))[0].tolist() == [3.0, -0.5, 410 / 4096]
 
 
 def test_nothing_has_no_sum_and_nulls_add_nothing(spark):
     frame = spark.createDataFrame([(None,), (None,)], "value double")
     assert frame.agg(exact_sum(F.col("value"))).first()[0] is None
-    assert (
-        frame.union(spark.createDataFrame([(0.3,)], "value double")).agg(exact_sum(F.col("value"))).first()[0]
-        == (sum(parts(np.array([0.3])))[0])
-    )
+    with_one = frame.union(spark.createDataFrame([(0.3,)], "value double"))
+    assert with_one.agg(exact_sum(F.col("value"))).first()[0] == sum(coarse_and_fine(np.array([0.3])))[0]
 
 
 def test_resampled_sums_do_not_hang_on_how_customers_are_parted(spark):
     rows = [(user, "a", [value]) for user, value in enumerate(ADDENDS)]
     found = []
     for partitions, order in ((1, rows), (5, rows[::-1])):
-        spark.conf.set("spark.sql.shuffle.partitions", str(partitions))
-        try:
+        with settings_for_a_while(spark, {"spark.sql.shuffle.partitions": str(partitions)}):
             sums = resampled_sums(spark.createDataFrame(order, CELLS_DDL), 9, seed=2).first()["sums"]
-        finally:
-            spark.conf.set("spark.sql.shuffle.partitions", "2")
         found.append(read_sums(sums, 9).tolist())
     assert found[0] == found[1]

@@ -8,14 +8,14 @@ import pytest
 from pyspark.sql import functions as F
 
 from jobs.features import _described
-from recsys_spark.candidates.chunks import in_chunks, lay_out
+from recsys_spark.candidates.chunks import in_chunks
 from recsys_spark.contracts.artifacts import Artifact
 from recsys_spark.contracts.candidate_config import SOURCES
 from recsys_spark.contracts.candidate_schemas import CANDIDATES
 from recsys_spark.contracts.load_config import load_config
 from recsys_spark.features.shards import shard_features
-from recsys_spark.part_files import map_batches, parts_of
 from recsys_spark.sequences.windows import ORDERS_PER_CUSTOMER
+from tests.candidates.test_chunks import write_candidates
 from tests.features.test_features import builder_of
 from tests.support.frames import frame, rows
 from tests.support.worlds import START
@@ -44,13 +44,10 @@ def lists(spark, told):
 @pytest.fixture
 def folders(spark, tmp_path):
     """Of CANDIDATES and CANDIDATES_FORCED, each a part file, as their job leaves them."""
-    found = {}
-    for name, told in {"candidates": OFFERED, "candidates_forced": FORCED}.items():
-        found[name] = tmp_path / name
-        found[name].mkdir()
-        laid_out = lay_out(lists(spark, told), F.col("query_id"), 1, seed=1)
-        parts_of(map_batches(laid_out, lambda batches: batches, CANDIDATES), str(found[name])).collect()
-    return {name: str(folder) for name, folder in found.items()}
+    found = {name: str(tmp_path / name) for name in ("candidates", "candidates_forced")}
+    for folder, told in zip(found.values(), (OFFERED, FORCED), strict=True):
+        write_candidates(lists(spark, told), 1, folder)
+    return found
 
 
 def shards(spark, told, builder, *folders):

@@ -2,19 +2,18 @@
 
 import pyarrow.parquet as pq
 import pytest
-from pyspark.sql import functions as F
 
 from recsys_spark.baselines import query_batches
-from recsys_spark.candidates.chunks import lay_out
 from recsys_spark.contracts.candidate_config import SOURCES
 from recsys_spark.contracts.candidate_schemas import CANDIDATES
 from recsys_spark.features import shards
 from recsys_spark.features.shards import shard_features, small_batches
-from recsys_spark.part_files import map_batches, part_names, parts_of
+from recsys_spark.part_files import part_names
 from recsys_spark.sequences.windows import ORDERS_PER_CUSTOMER
-from tests.candidates.test_chunks import ASKED, chunks
+from tests.candidates.test_chunks import ASKED, chunks, write_candidates
 from tests.features.test_features import builder_of
 from tests.support.frames import frame, rows
+from tests.support.sessions import settings_for_a_while
 from tests.support.worlds import START
 
 
@@ -38,10 +37,8 @@ def test_each_query_meets_all_events_before_it(spark, tmp_path, monkeypatch, pai
 @pytest.fixture
 def adaptive(spark):
     """Plans are changed while they run, as they are outside tests."""
-    before = spark.conf.get("spark.sql.adaptive.enabled")
-    spark.conf.set("spark.sql.adaptive.enabled", "true")
-    yield
-    spark.conf.set("spark.sql.adaptive.enabled", before)
+    with settings_for_a_while(spark, {"spark.sql.adaptive.enabled": "true"}):
+        yield
 
 
 @pytest.mark.usefixtures("adaptive")
@@ -54,12 +51,10 @@ def test_each_query_meets_its_candidates_in_several_part_files(spark, tmp_path):
     }
     for row in lists.values():
         row |= {f"rank_{source}": [1, 2] for source in SOURCES} | {f"score_{source}": [0.5, 0.25] for source in SOURCES}
-    folder = tmp_path / "candidates"
-    folder.mkdir()
-    laid_out = lay_out(frame(spark, CANDIDATES, lists.values(), history=[0]), F.col("query_id"), 3, seed=1)
-    parts_of(map_batches(laid_out, lambda batches: batches, CANDIDATES), str(folder)).collect()
-    assert len(part_names(str(folder))) > 1
+    folder = str(tmp_path / "candidates")
+    write_candidates(frame(spark, CANDIDATES, lists.values(), history=[0]), 3, folder)
+    assert len(part_names(folder)) > 1
     for asked in (every, every[::7]):
-        found = shard_features(chunks(spark, asked, parts=3), builder_of(tmp_path), str(folder))
+        found = shard_features(chunks(spark, asked, parts=3), builder_of(tmp_path), folder)
         expected = {(query, item) for _, _, query, _ in asked for item in lists[query]["items"]}
         assert rows(found, "query_id", "item_idx", "label") == sorted((*pair, float(pair[1] == 6)) for pair in expected)

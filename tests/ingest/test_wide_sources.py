@@ -21,6 +21,7 @@ def test_a_csv_of_many_columns(spark, tmp_path, width):
     texts = (",".join((CSV_HEADER, *names)), ",".join((CSV_LINE, *names)), *odd)
     lines = read_sources(spark, ingest_config(write_text(tmp_path / "a.csv", *texts)))
     assert rows(lines, "source_row", "invoice_id") == [(2, "536365"), (5, None), (6, "\u00a07")]
+    assert lines.filter(f'extra like \'%"{names[-1]}":"{names[-1]}"%\'').count() == 1
     assert f'"{names[-1]}":"{names[-1]}"' in rows(lines, "extra")[0][0]
 
 
@@ -32,6 +33,7 @@ def test_a_parquet_file_of_many_double_columns(spark, tmp_path, count):
     pq.write_table(pa.table(columns), tmp_path / "a.parquet")
     lines = read_sources(spark, ingest_config(str(tmp_path / "a.parquet")))
     assert rows(lines, "source_row", "invoice_id") == [(1, "536365"), (3, None)]
+    assert lines.filter(f'extra like \'%"n{count - 1}":"39.5"%\'').count() == 1
     assert f'"n{count - 1}":"39.5"' in rows(lines, "extra")[0][0]
 
 

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import signal
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+from pyspark.sql import SparkSession
 
 from tests.support.class_archive import class_archive
 
@@ -21,3 +25,16 @@ def short_lived_jvm() -> str:
 def listen_to_ctrl_c() -> None:
     """For `preexec_fn`: a child of a job in the background would ignore SIGINT, as its parents do."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@contextmanager
+def settings_for_a_while(spark: SparkSession, settings: Mapping[str, str]) -> Iterator[None]:
+    """Settings of the session that all tests share, as they were before afterwards."""
+    before = {name: spark.conf.get(name) for name in settings}
+    for name, value in settings.items():
+        spark.conf.set(name, value)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            spark.conf.set(name, str(value))
